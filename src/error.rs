@@ -1,0 +1,273 @@
+//! Why a download did not arrive, as types that the retry policy and the exit code decide by,
+//! and the one table from what happened to how the process ends.
+
+use std::error::Error as StdError;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::text::safe_path;
+use crate::url::{UrlError, WebUrl};
+
+/// What [`download_file`](crate::download_file) may fail with.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The text is no URL to ask for; nothing was requested.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// The download was tried and failed.
+    #[error(transparent)]
+    Download(#[from] Failure),
+}
+
+/// The cause beneath a failure, in another library's words.
+pub type Cause = Box<dyn StdError + Send + Sync>;
+
+/// Why a download failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// Any status but 200.
+    #[error("the server answered {code} {reason}")]
+    Status {
+        /// The status code.
+        code: u16,
+        /// What the code is called.
+        reason: &'static str,
+    },
+    /// The host has no address, or no name server answers.
+    #[error("the host name could not be resolved")]
+    Dns(#[source] Cause),
+    /// No connection to the host.
+    #[error("could not connect")]
+    Connect(#[source] Cause),
+    /// No connection within the time for it.
+    #[error("could not connect within {0:?}")]
+    ConnectTimeout(Duration),
+    /// The certificate or the handshake is not to be trusted.
+    #[error("no secure connection")]
+    Tls(#[source] Cause),
+    /// The client could not be set up, for want of a certificate store, say.
+    #[error("the HTTP client could not be set up: {0}")]
+    Client(String),
+    /// No byte came for the stall time-out.
+    #[error("no byte came for {0:?}")]
+    Stalled(Duration),
+    /// The connection broke before the answer was whole.
+    #[error("the connection broke after {received} bytes")]
+    Broken {
+        /// Bytes of the body that had arrived.
+        received: u64,
+        /// What broke it.
+        #[source]
+        cause: Cause,
+    },
+    /// The body ended short of the announced length.
+    #[error("the body ended after {received} of {expected} bytes")]
+    Truncated {
+        /// Bytes of the body that had arrived.
+        received: u64,
+        /// Bytes that were announced.
+        expected: u64,
+    },
+    /// What came is no HTTP.
+    #[error("the answer is not valid HTTP")]
+    Protocol(#[source] Cause),
+    /// A redirect that is not to be followed.
+    #[error("{0}")]
+    Redirect(Redirect),
+    /// The target exists, and is not to be replaced.
+    #[error("{} exists already", safe_path(.0))]
+    Exists(PathBuf),
+    /// The target's place is taken by something that is no file.
+    #[error("{} is not a regular file", safe_path(.0))]
+    NotAFile(PathBuf),
+    /// Another process is downloading to the same target.
+    #[error("{} is being written by another process", safe_path(.0))]
+    Locked(PathBuf),
+    /// The file system refused.
+    #[error("cannot {action} {}", safe_path(path))]
+    Disk {
+        /// What was to be done, as a verb.
+        action: &'static str,
+        /// The path it was to be done to.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// A defect in tdl.
+    #[error("internal error: {0}")]
+    Panicked(String),
+    /// The run ended before the download was done.
+    #[error("not finished")]
+    Cancelled,
+}
+
+/// A redirect that is not followed.
+#[derive(Debug, thiserror::Error)]
+pub enum Redirect {
+    /// More hops than [`MAX_REDIRECTS`].
+    #[error("more than {MAX_REDIRECTS} redirects, the last to {0}")]
+    TooMany(WebUrl),
+    /// The hop leads back to a URL that was asked already.
+    #[error("the redirects go round in a circle through {0}")]
+    Circle(WebUrl),
+    /// The target is no http or https URL.
+    #[error("{from} redirects to '{}', which is no http or https URL", crate::text::safe(.location))]
+    NotWeb {
+        /// The hop that answered.
+        from: WebUrl,
+        /// What it said.
+        location: String,
+    },
+    /// The hop would leave the encrypted connection.
+    #[error("{from} redirects from https to {to}")]
+    Downgrade {
+        /// The hop that answered.
+        from: WebUrl,
+        /// The http URL that it named.
+        to: WebUrl,
+    },
+}
+
+/// Redirects followed for one request.
+pub const MAX_REDIRECTS: usize = 10;
+
+impl Failure {
+    /// A stable word for machine-readable reports.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Status { .. } => "status",
+            Self::Dns(_) => "dns",
+            Self::Connect(_) => "connect",
+            Self::ConnectTimeout(_) | Self::Stalled(_) => "timeout",
+            Self::Tls(_) => "tls",
+            Self::Client(_) => "client",
+            Self::Broken { .. } => "broken",
+            Self::Truncated { .. } => "truncated",
+            Self::Protocol(_) => "protocol",
+            Self::Redirect(_) => "redirect",
+            Self::Exists(_) => "exists",
+            Self::Locked(_) => "locked",
+            Self::NotAFile(_) | Self::Disk { .. } => "disk",
+            Self::Panicked(_) => "internal",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether the same request may succeed later.
+    ///
+    /// Connections that fail or break, time-outs, truncation, and the statuses by which a server says so
+    /// (RFC 9110 and, for 520 to 524, a common gateway's own); nothing else.
+    #[must_use]
+    pub const fn is_temporary(&self) -> bool {
+        match self {
+            Self::Status { code, .. } => matches!(code, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=524),
+            Self::Dns(_)
+            | Self::Connect(_)
+            | Self::ConnectTimeout(_)
+            | Self::Stalled(_)
+            | Self::Broken { .. }
+            | Self::Truncated { .. }
+            | Self::Locked(_)
+            | Self::Cancelled => true,
+            Self::Tls(_)
+            | Self::Client(_)
+            | Self::Protocol(_)
+            | Self::Redirect(_)
+            | Self::Exists(_)
+            | Self::NotAFile(_)
+            | Self::Disk { .. }
+            | Self::Panicked(_) => false,
+        }
+    }
+
+    /// The status that the server answered, if that is what failed.
+    #[must_use]
+    pub const fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
+
+    /// The failure and what caused it, outermost first, joined by colons; safe to print.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let causes = std::iter::successors(Some(self as &dyn StdError), |&error| error.source());
+        crate::text::safe(&causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")).to_string()
+    }
+}
+
+/// How the process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Everything was fetched or rightly skipped.
+    Success,
+    /// At least one download failed for good.
+    Failed,
+    /// The command line or a list is wrong; nothing was started.
+    Usage,
+    /// Some failed, all of them for now: the same command may succeed later.
+    Temporary,
+    /// A signal ended the run; its number.
+    Interrupted(u8),
+}
+
+impl Exit {
+    /// The exit code; 75 is `EX_TEMPFAIL` of sysexits.h, and a signal's is 128 and its number, as shells have it.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Temporary => 75,
+            Self::Interrupted(signal) => 128 + signal,
+        }
+    }
+
+    /// How a run ends in which so many downloads failed for good and so many for now.
+    #[must_use]
+    pub const fn after(failed_for_good: usize, failed_for_now: usize) -> Self {
+        match (failed_for_good, failed_for_now) {
+            (0, 0) => Self::Success,
+            (0, _) => Self::Temporary,
+            _ => Self::Failed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_is_for_now_or_for_good() {
+        let for_now = [408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524];
+        for status in 100..=599 {
+            let failure = Failure::Status { code: status, reason: "" };
+            assert_eq!(failure.is_temporary(), for_now.contains(&status), "{status}");
+        }
+    }
+
+    #[test]
+    fn exit_codes_are_the_documented_ones() {
+        for (good, now, code) in [(0, 0, 0), (1, 0, 1), (1, 1, 1), (0, 3, 75)] {
+            assert_eq!(Exit::after(good, now).code(), code);
+        }
+        assert_eq!(Exit::Usage.code(), 2);
+        for (signal, code) in [(1, 129), (2, 130), (15, 143)] {
+            assert_eq!(Exit::Interrupted(signal).code(), code);
+        }
+    }
+
+    #[test]
+    fn a_chain_names_every_cause_and_hides_nothing() {
+        let source = io::Error::other("\x1b[31mno");
+        let failure = Failure::Disk { action: "write", path: "out/a\n".into(), source };
+        assert_eq!(failure.chain(), "cannot write out/a\\u{a}: \\u{1b}[31mno");
+    }
+}

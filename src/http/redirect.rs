@@ -1,0 +1,106 @@
+//! Where a redirect leads, and whether it may be followed. Pure: the requests are the client's.
+
+use crate::error::{Failure, MAX_REDIRECTS, Redirect};
+use crate::url::{WebUrl, text_of_bytes};
+
+/// The way of one request through its redirects.
+pub struct Hops {
+    asked: Vec<WebUrl>,
+}
+
+impl Hops {
+    /// Starts at the URL that the user gave.
+    pub fn from(url: &WebUrl) -> Self {
+        Self { asked: vec![url.without_credentials()] }
+    }
+
+    /// The URL to ask now.
+    pub fn current(&self) -> &WebUrl {
+        &self.asked[self.asked.len() - 1]
+    }
+
+    /// Whether what the user meant for the first URL's origin may go to the current one.
+    pub fn is_at_origin(&self) -> bool {
+        self.current().same_origin(&self.asked[0])
+    }
+
+    /// Goes where the `Location` of the current URL's answer says (RFC 9110, section 10.2.2).
+    /// User info in it is left out: the server's idea of credentials is not the user's.
+    pub fn follow(&mut self, location: &[u8]) -> Result<(), Failure> {
+        let from = self.current();
+        let location = text_of_bytes(location);
+        let Some(to) = from.join(&location) else {
+            return Err(Failure::Redirect(Redirect::NotWeb { from: from.clone(), location }));
+        };
+        let to = to.without_credentials();
+        if from.is_https() && !to.is_https() {
+            return Err(Failure::Redirect(Redirect::Downgrade { from: from.clone(), to }));
+        }
+        if self.asked.contains(&to) {
+            return Err(Failure::Redirect(Redirect::Circle(to)));
+        }
+        if self.asked.len() > MAX_REDIRECTS {
+            return Err(Failure::Redirect(Redirect::TooMany(to)));
+        }
+        self.asked.push(to);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(start: &str, location: &[u8]) -> Result<String, String> {
+        let mut hops = Hops::from(&WebUrl::parse(start).unwrap());
+        hops.follow(location).map(|()| hops.current().unredacted().to_owned()).map_err(|failure| failure.chain())
+    }
+
+    #[test]
+    fn locations_seen_in_the_wild() {
+        for (start, location, to) in [
+            ("http://h/a/b?q", &b"/c"[..], "http://h/c"),
+            ("http://h/a/b?q", b"c", "http://h/a/c"),
+            ("http://h/a", b"//other/c", "http://other/c"),
+            ("http://h/a", b"https://other/c#f", "https://other/c"),
+            ("http://h/a", b"?page=2", "http://h/a?page=2"),
+            ("http://h/a", b"/caf\xe9", "http://h/caf%E9"),
+            ("http://h/a", "/café".as_bytes(), "http://h/caf%C3%A9"),
+            ("http://u:p@h/a", b"/c", "http://h/c"),
+            ("http://h/a", b"http://eve:x@h/c", "http://h/c"),
+        ] {
+            assert_eq!(after(start, location).as_deref(), Ok(to));
+        }
+    }
+
+    #[test]
+    fn what_is_not_followed_is_named() {
+        for (start, location, message) in [
+            ("http://h/a", "file:///etc/passwd", "http://h/a redirects to 'file:///etc/passwd', which is no http or https URL"),
+            ("http://h/a", "ftp://h/a", "http://h/a redirects to 'ftp://h/a', which is no http or https URL"),
+            ("http://h/a", "http://", "http://h/a redirects to 'http://', which is no http or https URL"),
+            ("https://h/a", "http://h/a", "https://h/a redirects from https to http://h/a"),
+            ("http://h/a", "#top", "the redirects go round in a circle through http://h/a"),
+        ] {
+            assert_eq!(after(start, location.as_bytes()), Err(message.to_owned()));
+        }
+    }
+
+    #[test]
+    fn ten_hops_are_followed_and_no_more() {
+        let mut hops = Hops::from(&WebUrl::parse("http://h/0").unwrap());
+        for hop in 1..=10 {
+            hops.follow(format!("/{hop}").as_bytes()).unwrap();
+        }
+        assert_eq!(hops.follow(b"/11").unwrap_err().chain(), "more than 10 redirects, the last to http://h/11");
+    }
+
+    #[test]
+    fn the_origin_is_the_first_urls() {
+        let mut hops = Hops::from(&WebUrl::parse("http://h/a").unwrap());
+        for (location, at_origin) in [("/b", true), ("http://h:81/c", false), ("http://other/d", false), ("http://h/e", true)] {
+            hops.follow(location.as_bytes()).unwrap();
+            assert_eq!(hops.is_at_origin(), at_origin, "{location}");
+        }
+    }
+}

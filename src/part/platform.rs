@@ -1,0 +1,117 @@
+//! What differs by platform about files: opening without following links, telling whether a path still is
+//! the file that was opened, renaming without replacing.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::path::Path;
+
+pub use imp::{has_no_locks, is_at, links, rename_no_replace};
+
+/// Opens a part file for reading and writing, made if missing, without following a link and without waiting for a FIFO's reader.
+pub fn open_part(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    imp::follow_nothing(&mut options);
+    options.open(path)
+}
+
+#[cfg(unix)]
+mod imp {
+    use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+
+    use rustix::fs::{CWD, OFlags};
+    use rustix::io::Errno;
+
+    use super::*;
+
+    pub fn follow_nothing(options: &mut OpenOptions) {
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        options.custom_flags(flags.bits().cast_signed());
+    }
+
+    /// Whether `path` still names the file that was opened.
+    pub fn is_at(_: &File, opened: &Metadata, path: &Path) -> io::Result<bool> {
+        match path.symlink_metadata() {
+            Ok(there) => Ok((opened.dev(), opened.ino()) == (there.dev(), there.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub fn links(meta: &Metadata) -> u64 {
+        meta.nlink()
+    }
+
+    pub fn has_no_locks(error: &io::Error) -> bool {
+        let unsupported = [Errno::NOSYS, Errno::NOTSUP, Errno::OPNOTSUPP, Errno::NOLCK, Errno::INVAL];
+        error.kind() == io::ErrorKind::Unsupported || unsupported.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    }
+
+    /// Renames, or fails with `AlreadyExists`. Where the file system cannot do that in one step, a hard link can.
+    pub fn rename_no_replace(from: &Path, to: &Path) -> io::Result<()> {
+        match rename_exclusively(from, to) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+            done => return Ok(done?),
+        }
+        std::fs::hard_link(from, to)?;
+        std::fs::remove_file(from)
+    }
+
+    #[cfg(any(target_vendor = "apple", target_os = "linux", target_os = "android"))]
+    fn rename_exclusively(from: &Path, to: &Path) -> rustix::io::Result<()> {
+        rustix::fs::renameat_with(CWD, from, CWD, to, rustix::fs::RenameFlags::NOREPLACE)
+    }
+
+    #[cfg(not(any(target_vendor = "apple", target_os = "linux", target_os = "android")))]
+    fn rename_exclusively(_: &Path, _: &Path) -> rustix::io::Result<()> {
+        Err(Errno::NOSYS)
+    }
+}
+
+#[cfg(windows)]
+mod imp {
+    use std::os::windows::ffi::OsStrExt as _;
+    use std::os::windows::fs::OpenOptionsExt as _;
+
+    use windows_sys::Win32::Storage::FileSystem::{FILE_FLAG_OPEN_REPARSE_POINT, MoveFileExW};
+
+    use super::*;
+
+    pub fn follow_nothing(options: &mut OpenOptions) {
+        options.custom_flags(FILE_FLAG_OPEN_REPARSE_POINT);
+    }
+
+    /// Whether `path` still names the file that was opened.
+    pub fn is_at(file: &File, _: &Metadata, path: &Path) -> io::Result<bool> {
+        let opened = same_file::Handle::from_file(file.try_clone()?)?;
+        match same_file::Handle::from_path(path) {
+            Ok(there) => Ok(opened == there),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Nothing here commits by linking, so a second link is none of ours.
+    pub const fn links(_: &Metadata) -> u64 {
+        1
+    }
+
+    pub fn has_no_locks(error: &io::Error) -> bool {
+        error.kind() == io::ErrorKind::Unsupported
+    }
+
+    /// Renames, or fails with `AlreadyExists`.
+    pub fn rename_no_replace(from: &Path, to: &Path) -> io::Result<()> {
+        let (from, to) = (wide(from)?, wide(to)?);
+        #[expect(unsafe_code, reason = "std has no rename that does not replace; both strings end in NUL and outlive the call")]
+        let done = unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), 0) };
+        if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// The path as the system wants it; canonical, and so free of the limit of 260 characters.
+    fn wide(path: &Path) -> io::Result<Vec<u16>> {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let name = path.file_name().unwrap_or_default();
+        Ok(parent.canonicalize()?.join(name).as_os_str().encode_wide().chain([0]).collect())
+    }
+}

@@ -1,0 +1,208 @@
+//! One safe path component from whatever a URL names: the same on every platform, whatever the platform allows.
+
+use std::fmt;
+
+use crate::text::is_hidden;
+use crate::url::{WebUrl, percent_decoded};
+
+/// The longest name in bytes. A file system's 255 less the room for `.part.json` and for a number such as `-2`.
+const LONGEST: usize = 235;
+
+/// An extension longer than this is taken for a part of the name.
+const LONGEST_EXTENSION: usize = 16;
+
+/// What a part file's name ends with.
+const PART: &str = ".part";
+
+/// What a part file's sidecar's name ends with.
+const SIDECAR: &str = ".part.json";
+
+/// A file name that stays where it is put: no separator, no hidden character, none of `< > : " | ? *`,
+/// not `.` or `..`, no device name of Windows, no trailing dot or space, and at most 235 bytes before a number.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SafeName(Box<str>);
+
+impl SafeName {
+    /// The name for a URL: its last part, decoded once and made safe; `index.html` where that is empty.
+    #[must_use]
+    pub fn from_url(url: &WebUrl) -> Self {
+        Self::reduced(&percent_decoded(url.last_segment()))
+    }
+
+    /// A name that a user chose; `None` if it would have to be changed to be safe.
+    #[must_use]
+    pub fn chosen(name: &str) -> Option<Self> {
+        Some(Self::reduced(name)).filter(|safe| &*safe.0 == name)
+    }
+
+    /// Makes any text a safe name.
+    fn reduced(text: &str) -> Self {
+        let replaced: String = text.chars().map(|c| if is_unsafe(c) { '_' } else { c }).collect();
+        let trimmed = replaced.trim_end_matches(['.', ' ']);
+        if trimmed.is_empty() {
+            return Self("index.html".into());
+        }
+        let named = if is_device(trimmed) { format!("_{trimmed}") } else { trimmed.to_owned() };
+        Self(shortened(&named).into())
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The `number`th name of this kind: `name-2.ext`, the number before the last extension.
+    #[must_use]
+    pub fn numbered(&self, number: usize) -> Self {
+        let (stem, extension) = split_extension(&self.0);
+        Self(format!("{stem}-{number}{extension}").into())
+    }
+
+    /// The name of the part file beside it.
+    #[must_use]
+    pub fn part(&self) -> String {
+        format!("{}{PART}", self.0)
+    }
+
+    /// What two names share when some file system takes them for the same: it ignores case.
+    #[must_use]
+    pub(super) fn key(&self) -> String {
+        self.0.to_uppercase().to_lowercase()
+    }
+}
+
+impl fmt::Display for SafeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether the files of two downloads with these [keys](SafeName::key) would meet: one is the other's target, part file or sidecar.
+#[must_use]
+pub(super) fn meets(key: &str, taken: impl Fn(&str) -> bool) -> bool {
+    taken(key)
+        || [PART, SIDECAR].iter().any(|suffix| {
+            taken(&format!("{key}{suffix}")) || key.strip_suffix(suffix).is_some_and(&taken)
+        })
+}
+
+const fn is_unsafe(c: char) -> bool {
+    is_hidden(c) || matches!(c, '/' | '\\' | '<' | '>' | ':' | '"' | '|' | '?' | '*')
+}
+
+/// Whether Windows takes the name for a device, which it does whatever the extension.
+fn is_device(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
+    if matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$") {
+        return true;
+    }
+    let port = stem.strip_prefix("COM").or_else(|| stem.strip_prefix("LPT"));
+    port.is_some_and(|number| matches!(number, "0" | "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" | "¹" | "²" | "³"))
+}
+
+/// Cuts a long name before its extension, between characters.
+fn shortened(name: &str) -> String {
+    if name.len() <= LONGEST {
+        return name.to_owned();
+    }
+    let (stem, extension) = split_extension(name);
+    let room = LONGEST - extension.len();
+    let end = (0..=room).rev().find(|at| stem.is_char_boundary(*at)).unwrap_or_default();
+    let short = format!("{}{extension}", &stem[..end]);
+    short.trim_end_matches(['.', ' ']).to_owned()
+}
+
+/// The name before its last extension, and that with its dot. A leading dot begins no extension.
+fn split_extension(name: &str) -> (&str, &str) {
+    match name.rfind('.') {
+        Some(at) if at > 0 && name.len() - at <= LONGEST_EXTENSION => name.split_at(at),
+        _ => (name, ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn name(url: &str) -> String {
+        SafeName::from_url(&WebUrl::parse(url).unwrap()).to_string()
+    }
+
+    #[test]
+    fn names_of_urls_seen_in_the_wild() {
+        for (url, expected) in [
+            ("http://h/data/set.csv", "set.csv"),
+            ("http://h/a%20b.txt?version=2#top", "a b.txt"),
+            ("http://h", "index.html"),
+            ("http://h/dir/", "index.html"),
+            ("http://h/caf%C3%A9.txt", "café.txt"),
+            ("http://h/caf%E9.txt", "caf%E9.txt"),
+            ("http://h/%2e%2e%2f%2e%2e%2fx", ".._.._x"),
+            ("http://h/a/..%2f", ".._"),
+            ("http://h/a%00b", "a_b"),
+            ("http://h/%1b%5b2Jx", "_[2Jx"),
+            ("http://h/%E2%80%AEgpj.exe", "_gpj.exe"),
+            ("http://h/a:b|c%3C%3E%22%2A%3F", "a_b_c_____"),
+            ("http://h/NUL.tar.gz", "_NUL.tar.gz"),
+            ("http://h/com1", "_com1"),
+            ("http://h/COM%C2%B2.txt", "_COM².txt"),
+            ("http://h/aux%20.txt", "_aux .txt"),
+            ("http://h/console.txt", "console.txt"),
+            ("http://h/end.%20.", "end"),
+            ("http://h/%20%20", "index.html"),
+            ("http://h/%252e%252e", "%2e%2e"),
+            ("http://h/.bashrc", ".bashrc"),
+        ] {
+            assert_eq!(name(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_long_name_keeps_its_extension() {
+        let short = name(&format!("http://h/{}.tar.gz", "é".repeat(200)));
+        assert!(short.len() <= LONGEST && short.ends_with("é.gz"), "{short}");
+        let no_extension = name(&format!("http://h/{}", "x".repeat(400)));
+        assert_eq!(no_extension.len(), LONGEST);
+        let long_extension = name(&format!("http://h/a.{}", "x".repeat(400)));
+        assert_eq!(long_extension.len(), LONGEST);
+    }
+
+    #[test]
+    fn a_number_goes_before_the_last_extension() {
+        for (name, numbered) in [("a.txt", "a-2.txt"), ("a.tar.gz", "a.tar-2.gz"), ("a", "a-2"), (".rc", ".rc-2")] {
+            assert_eq!(SafeName::chosen(name).unwrap().numbered(2).as_str(), numbered);
+        }
+    }
+
+    #[test]
+    fn a_chosen_name_is_taken_as_it_is_or_not_at_all() {
+        assert_eq!(SafeName::chosen("a b.txt").unwrap().as_str(), "a b.txt");
+        for bad in ["", ".", "..", "a/b", "a\\b", "con", "x.", "a\nb"] {
+            assert_eq!(SafeName::chosen(bad), None, "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_url_the_name_is_one_safe_component(tail in "(?s).{0,300}", bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let encoded: String = bytes.iter().map(|byte| format!("%{byte:02x}")).collect();
+            for text in [format!("http://h/{encoded}"), format!("http://h/{encoded}{tail}"), format!("http://h/{tail}")] {
+                let Ok(url) = WebUrl::parse(&text) else { continue };
+                let name = SafeName::from_url(&url);
+                let text = name.as_str();
+                prop_assert!(!text.is_empty() && text.len() <= LONGEST);
+                prop_assert!(text != "." && text != "..");
+                prop_assert!(!text.chars().any(is_unsafe), "{text:?}");
+                prop_assert!(!text.ends_with(['.', ' ']) && !is_device(text));
+                prop_assert_eq!(std::path::Path::new(text).components().count(), 1);
+                // What is safe stays as it is: the same on every run.
+                let again = SafeName::chosen(text);
+                prop_assert_eq!(again.as_ref(), Some(&name));
+                prop_assert!(name.numbered(999_999).part().len() + ".json".len() <= 255);
+            }
+        }
+    }
+}

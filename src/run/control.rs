@@ -1,0 +1,157 @@
+//! What others may read of a run and ask of it while it goes: its counters, and that it end.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::event::{Event, Reporter};
+use super::outcome::{Ending, FailureNote, Outcome, Summary};
+use crate::options::Mode;
+use crate::url::WebUrl;
+
+/// The failures that a summary tells in full; of the others it tells how many.
+const TOLD: usize = 10;
+
+/// The counters of one run, which any number of threads may add to, and the wish that it end.
+#[derive(Debug, Default)]
+pub struct Control {
+    cancelled: AtomicBool,
+    start: OnceLock<Start>,
+    fetched: AtomicUsize,
+    skipped: AtomicUsize,
+    failed_for_good: AtomicUsize,
+    failed_for_now: AtomicUsize,
+    unchecked: AtomicUsize,
+    bytes: AtomicU64,
+    own_nanoseconds: AtomicU64,
+    longest_nanoseconds: AtomicU64,
+    failures: Mutex<Vec<FailureNote>>,
+    warned_of_no_locks: AtomicBool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Start {
+    at: Instant,
+    total: usize,
+    mode: Mode,
+    threads: usize,
+}
+
+impl Control {
+    /// Asks the run to end: nothing new starts, and what runs ends at its next byte.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the run was asked to end.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// What the run has come to by now.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let start = self.start.get();
+        Summary {
+            total: start.map_or(0, |start| start.total),
+            fetched: self.fetched.load(Ordering::Relaxed),
+            skipped: self.skipped.load(Ordering::Relaxed),
+            failed_for_good: self.failed_for_good.load(Ordering::Relaxed),
+            failed_for_now: self.failed_for_now.load(Ordering::Relaxed),
+            unchecked: self.unchecked.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            elapsed: start.map_or(Duration::ZERO, |start| start.at.elapsed()),
+            own_times: Duration::from_nanos(self.own_nanoseconds.load(Ordering::Relaxed)),
+            longest: Duration::from_nanos(self.longest_nanoseconds.load(Ordering::Relaxed)),
+            mode: start.map_or(Mode::Concurrent, |start| start.mode),
+            threads: start.map_or(0, |start| start.threads),
+            failures: self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+
+    /// The clock starts. A control is for one run; a second start changes nothing.
+    pub(super) fn start(&self, total: usize, mode: Mode, threads: usize) {
+        let _ = self.start.set(Start { at: Instant::now(), total, mode, threads });
+    }
+
+    /// Warns, once in a run, that two processes could write to one file here.
+    pub(super) fn warn_of_no_locks(&self, reporter: &dyn Reporter) {
+        if !self.warned_of_no_locks.swap(true, Ordering::Relaxed) {
+            let warning = "the file system has no locks: run no other tdl in this directory meanwhile";
+            reporter.event(&Event::Warning(warning));
+        }
+    }
+
+    /// Counts a download that has ended.
+    pub(super) fn count(&self, url: &WebUrl, ending: &Ending) {
+        match &ending.outcome {
+            Outcome::Fetched(file) => {
+                let nanoseconds = u64::try_from(ending.own_time.as_nanos()).unwrap_or(u64::MAX);
+                self.fetched.fetch_add(1, Ordering::Relaxed);
+                self.bytes.fetch_add(file.bytes, Ordering::Relaxed);
+                self.unchecked.fetch_add(usize::from(!file.framing.shows_the_end()), Ordering::Relaxed);
+                self.own_nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+                self.longest_nanoseconds.fetch_max(nanoseconds, Ordering::Relaxed);
+            }
+            Outcome::Skipped => {
+                self.skipped.fetch_add(1, Ordering::Relaxed);
+            }
+            Outcome::Failed(failure) => {
+                let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+                if failures.len() < TOLD {
+                    failures.push(FailureNote { url: url.to_string(), why: failure.chain() });
+                }
+                let counter = if failure.is_temporary() { &self.failed_for_now } else { &self.failed_for_good };
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+            Outcome::Cancelled => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Failure;
+    use crate::http::Framing;
+    use crate::plan::SafeName;
+    use crate::run::outcome::Fetched;
+
+    #[test]
+    fn counters_are_exact_with_many_threads() {
+        const THREADS: usize = 64;
+        const ROUNDS: usize = 500;
+        let control = Control::default();
+        control.start(THREADS * ROUNDS * 4, Mode::Concurrent, THREADS);
+        let url = WebUrl::parse("http://h/x").unwrap();
+        let count = |outcome, milliseconds| {
+            control.count(&url, &Ending { outcome, attempts: 1, own_time: Duration::from_millis(milliseconds) });
+        };
+        std::thread::scope(|scope| {
+            for thread in 0..THREADS {
+                scope.spawn(move || {
+                    for round in 0..ROUNDS {
+                        let file = Fetched {
+                            name: SafeName::chosen("x").unwrap(),
+                            bytes: 3,
+                            status: 200,
+                            framing: if round % 2 == 0 { Framing::Close } else { Framing::Length(3) },
+                        };
+                        count(Outcome::Fetched(file), (thread * ROUNDS + round) as u64);
+                        count(Outcome::Skipped, 1);
+                        count(Outcome::Failed(Failure::Status { code: 404, reason: "" }), 1);
+                        count(Outcome::Failed(Failure::Status { code: 503, reason: "" }), 1);
+                    }
+                });
+            }
+        });
+        let all = THREADS * ROUNDS;
+        let summary = control.summary();
+        assert_eq!((summary.fetched, summary.skipped, summary.bytes), (all, all, 3 * all as u64));
+        assert_eq!((summary.failed_for_good, summary.failed_for_now, summary.unchecked), (all, all, all / 2));
+        assert_eq!(summary.own_times, Duration::from_millis((all * (all - 1) / 2) as u64));
+        assert_eq!(summary.longest, Duration::from_millis(all as u64 - 1));
+        assert_eq!((summary.cancelled(), summary.failures.len()), (0, TOLD));
+    }
+}

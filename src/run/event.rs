@@ -1,0 +1,88 @@
+//! Changes of state that a reader of the run may want, and the byte counts beside them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::outcome::Ending;
+use crate::error::Failure;
+use crate::options::Mode;
+use crate::plan::{Download, Plan};
+use crate::url::WebUrl;
+
+/// A change of state.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// The run begins, in this mode.
+    Planned(&'a Plan, Mode),
+    /// A download begins. Its progress can be read from now on until it has ended.
+    Started(&'a Download, &'a Arc<Progress>),
+    /// An answer said to ask elsewhere.
+    Redirected(&'a Download, &'a WebUrl),
+    /// A download failed for now and is tried again after a wait.
+    Retrying {
+        /// Which.
+        download: &'a Download,
+        /// Why.
+        failure: &'a Failure,
+        /// How long it waits.
+        wait: Duration,
+        /// How many attempts were made.
+        attempts: u32,
+    },
+    /// A download has ended, also one that never began.
+    Ended(&'a Download, &'a Ending),
+    /// Something that the user should know, and that fails no download.
+    Warning(&'a str),
+}
+
+/// Hears of events. Called by the threads of the run, by several at once.
+pub trait Reporter: Sync {
+    /// Takes note; a slow reporter slows the run.
+    fn event(&self, event: &Event<'_>);
+}
+
+/// Hears nothing.
+impl Reporter for () {
+    fn event(&self, _: &Event<'_>) {}
+}
+
+/// Bytes of one running download: written by its thread, read by anyone at any time.
+#[derive(Debug)]
+pub struct Progress {
+    received: AtomicU64,
+    length: AtomicU64,
+}
+
+/// Stands for a length that is not known.
+const UNKNOWN: u64 = u64::MAX;
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { received: AtomicU64::new(0), length: AtomicU64::new(UNKNOWN) }
+    }
+}
+
+impl Progress {
+    /// Bytes of the current attempt that have arrived.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// The announced length, where there is one.
+    #[must_use]
+    pub fn length(&self) -> Option<u64> {
+        Some(self.length.load(Ordering::Relaxed)).filter(|length| *length != UNKNOWN)
+    }
+
+    pub(super) fn begin(&self, length: Option<u64>) {
+        self.received.store(0, Ordering::Relaxed);
+        self.length.store(length.unwrap_or(UNKNOWN), Ordering::Relaxed);
+    }
+
+    pub(super) fn add(&self, bytes: u64) {
+        self.received.fetch_add(bytes, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,112 @@
+//! DOING it: carries out a plan and says how it went. Knows no command line, no bar and no terminal.
+
+mod compare;
+mod control;
+mod engine;
+mod event;
+mod open_files;
+mod outcome;
+mod queue;
+mod retry;
+#[cfg(feature = "cli")]
+pub mod signal;
+mod transfer;
+
+use std::path::Path;
+
+pub use compare::{Comparison, Scratch, compare};
+pub use control::Control;
+pub use event::{Event, Progress, Reporter};
+pub use outcome::{Ending, FailureNote, Fetched, Outcome, Summary};
+
+use crate::error::{Error, Failure};
+use crate::http::Clients;
+use crate::options::{IfExists, Mode, Options, Output};
+use crate::plan::Plan;
+use crate::url::WebUrl;
+use transfer::{Context, Transfer, Turn, Worker};
+
+/// Carries out a plan: its directory, its threads or its loop, every download to its end.
+///
+/// `reporter` hears what happens, and `()` will do; `control` can be read and asked to end the run meanwhile,
+/// and is for this run alone. One download's failure spoils no other.
+///
+/// # Errors
+///
+/// The output directory cannot be made; nothing was started.
+pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Control) -> Result<Summary, Failure> {
+    make_directory(&options.output.directory)?;
+    let limits = &options.limits;
+    let threads = match limits.mode {
+        Mode::Sequential => 1,
+        Mode::Concurrent => open_files::affordable(limits.jobs, reporter).min(plan.downloads().len()).max(1),
+    };
+    let clients = Clients::new(&options.network, threads);
+    let context = Context { plan, output: &options.output, retry: &options.retry, control, reporter };
+    control.start(plan.downloads().len(), limits.mode, threads);
+    reporter.event(&Event::Planned(plan, limits.mode));
+    match limits.mode {
+        Mode::Sequential => engine::sequential(&context, limits, &clients),
+        Mode::Concurrent => engine::concurrent(&context, limits, &clients, threads),
+    }
+    Ok(control.summary())
+}
+
+/// Downloads one file into a directory, under the name that its URL ends in, and blocks until it is whole.
+///
+/// The directory is made if it is missing. What is there already is never replaced. Failures that may pass are tried
+/// again, as [`Options::default`](crate::options::Options) says. To choose, or to download a list, use [`run`].
+///
+/// # Errors
+///
+/// [`Error::Url`] if `url` is no absolute http or https URL, [`Error::Download`] with the typed reason if the file did not
+/// come whole or exists.
+///
+/// # Examples
+///
+/// ```
+/// # use std::io::{Read, Write};
+/// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// # let url = format!("http://{}/hello.txt", listener.local_addr()?);
+/// # let server = std::thread::spawn(move || {
+/// #     let (mut stream, _) = listener.accept().unwrap();
+/// #     stream.read(&mut [0; 4096]).unwrap();
+/// #     stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").unwrap();
+/// # });
+/// # let scratch = tempfile::tempdir()?;
+/// # let directory = scratch.path();
+/// let file = tdl::download_file(&url, directory)?;
+///
+/// assert_eq!(file.name.as_str(), "hello.txt");
+/// assert_eq!(std::fs::read(directory.join("hello.txt"))?, b"hello");
+/// # server.join().unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn download_file(url: &str, directory: impl AsRef<Path>) -> Result<Fetched, Error> {
+    let plan = Plan::new(vec![WebUrl::parse(url)?], |_| false);
+    let output = Output { directory: directory.as_ref().to_owned(), if_exists: IfExists::Fail };
+    make_directory(&output.directory)?;
+    let options = Options { output, ..Options::default() };
+    let clients = Clients::new(&options.network, 1);
+    let control = Control::default();
+    let context =
+        Context { plan: &plan, output: &options.output, retry: &options.retry, control: &control, reporter: &() };
+    let mut worker = Worker::new(clients.of_thread(0));
+    let mut transfer = Transfer::start(&plan.downloads()[0], &context);
+    loop {
+        match transfer::download_file(&mut transfer, &context, &mut worker) {
+            Turn::Wait(wait) => std::thread::sleep(wait),
+            Turn::Ended(Ending { outcome: Outcome::Fetched(file), .. }) => return Ok(file),
+            Turn::Ended(Ending { outcome: Outcome::Failed(failure), .. }) => return Err(failure.into()),
+            // Nobody can cancel this, and what exists fails.
+            Turn::Ended(Ending { outcome: Outcome::Skipped | Outcome::Cancelled, .. }) => {
+                return Err(Failure::Cancelled.into());
+            }
+        }
+    }
+}
+
+fn make_directory(path: &Path) -> Result<(), Failure> {
+    let refused = |source| Failure::Disk { action: "make the directory", path: path.to_owned(), source };
+    std::fs::create_dir_all(path).map_err(refused)
+}

@@ -1,0 +1,105 @@
+//! How a download ended, and what the run makes of all of them.
+
+use std::time::Duration;
+
+use crate::error::{Exit, Failure};
+use crate::http::Framing;
+use crate::options::Mode;
+use crate::plan::SafeName;
+
+/// How one download ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Its file is whole and has its final name.
+    Fetched(Fetched),
+    /// Its target was there, and was left alone unchecked.
+    Skipped,
+    /// It was given up.
+    Failed(Failure),
+    /// The run ended before it was done, or before it began.
+    Cancelled,
+}
+
+/// A file that came whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// Its name in the output directory; not the planned one if that was taken meanwhile and `--if-exists rename` was asked.
+    pub name: SafeName,
+    /// Its length.
+    pub bytes: u64,
+    /// The status of the answer.
+    pub status: u16,
+    /// How the end of the body was known, and so what its length was checked against.
+    pub framing: Framing,
+}
+
+/// A download's end, with what it took.
+#[derive(Debug)]
+pub struct Ending {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Requests that were begun, without their redirects.
+    pub attempts: u32,
+    /// Its own time: its attempts, and the waits between them that the retry policy asked for; not its time in the queue.
+    pub own_time: Duration,
+}
+
+/// What a run came to, so far or in all.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// Downloads in the plan.
+    pub total: usize,
+    /// Files that came whole.
+    pub fetched: usize,
+    /// Files that were there.
+    pub skipped: usize,
+    /// Failures for good.
+    pub failed_for_good: usize,
+    /// Failures that may pass.
+    pub failed_for_now: usize,
+    /// Fetched files whose end only the close of the connection showed, so that a shorter one could not be told.
+    pub unchecked: usize,
+    /// Bytes of the fetched files.
+    pub bytes: u64,
+    /// From the start of the run.
+    pub elapsed: Duration,
+    /// The own times of all fetched files, added up.
+    pub own_times: Duration,
+    /// The longest own time of a fetched file.
+    pub longest: Duration,
+    /// How the downloads followed each other.
+    pub mode: Mode,
+    /// Threads that ran transfers.
+    pub threads: usize,
+    /// The first failures, in the order in which they came.
+    pub failures: Vec<FailureNote>,
+}
+
+/// A failure as the summary tells it.
+#[derive(Debug, Clone)]
+pub struct FailureNote {
+    /// The redacted URL.
+    pub url: String,
+    /// The failure and its causes.
+    pub why: String,
+}
+
+impl Summary {
+    /// Failures of both kinds.
+    #[must_use]
+    pub const fn failed(&self) -> usize {
+        self.failed_for_good + self.failed_for_now
+    }
+
+    /// Downloads that did not end: the run was interrupted, or stopped at a failure.
+    #[must_use]
+    pub const fn cancelled(&self) -> usize {
+        self.total.saturating_sub(self.fetched + self.skipped + self.failed())
+    }
+
+    /// How the process should end after this run.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        Exit::after(self.failed_for_good, self.failed_for_now)
+    }
+}

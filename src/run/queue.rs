@@ -1,0 +1,272 @@
+//! What may start next. A value that can be asked, without threads, clock or network: the engine puts it behind its one lock.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
+use std::time::Instant;
+
+/// The downloads of a run that are to be started, each known by its number in the plan. `T` is what a download keeps
+/// while it waits for its next attempt.
+#[derive(Debug)]
+pub struct Queue<T> {
+    hosts: Vec<Host<T>>,
+    /// The host of each download.
+    host_of: Vec<u32>,
+    per_host: usize,
+    /// Hosts from which something may start now, by the number of the download that is first there.
+    ready: BTreeSet<(usize, u32)>,
+    /// Downloads that wait for a time of their own.
+    waiting: BinaryHeap<Reverse<Waiting<T>>>,
+    /// Started, neither ended nor put back.
+    running: usize,
+}
+
+#[derive(Debug)]
+struct Host<T> {
+    fresh: VecDeque<usize>,
+    /// Those whose wait is over.
+    again: VecDeque<(usize, T)>,
+    running: usize,
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    until: Instant,
+    id: usize,
+    kept: T,
+}
+
+/// What a thread that asks for work should do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next<T> {
+    /// Start this download, or go on with it where something was kept for it.
+    Start(usize, Option<T>),
+    /// Nothing may start before this time, or before another download ends or is put back.
+    Wait(Option<Instant>),
+    /// Nothing is left.
+    Done,
+}
+
+impl<T> Queue<T> {
+    /// A queue of downloads 0, 1, 2 … where `host_of` tells the host of each, as a small number.
+    #[must_use]
+    pub fn new(host_of: Vec<u32>, per_host: usize) -> Self {
+        let count = host_of.iter().max().map_or(0, |most| *most as usize + 1);
+        let mut hosts: Vec<Host<T>> =
+            (0..count).map(|_| Host { fresh: VecDeque::new(), again: VecDeque::new(), running: 0 }).collect();
+        for (id, host) in host_of.iter().enumerate() {
+            hosts[*host as usize].fresh.push_back(id);
+        }
+        let first = |(host, queue): (usize, &Host<T>)| Some((*queue.fresh.front()?, u32::try_from(host).ok()?));
+        let ready = hosts.iter().enumerate().filter_map(first).collect();
+        Self { hosts, host_of, per_host: per_host.max(1), ready, waiting: BinaryHeap::new(), running: 0 }
+    }
+
+    /// The first download in list order whose host has room, those that were put back before those that never began.
+    pub fn next(&mut self, now: Instant) -> Next<T> {
+        self.end_waits(|until| until <= now);
+        let Some((_, host)) = self.ready.first().copied() else {
+            return match self.waiting.peek() {
+                Some(Reverse(waiting)) => Next::Wait(Some(waiting.until)),
+                None if self.running > 0 => Next::Wait(None),
+                None => Next::Done,
+            };
+        };
+        self.running += 1;
+        let start = self.change(host, |queue| {
+            queue.running += 1;
+            match queue.again.pop_front() {
+                Some((id, kept)) => Some((id, Some(kept))),
+                None => queue.fresh.pop_front().map(|id| (id, None)),
+            }
+        });
+        // A host is ready only with something to start.
+        start.map_or(Next::Done, |(id, kept)| Next::Start(id, kept))
+    }
+
+    /// A started download has ended.
+    pub fn end(&mut self, id: usize) {
+        self.running -= 1;
+        self.change(self.host_of[id], |host| host.running -= 1);
+    }
+
+    /// A started download is to be tried again, not before `until`.
+    pub fn put_back(&mut self, id: usize, until: Instant, kept: T) {
+        self.waiting.push(Reverse(Waiting { until, id, kept }));
+        self.end(id);
+    }
+
+    /// Starts nothing new from now on: what never began is handed out, in list order; what was put back still is tried.
+    pub fn close(&mut self) -> Vec<usize> {
+        let mut left = Vec::new();
+        for host in 0..self.hosts.len() {
+            if let Ok(host) = u32::try_from(host) {
+                self.change(host, |queue| left.extend(queue.fresh.drain(..)));
+            }
+        }
+        left.sort_unstable();
+        left
+    }
+
+    /// Ends every wait, so that what was put back may start at once.
+    pub fn end_all_waits(&mut self) {
+        self.end_waits(|_| true);
+    }
+
+    fn end_waits(&mut self, is_over: impl Fn(Instant) -> bool) {
+        while self.waiting.peek().is_some_and(|Reverse(waiting)| is_over(waiting.until)) {
+            if let Some(Reverse(over)) = self.waiting.pop() {
+                let host = self.host_of[over.id];
+                self.change(host, |queue| queue.again.push_back((over.id, over.kept)));
+            }
+        }
+    }
+
+    /// Changes a host, and keeps `ready` true.
+    fn change<R>(&mut self, number: u32, change: impl FnOnce(&mut Host<T>) -> R) -> R {
+        let host = &mut self.hosts[number as usize];
+        let before = host.first();
+        let result = change(host);
+        let now = host.first().filter(|_| host.running < self.per_host);
+        if let Some(id) = before {
+            self.ready.remove(&(id, number));
+        }
+        if let Some(id) = now {
+            self.ready.insert((id, number));
+        }
+        result
+    }
+}
+
+impl<T> Host<T> {
+    /// The download that would start next here.
+    fn first(&self) -> Option<usize> {
+        self.again.front().map(|(id, _)| *id).or_else(|| self.fresh.front().copied())
+    }
+}
+
+impl<T> Ord for Waiting<T> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.until, self.id).cmp(&(other.until, other.id))
+    }
+}
+
+impl<T> PartialOrd for Waiting<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> PartialEq for Waiting<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl<T> Eq for Waiting<T> {}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The downloads that can be started at once.
+    fn started(queue: &mut Queue<char>, now: Instant) -> Vec<usize> {
+        std::iter::from_fn(|| match queue.next(now) {
+            Next::Start(id, _) => Some(id),
+            _ => None,
+        })
+        .collect()
+    }
+
+    #[test]
+    fn list_order_holds_and_a_full_host_holds_up_no_other() {
+        let now = Instant::now();
+        let mut queue = Queue::new(vec![0, 0, 0, 1, 0, 1], 2);
+        assert_eq!(started(&mut queue, now), [0, 1, 3, 5]);
+        assert_eq!(queue.next(now), Next::Wait(None));
+        queue.end(1);
+        assert_eq!(started(&mut queue, now), [2]);
+        queue.end(3);
+        assert_eq!(queue.next(now), Next::Wait(None));
+        for id in [0, 2, 5] {
+            queue.end(id);
+        }
+        assert_eq!(started(&mut queue, now), [4]);
+        queue.end(4);
+        assert_eq!(queue.next(now), Next::Done);
+    }
+
+    #[test]
+    fn what_is_put_back_waits_and_then_comes_first_with_what_was_kept() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(1);
+        let mut queue = Queue::new(vec![0, 0, 0], 1);
+        assert_eq!(queue.next(now), Next::Start(0, None));
+        queue.put_back(0, later, 'k');
+        assert_eq!(queue.next(now), Next::Start(1, None), "its place is free meanwhile");
+        assert_eq!(queue.next(now), Next::Wait(Some(later)));
+        queue.end(1);
+        assert_eq!(queue.next(later), Next::Start(0, Some('k')));
+        queue.end(0);
+        assert_eq!(queue.next(later), Next::Start(2, None));
+        queue.put_back(2, later + Duration::from_secs(1), 'l');
+        assert_eq!(queue.next(later), Next::Wait(Some(later + Duration::from_secs(1))));
+        queue.end_all_waits();
+        assert_eq!(queue.next(later), Next::Start(2, Some('l')));
+    }
+
+    #[test]
+    fn a_closed_queue_starts_nothing_new_and_finishes_what_it_began() {
+        let now = Instant::now();
+        let mut queue = Queue::new(vec![0, 1, 0, 1], 1);
+        assert_eq!(started(&mut queue, now), [0, 1]);
+        queue.put_back(1, now, 'k');
+        assert_eq!(queue.close(), [2, 3]);
+        assert_eq!(queue.next(now), Next::Start(1, Some('k')));
+        queue.end(1);
+        queue.end(0);
+        assert_eq!(queue.next(now), Next::Done);
+    }
+
+    #[test]
+    fn an_empty_queue_is_done() {
+        assert_eq!(Queue::<char>::new(vec![], 1).next(Instant::now()), Next::Done);
+    }
+
+    proptest! {
+        #[test]
+        fn every_download_ends_once_and_no_host_has_too_many(hosts in proptest::collection::vec(0u32..5, 0..60), per_host in 1usize..4, choices in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let mut now = Instant::now();
+            let mut queue = Queue::new(hosts.clone(), per_host);
+            let mut running: Vec<usize> = Vec::new();
+            let mut ended = vec![0; hosts.len()];
+            let mut choices = choices.into_iter().chain(std::iter::repeat(1));
+            loop {
+                match queue.next(now) {
+                    Next::Start(id, _) => running.push(id),
+                    Next::Wait(Some(until)) if running.is_empty() => now = until,
+                    Next::Wait(_) => {
+                        prop_assert!(!running.is_empty(), "nothing would ever wake the threads");
+                        let choice = usize::from(choices.next().unwrap_or(1));
+                        let id = running.swap_remove(choice % running.len());
+                        if choice % 3 == 0 {
+                            queue.put_back(id, now + Duration::from_millis(choice as u64), 'k');
+                        } else {
+                            queue.end(id);
+                            ended[id] += 1;
+                        }
+                    }
+                    Next::Done => break,
+                }
+                for host in 0..5 {
+                    prop_assert!(running.iter().filter(|id| hosts[**id] == host).count() <= per_host);
+                }
+            }
+            prop_assert!(running.is_empty());
+            prop_assert!(ended.iter().all(|times| *times == 1));
+        }
+    }
+}

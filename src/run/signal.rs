@@ -1,0 +1,77 @@
+//! Signals that ask the process to end: the first is handed to whoever ends the run in good order, the second ends at once.
+
+use std::io;
+
+pub use imp::listen;
+
+/// A signal's number, as in the exit code 128 + number.
+pub type Signal = u8;
+
+#[cfg(unix)]
+mod imp {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::flag;
+    use signal_hook::iterator::Signals;
+
+    use super::*;
+    use crate::error::Exit;
+
+    /// Calls `first` from a thread of its own at the first SIGINT, SIGTERM or SIGHUP.
+    /// Those that were ignored when the process began, as under nohup, stay so.
+    ///
+    /// # Errors
+    ///
+    /// The handlers cannot be installed.
+    pub fn listen(first: impl FnOnce(Signal) + Send + 'static) -> io::Result<()> {
+        let heard: Vec<i32> = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)).collect();
+        let seen = Arc::new(AtomicBool::new(false));
+        for signal in &heard {
+            // The order counts: the shutdown looks at the flag before the first signal sets it.
+            let code = Exit::Interrupted(u8::try_from(*signal).unwrap_or_default()).code();
+            flag::register_conditional_shutdown(*signal, i32::from(code), Arc::clone(&seen))?;
+            flag::register(*signal, Arc::clone(&seen))?;
+        }
+        let mut signals = Signals::new(heard)?;
+        std::thread::Builder::new().name("tdl-signals".to_owned()).spawn(move || {
+            if let Some(signal) = signals.forever().next() {
+                first(u8::try_from(signal).unwrap_or_default());
+            }
+        })?;
+        Ok(())
+    }
+
+    fn is_ignored(signal: i32) -> bool {
+        // SAFETY: with no new action, sigaction only writes the current one to the place that it is given, which is
+        // valid when zeroed and read only on success.
+        #[expect(unsafe_code, reason = "std and signal-hook cannot tell how a signal is handled")]
+        unsafe {
+            let mut current: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(signal, std::ptr::null(), &raw mut current) == 0 && current.sa_sigaction == libc::SIG_IGN
+        }
+    }
+}
+
+#[cfg(windows)]
+mod imp {
+    use super::*;
+    use crate::error::Exit;
+
+    /// Calls `first` at the first Ctrl-C, Ctrl-Break or closing of the console.
+    ///
+    /// # Errors
+    ///
+    /// The handler cannot be installed.
+    pub fn listen(first: impl FnOnce(Signal) + Send + 'static) -> io::Result<()> {
+        const INTERRUPT: Signal = 2;
+        let mut first = Some(first);
+        let handler = move || match first.take() {
+            Some(first) => first(INTERRUPT),
+            #[expect(clippy::exit, reason = "the second one ends at once")]
+            None => std::process::exit(Exit::Interrupted(INTERRUPT).code().into()),
+        };
+        ctrlc::set_handler(handler).map_err(io::Error::other)
+    }
+}
