@@ -74,8 +74,8 @@ pub enum Failure {
     #[error("the answer is not valid HTTP")]
     Protocol(#[source] Cause),
     /// A redirect that is not to be followed.
-    #[error("{0}")]
-    Redirect(Redirect),
+    #[error(transparent)]
+    Redirect(#[from] Box<Redirect>),
     /// The target exists, and is not to be replaced.
     #[error("{} exists already", safe_path(.0))]
     Exists(PathBuf),
@@ -164,7 +164,9 @@ impl Failure {
     #[must_use]
     pub const fn is_temporary(&self) -> bool {
         match self {
-            Self::Status { code, .. } => matches!(code, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=524),
+            Self::Status { code, .. } => {
+                matches!(code, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=524)
+            }
             Self::Dns(_)
             | Self::Connect(_)
             | Self::ConnectTimeout(_)
@@ -197,7 +199,13 @@ impl Failure {
     #[must_use]
     pub fn chain(&self) -> String {
         let causes = std::iter::successors(Some(self as &dyn StdError), |&error| error.source());
-        crate::text::safe(&causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")).to_string()
+        crate::text::safe(
+            &causes
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(": "),
+        )
+        .to_string()
     }
 }
 
@@ -248,8 +256,15 @@ mod tests {
     fn every_status_is_for_now_or_for_good() {
         let for_now = [408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524];
         for status in 100..=599 {
-            let failure = Failure::Status { code: status, reason: "" };
-            assert_eq!(failure.is_temporary(), for_now.contains(&status), "{status}");
+            let failure = Failure::Status {
+                code: status,
+                reason: "",
+            };
+            assert_eq!(
+                failure.is_temporary(),
+                for_now.contains(&status),
+                "{status}"
+            );
         }
     }
 
@@ -267,7 +282,11 @@ mod tests {
     #[test]
     fn a_chain_names_every_cause_and_hides_nothing() {
         let source = io::Error::other("\x1b[31mno");
-        let failure = Failure::Disk { action: "write", path: "out/a\n".into(), source };
+        let failure = Failure::Disk {
+            action: "write",
+            path: "out/a\n".into(),
+            source,
+        };
         assert_eq!(failure.chain(), "cannot write out/a\\u{a}: \\u{1b}[31mno");
     }
 }

@@ -24,7 +24,10 @@ impl WebUrl {
     ///
     /// [`UrlError`] says what is wrong with the text.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
-        let refuse = |problem| UrlError { text: text.to_owned(), problem };
+        let refuse = |problem| UrlError {
+            text: text.to_owned(),
+            problem,
+        };
         if let Some(c) = text.chars().find(char::is_ascii_control) {
             return Err(refuse(Problem::Control(c)));
         }
@@ -81,13 +84,16 @@ impl WebUrl {
     #[must_use]
     pub fn host(&self) -> String {
         let host = self.0.host_str().unwrap_or_default();
-        format!("{host}:{}", self.0.port_or_known_default().unwrap_or_default())
+        format!(
+            "{host}:{}",
+            self.0.port_or_known_default().unwrap_or_default()
+        )
     }
 
-    /// Whether both have the same scheme, host and port (RFC 6454): credentials for one are good for the other.
+    /// Scheme, host and port (RFC 6454), as one comparable text: credentials for an origin are for no other.
     #[must_use]
-    pub fn same_origin(&self, other: &Self) -> bool {
-        self.0.origin() == other.0.origin()
+    pub fn origin(&self) -> String {
+        self.0.origin().ascii_serialization()
     }
 
     /// User name and password, if the URL has any, percent-decoded.
@@ -95,7 +101,8 @@ impl WebUrl {
     pub fn credentials(&self) -> Option<(String, Option<String>)> {
         let decoded = |text: &str| percent_decoded(text);
         let password = self.0.password().map(decoded);
-        (!self.0.username().is_empty() || password.is_some()).then(|| (decoded(self.0.username()), password))
+        (!self.0.username().is_empty() || password.is_some())
+            .then(|| (decoded(self.0.username()), password))
     }
 
     /// The same URL without user name and password.
@@ -139,18 +146,25 @@ pub fn text_of_bytes(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
-        text.extend(chunk.invalid().iter().map(|byte| percent_encoding::percent_encode_byte(*byte)));
+        text.extend(
+            chunk
+                .invalid()
+                .iter()
+                .map(|byte| percent_encoding::percent_encode_byte(*byte)),
+        );
     }
     text
 }
 
 /// Names of parameters stay, values go; a parameter without a name may be a token, and goes whole.
 fn redacted_query(query: &str) -> String {
-    let parameters = query.split('&').map(|parameter| match parameter.split_once('=') {
-        Some((name, _)) => format!("{name}=***"),
-        None if parameter.is_empty() => String::new(),
-        None => "***".to_owned(),
-    });
+    let parameters = query
+        .split('&')
+        .map(|parameter| match parameter.split_once('=') {
+            Some((name, _)) => format!("{name}=***"),
+            None if parameter.is_empty() => String::new(),
+            None => "***".to_owned(),
+        });
     parameters.collect::<Vec<_>>().join("&")
 }
 
@@ -179,16 +193,33 @@ impl fmt::Display for UrlError {
         match &self.problem {
             Problem::NotAbsolute(None) => write!(f, "'{text}' is not an absolute URL"),
             Problem::NotAbsolute(Some(meant)) => {
-                write!(f, "'{text}' is not an absolute URL; did you mean {}?", redacted_text(meant))
+                write!(
+                    f,
+                    "'{text}' is not an absolute URL; did you mean {}?",
+                    redacted_text(meant)
+                )
             }
-            Problem::Scheme => write!(f, "'{text}' is not an http or https URL; tdl speaks only these"),
+            Problem::Scheme => write!(
+                f,
+                "'{text}' is not an http or https URL; tdl speaks only these"
+            ),
             Problem::Control('\t') => {
-                write!(f, "'{text}' has a tab in it; give each URL a line of its own")
+                write!(
+                    f,
+                    "'{text}' has a tab in it; give each URL a line of its own"
+                )
             }
             Problem::Control(c) => {
-                write!(f, "'{text}' has the control character {} in it; percent-encode it", c.escape_unicode())
+                write!(
+                    f,
+                    "'{text}' has the control character {} in it; percent-encode it",
+                    c.escape_unicode()
+                )
             }
-            Problem::Several => write!(f, "'{text}' holds several URLs; give each a line of its own"),
+            Problem::Several => write!(
+                f,
+                "'{text}' holds several URLs; give each a line of its own"
+            ),
             Problem::Malformed(why) => write!(f, "'{text}' is not a URL: {why}"),
         }
     }
@@ -218,14 +249,17 @@ fn redacted_text(text: &str) -> String {
 /// The URL behind the usual slips: a forgotten or half-typed scheme.
 fn likely_meant(text: &str) -> Option<String> {
     for scheme in ["https", "http"] {
-        let after = text.get(..scheme.len()).filter(|start| start.eq_ignore_ascii_case(scheme));
+        let after = text
+            .get(..scheme.len())
+            .filter(|start| start.eq_ignore_ascii_case(scheme));
         if let Some(rest) = after.and_then(|_| text[scheme.len()..].strip_prefix([':', '/'])) {
             let rest = rest.trim_start_matches([':', '/', '\\']);
             return (!rest.is_empty()).then(|| format!("{scheme}://{rest}"));
         }
     }
     let host = text.split(['/', ':']).next()?;
-    let label = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '-');
+    let label =
+        |part: &str| !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '-');
     let is_host = host == "localhost" || (host.contains('.') && host.split('.').all(label));
     (is_host && !text.contains(' ')).then(|| format!("https://{text}"))
 }
@@ -241,7 +275,10 @@ mod tests {
     #[test]
     fn a_shown_url_has_no_credentials_and_no_values() {
         for (given, shown) in [
-            ("http://user:secret@host/a?token=secret&b", "http://host/a?token=***&***"),
+            (
+                "http://user:secret@host/a?token=secret&b",
+                "http://host/a?token=***&***",
+            ),
             ("https://host:8443/a%20b#secret", "https://host:8443/a%20b"),
             ("http://host?", "http://host/?"),
             ("HTTP://HOST/ü", "http://host/%C3%BC"),
@@ -256,18 +293,45 @@ mod tests {
         for (text, message) in [
             ("not a url", "'not a url' is not an absolute URL"),
             ("", "'' is not an absolute URL"),
-            ("example.com/x", "'example.com/x' is not an absolute URL; did you mean https://example.com/x?"),
-            ("localhost:80/x", "'localhost:80/x' is not an absolute URL; did you mean https://localhost:80/x?"),
-            ("http:/host/x", "'http:/host/x' is not an absolute URL; did you mean http://host/x?"),
-            ("https//host/x", "'https//host/x' is not an absolute URL; did you mean https://host/x?"),
+            (
+                "example.com/x",
+                "'example.com/x' is not an absolute URL; did you mean https://example.com/x?",
+            ),
+            (
+                "localhost:80/x",
+                "'localhost:80/x' is not an absolute URL; did you mean https://localhost:80/x?",
+            ),
+            (
+                "http:/host/x",
+                "'http:/host/x' is not an absolute URL; did you mean http://host/x?",
+            ),
+            (
+                "https//host/x",
+                "'https//host/x' is not an absolute URL; did you mean https://host/x?",
+            ),
             ("mailto:me@host", "'mailto:me@host' is not an absolute URL"),
-            ("ftp://u:secret@host/x", "'ftp://host/x' is not an http or https URL; tdl speaks only these"),
-            ("http://a\thttp://b", "'http://a\\u{9}http://b' has a tab in it; give each URL a line of its own"),
-            ("http://a http://b", "'http://a http://b' holds several URLs; give each a line of its own"),
+            (
+                "ftp://u:secret@host/x",
+                "'ftp://host/x' is not an http or https URL; tdl speaks only these",
+            ),
+            (
+                "http://a\thttp://b",
+                "'http://a\\u{9}http://b' has a tab in it; give each URL a line of its own",
+            ),
+            (
+                "http://a http://b",
+                "'http://a http://b' holds several URLs; give each a line of its own",
+            ),
             ("http://", "'http://' is not a URL: no host"),
             ("http:///x", "'http:///x' is not a URL: no host"),
-            ("http://host:99999/", "'http://host:99999/' is not a URL: invalid port number"),
-            ("http://h/\u{1b}[2J", "'http://h/\\u{1b}[2J' has the control character \\u{1b} in it; percent-encode it"),
+            (
+                "http://host:99999/",
+                "'http://host:99999/' is not a URL: invalid port number",
+            ),
+            (
+                "http://h/\u{1b}[2J",
+                "'http://h/\\u{1b}[2J' has the control character \\u{1b} in it; percent-encode it",
+            ),
         ] {
             assert_eq!(WebUrl::parse(text).unwrap_err().to_string(), message);
         }
@@ -282,7 +346,7 @@ mod tests {
             ("http://host:81/a", false),
             ("http://sub.host/a", false),
         ] {
-            assert_eq!(base.same_origin(&url(other)), same, "{other}");
+            assert_eq!(base.origin() == url(other).origin(), same, "{other}");
         }
         assert_eq!(base.host(), "host:80");
     }
@@ -290,7 +354,10 @@ mod tests {
     #[test]
     fn credentials_are_decoded_and_can_be_taken_off() {
         let given = url("http://us%40er:p%3Aw@host/");
-        assert_eq!(given.credentials(), Some(("us@er".to_owned(), Some("p:w".to_owned()))));
+        assert_eq!(
+            given.credentials(),
+            Some(("us@er".to_owned(), Some("p:w".to_owned())))
+        );
         assert_eq!(given.without_credentials().unredacted(), "http://host/");
         assert_eq!(url("http://host/").credentials(), None);
     }

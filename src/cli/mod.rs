@@ -1,1 +1,55 @@
-//! x
+//! The command: arguments in, exit code out.
+
+mod args;
+mod fetch;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
+
+use crate::error::Exit;
+use crate::report::{to_stderr, to_stdout};
+use args::{Args, Command};
+
+/// Runs `tdl` with these arguments, the first being the program's name, and says how the process should end.
+///
+/// Writes to standard output and standard error, and handles signals, as a process of its own would.
+pub fn command(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
+    let exit = match Args::try_parse_from(arguments) {
+        Ok(Args {
+            command: Command::Fetch(fetch),
+        }) => exit(fetch.resolve().and_then(fetch::fetch)),
+        Err(error) => refused(&error),
+    };
+    ExitCode::from(exit.code())
+}
+
+/// How it ends: whatever keeps a run from starting is a matter of usage.
+fn exit(ended: anyhow::Result<Exit>) -> Exit {
+    ended.unwrap_or_else(|error| {
+        to_stderr(&format!("{error:#}\n"));
+        Exit::Usage
+    })
+}
+
+/// What clap answers: help and version as asked for, or what is wrong with the command line.
+fn refused(error: &clap::Error) -> Exit {
+    let text = error.render();
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
+        // clap writes its colours only to a terminal that takes them.
+        if error.print().is_err() {
+            to_stdout("");
+        }
+        return Exit::Success;
+    }
+    let _ = error.print();
+    if error.kind() == ErrorKind::InvalidSubcommand && text.to_string().contains("://") {
+        to_stderr("\nto download, write 'tdl fetch' before the URLs\n");
+    }
+    Exit::Usage
+}

@@ -67,7 +67,12 @@ impl Client {
                 headers.append(name, value);
             }
         }
-        Self { network: network.clone(), headers, plain: OnceLock::new(), secure: OnceLock::new() }
+        Self {
+            network: network.clone(),
+            headers,
+            plain: OnceLock::new(),
+            secure: OnceLock::new(),
+        }
     }
 
     /// Asks for a URL and follows its redirects. What the user gave for the URL, headers and user info,
@@ -76,7 +81,11 @@ impl Client {
     /// # Errors
     ///
     /// Any status but 200, and whatever keeps the answer from coming.
-    pub fn get(&self, url: &WebUrl, mut on_redirect: impl FnMut(&WebUrl)) -> Result<Answer, Failure> {
+    pub fn get(
+        &self,
+        url: &WebUrl,
+        mut on_redirect: impl FnMut(&WebUrl),
+    ) -> Result<Answer, Failure> {
         let mut hops = Hops::from(url);
         loop {
             let response = self.request(url, &hops)?;
@@ -87,8 +96,15 @@ impl Client {
             let location = response.headers().get(header::LOCATION).cloned();
             drain(response);
             match (status.as_u16(), location) {
-                (301 | 302 | 303 | 307 | 308, Some(location)) => hops.follow(location.as_bytes())?,
-                (code, _) => return Err(Failure::Status { code, reason: status.canonical_reason().unwrap_or_default() }),
+                (301 | 302 | 303 | 307 | 308, Some(location)) => {
+                    hops.follow(location.as_bytes())?;
+                }
+                (code, _) => {
+                    return Err(Failure::Status {
+                        code,
+                        reason: status.canonical_reason().unwrap_or_default(),
+                    });
+                }
             }
             on_redirect(hops.current());
         }
@@ -103,17 +119,31 @@ impl Client {
             }
             request = request.headers(self.headers.clone());
         }
-        request
-            .send()
-            .map_err(|error| failure::of_request(error, self.network.stall_timeout, self.network.connect_timeout))
+        request.send().map_err(|error| {
+            failure::of_request(
+                error,
+                self.network.stall_timeout,
+                self.network.connect_timeout,
+            )
+        })
     }
 
     fn for_url(&self, url: &WebUrl) -> Result<&http::Client, Failure> {
-        let slot = if url.is_https() { &self.secure } else { &self.plain };
+        let slot = if url.is_https() {
+            &self.secure
+        } else {
+            &self.plain
+        };
         let client = slot.get_or_init(|| {
             let builder = builder(&self.network);
-            let builder = if url.is_https() { builder } else { builder.tls_certs_only([]) };
-            builder.build().map_err(|error| failure::of_request(error, Duration::ZERO, Duration::ZERO).chain())
+            let builder = if url.is_https() {
+                builder
+            } else {
+                builder.tls_certs_only([])
+            };
+            builder
+                .build()
+                .map_err(|error| failure::of_request(error, Duration::ZERO, Duration::ZERO).chain())
         });
         client.as_ref().map_err(|why| Failure::Client(why.clone()))
     }
@@ -124,7 +154,10 @@ fn builder(network: &Network) -> http::ClientBuilder {
     // Its own redirects would forward custom headers to other hosts.
     http::Client::builder()
         .user_agent(USER_AGENT)
-        .default_headers(HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))]))
+        .default_headers(HeaderMap::from_iter([(
+            header::ACCEPT_ENCODING,
+            HeaderValue::from_static("identity"),
+        )]))
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
         .http1_only()
@@ -136,7 +169,10 @@ fn builder(network: &Network) -> http::ClientBuilder {
 
 /// Reads a short body to its end.
 fn drain(mut response: http::Response) {
-    if response.content_length().is_some_and(|length| length <= DRAINED) {
+    if response
+        .content_length()
+        .is_some_and(|length| length <= DRAINED)
+    {
         let _ = std::io::copy(&mut response, &mut std::io::sink());
     }
 }
@@ -182,7 +218,12 @@ impl Answer {
     fn new(response: http::Response, stall_timeout: Duration) -> Self {
         // Asked for later, once reading has begun, the library says 0.
         let length = response.content_length();
-        Self { response, length, received: 0, stall_timeout }
+        Self {
+            response,
+            length,
+            received: 0,
+            stall_timeout,
+        }
     }
 
     /// How the end of the body will be known.
@@ -190,7 +231,13 @@ impl Answer {
     pub fn framing(&self) -> Framing {
         match self.length {
             Some(length) => Framing::Length(length),
-            None if self.response.headers().contains_key(header::TRANSFER_ENCODING) => Framing::Chunked,
+            None if self
+                .response
+                .headers()
+                .contains_key(header::TRANSFER_ENCODING) =>
+            {
+                Framing::Chunked
+            }
             None => Framing::Close,
         }
     }
@@ -204,7 +251,12 @@ impl Answer {
     /// When the server says that the file was changed last (RFC 9110, section 8.8.2), to the second.
     #[must_use]
     pub fn last_modified(&self) -> Option<SystemTime> {
-        let value = self.response.headers().get(header::LAST_MODIFIED)?.to_str().ok()?;
+        let value = self
+            .response
+            .headers()
+            .get(header::LAST_MODIFIED)?
+            .to_str()
+            .ok()?;
         httpdate::parse_http_date(value).ok()
     }
 
@@ -214,15 +266,15 @@ impl Answer {
     ///
     /// A stall, or an end before the announced one.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Failure> {
-        let count = self
-            .response
-            .read(buffer)
-            .map_err(|error| failure::of_body(&error, self.received, self.length, self.stall_timeout))?;
+        let count = self.response.read(buffer).map_err(|error| {
+            failure::of_body(&error, self.received, self.length, self.stall_timeout)
+        })?;
         self.received += count as u64;
         match self.length {
-            Some(expected) if count == 0 && self.received != expected => {
-                Err(Failure::Truncated { received: self.received, expected })
-            }
+            Some(expected) if count == 0 && self.received != expected => Err(Failure::Truncated {
+                received: self.received,
+                expected,
+            }),
             _ => Ok(count),
         }
     }

@@ -65,13 +65,17 @@ impl PartFile {
                 Err(_) if is_no_file(&path) => return Err(Failure::NotAFile(path)),
                 Err(source) => return Err(disk("open", &path, source)),
             };
-            let meta = file.metadata().map_err(|source| disk("look at", &path, source))?;
+            let meta = file
+                .metadata()
+                .map_err(|source| disk("look at", &path, source))?;
             if !meta.is_file() {
                 return Err(Failure::NotAFile(path));
             }
             let is_locked = lock(&file, &path)?;
             // Between the opening and the lock another process may have renamed the file into place.
-            if !platform::is_at(&file, &meta, &path).map_err(|source| disk("look at", &path, source))? {
+            if !platform::is_at(&file, &meta, &path)
+                .map_err(|source| disk("look at", &path, source))?
+            {
                 continue;
             }
             if platform::links(&meta) > 1 {
@@ -80,9 +84,14 @@ impl PartFile {
                 continue;
             }
             if meta.len() > 0 {
-                file.set_len(0).map_err(|source| disk("empty", &path, source))?;
+                file.set_len(0)
+                    .map_err(|source| disk("empty", &path, source))?;
             }
-            return Ok(Self { file, path, is_locked });
+            return Ok(Self {
+                file,
+                path,
+                is_locked,
+            });
         }
     }
 
@@ -98,7 +107,9 @@ impl PartFile {
     ///
     /// The disk is full, or failing.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.file.write_all(bytes).map_err(|source| disk("write", &self.path, source))
+        self.file
+            .write_all(bytes)
+            .map_err(|source| disk("write", &self.path, source))
     }
 
     /// Gives the file the time that the server named; a file system without such a time is no reason to fail.
@@ -119,7 +130,11 @@ impl PartFile {
         };
         match renamed {
             Ok(()) => Ok(None),
-            Err(error) if commit == Commit::Keep && error.kind() == io::ErrorKind::AlreadyExists => Ok(Some(self)),
+            Err(error)
+                if commit == Commit::Keep && error.kind() == io::ErrorKind::AlreadyExists =>
+            {
+                Ok(Some(self))
+            }
             Err(source) => {
                 self.discard();
                 Err(disk("rename the part file to", target, source))
@@ -149,7 +164,11 @@ fn lock(file: &File, path: &Path) -> Result<bool, Failure> {
 }
 
 fn disk(action: &'static str, path: &Path, source: io::Error) -> Failure {
-    Failure::Disk { action, path: path.to_owned(), source }
+    Failure::Disk {
+        action,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 #[cfg(test)]
@@ -165,8 +184,10 @@ mod tests {
     }
 
     fn names(dir: &Path) -> Vec<String> {
-        let mut names: Vec<_> =
-            fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }
@@ -174,7 +195,12 @@ mod tests {
     #[test]
     fn a_commit_is_one_rename() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(part_in(dir.path(), b"whole").commit(&dir.path().join("x"), Commit::Keep).unwrap().is_none());
+        assert!(
+            part_in(dir.path(), b"whole")
+                .commit(&dir.path().join("x"), Commit::Keep)
+                .unwrap()
+                .is_none()
+        );
         assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"whole");
         assert_eq!(names(dir.path()), ["x"]);
     }
@@ -185,7 +211,10 @@ mod tests {
         let target = dir.path().join("x");
         let part = part_in(dir.path(), b"new");
         fs::write(&target, b"the user's").unwrap();
-        let part = part.commit(&target, Commit::Keep).unwrap().expect("the name is taken");
+        let part = part
+            .commit(&target, Commit::Keep)
+            .unwrap()
+            .expect("the name is taken");
         assert_eq!(fs::read(&target).unwrap(), b"the user's");
         assert!(part.commit(&target, Commit::Replace).unwrap().is_none());
         assert_eq!(fs::read(&target).unwrap(), b"new");
@@ -205,7 +234,9 @@ mod tests {
     fn what_an_earlier_run_left_is_started_over() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("x.part"), b"something much longer").unwrap();
-        part_in(dir.path(), b"new").commit(&dir.path().join("x"), Commit::Keep).unwrap();
+        part_in(dir.path(), b"new")
+            .commit(&dir.path().join("x"), Commit::Keep)
+            .unwrap();
         assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"new");
     }
 
@@ -221,7 +252,14 @@ mod tests {
         assert_eq!(fs::read(&elsewhere).unwrap(), b"the user's");
 
         let fifo = dir.path().join("fifo.part");
-        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &fifo,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR,
+            0,
+        )
+        .unwrap();
         let part = PartFile::create(fifo);
         assert!(matches!(part, Err(Failure::NotAFile(_))), "{part:?}");
     }

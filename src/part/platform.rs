@@ -43,8 +43,17 @@ mod imp {
     }
 
     pub fn has_no_locks(error: &io::Error) -> bool {
-        let unsupported = [Errno::NOSYS, Errno::NOTSUP, Errno::OPNOTSUPP, Errno::NOLCK, Errno::INVAL];
-        error.kind() == io::ErrorKind::Unsupported || unsupported.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+        let unsupported = [
+            Errno::NOSYS,
+            Errno::NOTSUP,
+            Errno::OPNOTSUPP,
+            Errno::NOLCK,
+            Errno::INVAL,
+        ];
+        error.kind() == io::ErrorKind::Unsupported
+            || unsupported
+                .iter()
+                .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
     }
 
     /// Renames, or fails with `AlreadyExists`. Where the file system cannot do that in one step, a hard link can.
@@ -101,17 +110,31 @@ mod imp {
     }
 
     /// Renames, or fails with `AlreadyExists`.
+    #[expect(unsafe_code, reason = "std has no rename that does not replace")]
     pub fn rename_no_replace(from: &Path, to: &Path) -> io::Result<()> {
         let (from, to) = (wide(from)?, wide(to)?);
-        #[expect(unsafe_code, reason = "std has no rename that does not replace; both strings end in NUL and outlive the call")]
+        // SAFETY: both strings end in NUL and outlive the call.
         let done = unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), 0) };
-        if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        if done == 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
     }
 
     /// The path as the system wants it; canonical, and so free of the limit of 260 characters.
     fn wide(path: &Path) -> io::Result<Vec<u16>> {
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         let name = path.file_name().unwrap_or_default();
-        Ok(parent.canonicalize()?.join(name).as_os_str().encode_wide().chain([0]).collect())
+        Ok(parent
+            .canonicalize()?
+            .join(name)
+            .as_os_str()
+            .encode_wide()
+            .chain([0])
+            .collect())
     }
 }

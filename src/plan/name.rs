@@ -37,12 +37,19 @@ impl SafeName {
 
     /// Makes any text a safe name.
     fn reduced(text: &str) -> Self {
-        let replaced: String = text.chars().map(|c| if is_unsafe(c) { '_' } else { c }).collect();
+        let replaced: String = text
+            .chars()
+            .map(|c| if is_unsafe(c) { '_' } else { c })
+            .collect();
         let trimmed = replaced.trim_end_matches(['.', ' ']);
         if trimmed.is_empty() {
             return Self("index.html".into());
         }
-        let named = if is_device(trimmed) { format!("_{trimmed}") } else { trimmed.to_owned() };
+        let named = if is_device(trimmed) {
+            format!("_{trimmed}")
+        } else {
+            trimmed.to_owned()
+        };
         Self(shortened(&named).into())
     }
 
@@ -93,12 +100,27 @@ const fn is_unsafe(c: char) -> bool {
 
 /// Whether Windows takes the name for a device, which it does whatever the extension.
 fn is_device(name: &str) -> bool {
-    let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
-    if matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$") {
+    let stem = name
+        .split('.')
+        .next()
+        .unwrap_or_default()
+        .trim_end()
+        .to_ascii_uppercase();
+    if matches!(
+        stem.as_str(),
+        "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$"
+    ) {
         return true;
     }
-    let port = stem.strip_prefix("COM").or_else(|| stem.strip_prefix("LPT"));
-    port.is_some_and(|number| matches!(number, "0" | "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" | "¹" | "²" | "³"))
+    let port = stem
+        .strip_prefix("COM")
+        .or_else(|| stem.strip_prefix("LPT"));
+    port.is_some_and(|number| {
+        matches!(
+            number,
+            "0" | "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" | "¹" | "²" | "³"
+        )
+    })
 }
 
 /// Cuts a long name before its extension, between characters.
@@ -108,7 +130,10 @@ fn shortened(name: &str) -> String {
     }
     let (stem, extension) = split_extension(name);
     let room = LONGEST - extension.len();
-    let end = (0..=room).rev().find(|at| stem.is_char_boundary(*at)).unwrap_or_default();
+    let end = (0..=room)
+        .rev()
+        .find(|at| stem.is_char_boundary(*at))
+        .unwrap_or_default();
     let short = format!("{}{extension}", &stem[..end]);
     short.trim_end_matches(['.', ' ']).to_owned()
 }
@@ -172,8 +197,16 @@ mod tests {
 
     #[test]
     fn a_number_goes_before_the_last_extension() {
-        for (name, numbered) in [("a.txt", "a-2.txt"), ("a.tar.gz", "a.tar-2.gz"), ("a", "a-2"), (".rc", ".rc-2")] {
-            assert_eq!(SafeName::chosen(name).unwrap().numbered(2).as_str(), numbered);
+        for (name, numbered) in [
+            ("a.txt", "a-2.txt"),
+            ("a.tar.gz", "a.tar-2.gz"),
+            ("a", "a-2"),
+            (".rc", ".rc-2"),
+        ] {
+            assert_eq!(
+                SafeName::chosen(name).unwrap().numbered(2).as_str(),
+                numbered
+            );
         }
     }
 

@@ -1,1 +1,158 @@
-//! x
+//! What is SEEN of a run: bars, plain lines, JSON Lines and the summary. The only writer to the terminal.
+
+mod bars;
+mod json;
+mod lines;
+mod summary;
+mod units;
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+
+use crate::plan::{Download, Plan};
+use crate::run::{Comparison, Event, Outcome, Reporter, Summary};
+use bars::Bars;
+use json::JsonLines;
+
+pub use lines::Detail;
+
+/// How progress is shown on standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// Bars on a terminal, plain lines elsewhere.
+    Auto,
+    /// Bars, if there is a terminal to draw them on.
+    Bars,
+    /// A line for each change of state.
+    Plain,
+    /// Failures only.
+    None,
+}
+
+/// What a user wants to see.
+#[derive(Debug, Clone)]
+pub struct Wishes {
+    pub style: Style,
+    pub detail: Detail,
+    /// JSON Lines on standard output, in place of the summary.
+    pub json: bool,
+    /// The output directory, as it is to be shown.
+    pub directory: PathBuf,
+    /// Whether two runs are compared.
+    pub compares: bool,
+}
+
+/// Everything that a user sees of a run.
+pub struct Report {
+    wishes: Wishes,
+    json: Option<JsonLines>,
+    bars: Option<Bars>,
+}
+
+impl Report {
+    pub fn new(wishes: Wishes) -> Self {
+        let has_bars = match wishes.style {
+            Style::Auto | Style::Bars => wishes.detail != Detail::Failures && can_draw(),
+            Style::Plain | Style::None => false,
+        };
+        Self {
+            json: wishes
+                .json
+                .then(|| JsonLines::new(wishes.directory.clone(), wishes.compares)),
+            bars: has_bars.then(Bars::start),
+            wishes,
+        }
+    }
+
+    /// Takes the bars away. Events that come later are not shown.
+    pub fn finish(&self) {
+        if let Some(bars) = &self.bars {
+            bars.finish();
+        }
+        if let Some(json) = &self.json {
+            json.finish();
+        }
+    }
+
+    /// The closing words after a run.
+    pub fn summary(&self, summary: &Summary) {
+        self.finish();
+        if let Some(json) = &self.json {
+            json.summary(summary);
+        } else if self.wishes.detail != Detail::Failures {
+            to_stdout(&summary::of_run(summary));
+        }
+    }
+
+    /// The closing words after a comparison.
+    pub fn comparison(&self, comparison: &Comparison) {
+        self.finish();
+        if let Some(json) = &self.json {
+            json.comparison(comparison);
+        } else if self.wishes.detail != Detail::Failures {
+            to_stdout(&summary::of_comparison(comparison));
+        } else if !comparison.differing.is_empty() {
+            to_stderr(&summary::of_differences(comparison));
+        }
+    }
+
+    /// What would be done, without doing it; `exists` tells which targets are there.
+    pub fn plan(&self, plan: &Plan, exists: impl Fn(&Download) -> bool) {
+        if let Some(json) = &self.json {
+            return plan
+                .downloads()
+                .iter()
+                .for_each(|download| json.planned(download));
+        }
+        for download in plan.downloads() {
+            let line = lines::planned(download, &self.wishes.directory, exists(download));
+            to_stdout(&format!("{line}\n"));
+        }
+    }
+}
+
+impl Reporter for Report {
+    fn event(&self, event: &Event<'_>) {
+        if let Some(json) = &self.json {
+            json.event(event);
+        }
+        let detail = match self.wishes.style {
+            Style::None => Detail::Failures,
+            _ => self.wishes.detail,
+        };
+        let line = match event {
+            Event::Planned(plan, mode) if self.wishes.compares && detail != Detail::Failures => {
+                Some(lines::of_pass(plan, *mode))
+            }
+            event => lines::of_event(event, detail, &self.wishes.directory),
+        };
+        match (&self.bars, line) {
+            (Some(bars), line) => bars.event(event, line),
+            (None, Some(line)) => to_stderr(&format!("{line}\n")),
+            (None, None) => {}
+        }
+    }
+}
+
+/// Writes the result. A reader that has gone, as with `| head`, stops no download.
+pub fn to_stdout(text: &str) {
+    let mut stdout = io::stdout().lock();
+    let _ = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
+}
+
+/// Writes a message.
+pub fn to_stderr(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Whether standard error is a terminal on which a cursor can be moved.
+fn can_draw() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Whether a download that has ended counts as done for a reader who waits.
+const fn is_done(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Fetched(_) | Outcome::Skipped)
+}

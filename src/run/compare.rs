@@ -5,7 +5,7 @@ use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
 use super::{Control, Reporter, Summary, run};
-use crate::error::Failure;
+use crate::error::{Exit, Failure};
 use crate::options::{IfExists, Mode, Options, Output};
 use crate::plan::Plan;
 
@@ -30,6 +30,14 @@ impl Comparison {
         let seconds = self.concurrent.elapsed.as_secs_f64();
         (complete && seconds > 0.0).then(|| self.sequential.elapsed.as_secs_f64() / seconds)
     }
+
+    /// How the process should end: files that differ are failures for good.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        let (first, second) = (&self.sequential, &self.concurrent);
+        let for_good = first.failed_for_good + second.failed_for_good + self.differing.len();
+        Exit::after(for_good, first.failed_for_now + second.failed_for_now)
+    }
 }
 
 /// Downloads a plan with the plain loop into `scratch`, then with threads into its target directory, and compares the files.
@@ -49,7 +57,10 @@ pub fn compare(
     let in_mode = |mode, directory: &Path| {
         let mut options = options.clone();
         options.limits.mode = mode;
-        options.output = Output { directory: directory.to_owned(), if_exists: IfExists::Fail };
+        options.output = Output {
+            directory: directory.to_owned(),
+            if_exists: IfExists::Fail,
+        };
         options
     };
     let [first, second] = controls;
@@ -59,7 +70,12 @@ pub fn compare(
         second.cancel();
     }
     let concurrent = run(plan, &in_mode(Mode::Concurrent, target), reporter, second)?;
-    let mut comparison = Comparison { sequential, concurrent, differing: Vec::new(), same: 0 };
+    let mut comparison = Comparison {
+        sequential,
+        concurrent,
+        differing: Vec::new(),
+        same: 0,
+    };
     for download in plan.downloads() {
         match same_bytes(&download.path(scratch), &download.path(target)) {
             Ok(true) => comparison.same += 1,
@@ -72,7 +88,10 @@ pub fn compare(
 }
 
 fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
-    let (mut one, mut other) = (BufReader::new(File::open(one)?), BufReader::new(File::open(other)?));
+    let (mut one, mut other) = (
+        BufReader::new(File::open(one)?),
+        BufReader::new(File::open(other)?),
+    );
     loop {
         let (left, right) = (one.fill_buf()?, other.fill_buf()?);
         let count = left.len().min(right.len());
@@ -104,7 +123,13 @@ impl Scratch {
             match fs::create_dir(&path) {
                 Ok(()) => return Ok(Self(path)),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(source) => return Err(Failure::Disk { action: "make the directory", path, source }),
+                Err(source) => {
+                    return Err(Failure::Disk {
+                        action: "make the directory",
+                        path,
+                        source,
+                    });
+                }
             }
         }
     }
@@ -142,9 +167,18 @@ mod tests {
         let long = vec![7; 100_000];
         let mut other = long.clone();
         other[99_999] = 8;
-        let (long, longer) = (file("long", &long), file("longer", &[&long[..], b"x"].concat()));
+        let (long, longer) = (
+            file("long", &long),
+            file("longer", &[&long[..], b"x"].concat()),
+        );
         let (other, empty) = (file("other", &other), file("empty", b""));
-        for (one, two, same) in [(&long, &long, true), (&long, &longer, false), (&long, &other, false), (&empty, &empty, true), (&empty, &long, false)] {
+        for (one, two, same) in [
+            (&long, &long, true),
+            (&long, &longer, false),
+            (&long, &other, false),
+            (&empty, &empty, true),
+            (&empty, &long, false),
+        ] {
             assert_eq!(same_bytes(one, two).unwrap(), same);
             assert_eq!(same_bytes(two, one).unwrap(), same);
         }

@@ -51,9 +51,12 @@ pub fn concurrent(context: &Context<'_>, limits: &Limits, clients: &Clients, thr
     thread::scope(|scope| {
         for number in 0..threads {
             let work = move || pool.work(Worker::new(clients.of_thread(number)));
-            let spawned = thread::Builder::new().name(format!("tdl-{number}")).spawn_scoped(scope, work);
+            let spawned = thread::Builder::new()
+                .name(format!("tdl-{number}"))
+                .spawn_scoped(scope, work);
             if let Err(error) = spawned {
-                let warning = format!("only {number} of {threads} threads could be started: {error}");
+                let warning =
+                    format!("only {number} of {threads} threads could be started: {error}");
                 context.reporter.event(&Event::Warning(&warning));
                 if number == 0 {
                     pool.work(Worker::new(clients.of_thread(0)));
@@ -110,14 +113,20 @@ impl<'a> Pool<'a> {
                     self.changed.notify_all();
                     return None;
                 }
-                Next::Wait(None) => self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                Next::Wait(None) => self
+                    .changed
+                    .wait(queue)
+                    .unwrap_or_else(PoisonError::into_inner),
                 Next::Wait(Some(_)) if self.context.control.is_cancelled() => {
                     queue.end_all_waits();
                     queue
                 }
                 Next::Wait(Some(until)) => {
                     let wait = until.saturating_duration_since(now).min(CANCEL_SEEN_WITHIN);
-                    self.changed.wait_timeout(queue, wait).unwrap_or_else(PoisonError::into_inner).0
+                    self.changed
+                        .wait_timeout(queue, wait)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
                 }
             };
         }
@@ -127,7 +136,11 @@ impl<'a> Pool<'a> {
     fn close(&self) {
         let left = self.lock().close();
         for id in left {
-            conclude(&self.context.plan.downloads()[id], &never_begun(), self.context);
+            conclude(
+                &self.context.plan.downloads()[id],
+                &never_begun(),
+                self.context,
+            );
         }
     }
 
@@ -144,16 +157,21 @@ fn turn<'a>(
     worker: &mut Worker<'_>,
 ) -> Turn {
     let turn = catch_unwind(AssertUnwindSafe(|| {
-        let transfer = transfer.get_or_insert_with(|| Transfer::start(download, context));
+        let transfer = transfer.get_or_insert_with(|| Transfer::new(download));
         download_file(transfer, context, worker)
     }));
     turn.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned());
+        let text = text
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "panic".to_owned());
         let outcome = Outcome::Failed(Failure::Panicked(text));
         Turn::Ended(match transfer {
             Some(transfer) => transfer.ended(outcome),
-            None => Ending { outcome, ..never_begun() },
+            None => Ending {
+                outcome,
+                ..never_begun()
+            },
         })
     })
 }
@@ -165,11 +183,16 @@ fn conclude(download: &Download, ending: &Ending, context: &Context<'_>) {
 
 /// Whether nothing new is to begin after this end.
 fn closes(ending: &Ending, limits: &Limits) -> bool {
-    limits.fail_fast && matches!(&ending.outcome, Outcome::Failed(failure) if !failure.is_temporary())
+    limits.fail_fast
+        && matches!(&ending.outcome, Outcome::Failed(failure) if !failure.is_temporary())
 }
 
 const fn never_begun() -> Ending {
-    Ending { outcome: Outcome::Cancelled, attempts: 0, own_time: Duration::ZERO }
+    Ending {
+        outcome: Outcome::Cancelled,
+        attempts: 0,
+        own_time: Duration::ZERO,
+    }
 }
 
 fn sleep(wait: Duration, context: &Context<'_>) {

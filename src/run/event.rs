@@ -60,7 +60,10 @@ const UNKNOWN: u64 = u64::MAX;
 
 impl Default for Progress {
     fn default() -> Self {
-        Self { received: AtomicU64::new(0), length: AtomicU64::new(UNKNOWN) }
+        Self {
+            received: AtomicU64::new(0),
+            length: AtomicU64::new(UNKNOWN),
+        }
     }
 }
 
@@ -79,7 +82,8 @@ impl Progress {
 
     pub(super) fn begin(&self, length: Option<u64>) {
         self.received.store(0, Ordering::Relaxed);
-        self.length.store(length.unwrap_or(UNKNOWN), Ordering::Relaxed);
+        self.length
+            .store(length.unwrap_or(UNKNOWN), Ordering::Relaxed);
     }
 
     pub(super) fn add(&self, bytes: u64) {

@@ -34,15 +34,28 @@ use transfer::{Context, Transfer, Turn, Worker};
 /// # Errors
 ///
 /// The output directory cannot be made; nothing was started.
-pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Control) -> Result<Summary, Failure> {
+pub fn run(
+    plan: &Plan,
+    options: &Options,
+    reporter: &dyn Reporter,
+    control: &Control,
+) -> Result<Summary, Failure> {
     make_directory(&options.output.directory)?;
     let limits = &options.limits;
     let threads = match limits.mode {
         Mode::Sequential => 1,
-        Mode::Concurrent => open_files::affordable(limits.jobs, reporter).min(plan.downloads().len()).max(1),
+        Mode::Concurrent => open_files::affordable(limits.jobs, reporter)
+            .min(plan.downloads().len())
+            .max(1),
     };
     let clients = Clients::new(&options.network, threads);
-    let context = Context { plan, output: &options.output, retry: &options.retry, control, reporter };
+    let context = Context {
+        plan,
+        output: &options.output,
+        retry: &options.retry,
+        control,
+        reporter,
+    };
     control.start(plan.downloads().len(), limits.mode, threads);
     reporter.event(&Event::Planned(plan, limits.mode));
     match limits.mode {
@@ -84,22 +97,42 @@ pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Co
 /// ```
 pub fn download_file(url: &str, directory: impl AsRef<Path>) -> Result<Fetched, Error> {
     let plan = Plan::new(vec![WebUrl::parse(url)?], |_| false);
-    let output = Output { directory: directory.as_ref().to_owned(), if_exists: IfExists::Fail };
+    let output = Output {
+        directory: directory.as_ref().to_owned(),
+        if_exists: IfExists::Fail,
+    };
     make_directory(&output.directory)?;
-    let options = Options { output, ..Options::default() };
+    let options = Options {
+        output,
+        ..Options::default()
+    };
     let clients = Clients::new(&options.network, 1);
     let control = Control::default();
-    let context =
-        Context { plan: &plan, output: &options.output, retry: &options.retry, control: &control, reporter: &() };
+    let context = Context {
+        plan: &plan,
+        output: &options.output,
+        retry: &options.retry,
+        control: &control,
+        reporter: &(),
+    };
     let mut worker = Worker::new(clients.of_thread(0));
-    let mut transfer = Transfer::start(&plan.downloads()[0], &context);
+    let mut transfer = Transfer::new(&plan.downloads()[0]);
     loop {
         match transfer::download_file(&mut transfer, &context, &mut worker) {
             Turn::Wait(wait) => std::thread::sleep(wait),
-            Turn::Ended(Ending { outcome: Outcome::Fetched(file), .. }) => return Ok(file),
-            Turn::Ended(Ending { outcome: Outcome::Failed(failure), .. }) => return Err(failure.into()),
+            Turn::Ended(Ending {
+                outcome: Outcome::Fetched(file),
+                ..
+            }) => return Ok(file),
+            Turn::Ended(Ending {
+                outcome: Outcome::Failed(failure),
+                ..
+            }) => return Err(failure.into()),
             // Nobody can cancel this, and what exists fails.
-            Turn::Ended(Ending { outcome: Outcome::Skipped | Outcome::Cancelled, .. }) => {
+            Turn::Ended(Ending {
+                outcome: Outcome::Skipped | Outcome::Cancelled,
+                ..
+            }) => {
                 return Err(Failure::Cancelled.into());
             }
         }
@@ -107,6 +140,10 @@ pub fn download_file(url: &str, directory: impl AsRef<Path>) -> Result<Fetched, 
 }
 
 fn make_directory(path: &Path) -> Result<(), Failure> {
-    let refused = |source| Failure::Disk { action: "make the directory", path: path.to_owned(), source };
+    let refused = |source| Failure::Disk {
+        action: "make the directory",
+        path: path.to_owned(),
+        source,
+    };
     std::fs::create_dir_all(path).map_err(refused)
 }

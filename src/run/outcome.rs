@@ -94,7 +94,8 @@ impl Summary {
     /// Downloads that did not end: the run was interrupted, or stopped at a failure.
     #[must_use]
     pub const fn cancelled(&self) -> usize {
-        self.total.saturating_sub(self.fetched + self.skipped + self.failed())
+        self.total
+            .saturating_sub(self.fetched + self.skipped + self.failed())
     }
 
     /// How the process should end after this run.

@@ -51,14 +51,28 @@ impl<T> Queue<T> {
     #[must_use]
     pub fn new(host_of: Vec<u32>, per_host: usize) -> Self {
         let count = host_of.iter().max().map_or(0, |most| *most as usize + 1);
-        let mut hosts: Vec<Host<T>> =
-            (0..count).map(|_| Host { fresh: VecDeque::new(), again: VecDeque::new(), running: 0 }).collect();
+        let mut hosts: Vec<Host<T>> = (0..count)
+            .map(|_| Host {
+                fresh: VecDeque::new(),
+                again: VecDeque::new(),
+                running: 0,
+            })
+            .collect();
         for (id, host) in host_of.iter().enumerate() {
             hosts[*host as usize].fresh.push_back(id);
         }
-        let first = |(host, queue): (usize, &Host<T>)| Some((*queue.fresh.front()?, u32::try_from(host).ok()?));
+        let first = |(host, queue): (usize, &Host<T>)| {
+            Some((*queue.fresh.front()?, u32::try_from(host).ok()?))
+        };
         let ready = hosts.iter().enumerate().filter_map(first).collect();
-        Self { hosts, host_of, per_host: per_host.max(1), ready, waiting: BinaryHeap::new(), running: 0 }
+        Self {
+            hosts,
+            host_of,
+            per_host: per_host.max(1),
+            ready,
+            waiting: BinaryHeap::new(),
+            running: 0,
+        }
     }
 
     /// The first download in list order whose host has room, those that were put back before those that never began.
@@ -113,7 +127,11 @@ impl<T> Queue<T> {
     }
 
     fn end_waits(&mut self, is_over: impl Fn(Instant) -> bool) {
-        while self.waiting.peek().is_some_and(|Reverse(waiting)| is_over(waiting.until)) {
+        while self
+            .waiting
+            .peek()
+            .is_some_and(|Reverse(waiting)| is_over(waiting.until))
+        {
             if let Some(Reverse(over)) = self.waiting.pop() {
                 let host = self.host_of[over.id];
                 self.change(host, |queue| queue.again.push_back((over.id, over.kept)));
@@ -140,7 +158,10 @@ impl<T> Queue<T> {
 impl<T> Host<T> {
     /// The download that would start next here.
     fn first(&self) -> Option<usize> {
-        self.again.front().map(|(id, _)| *id).or_else(|| self.fresh.front().copied())
+        self.again
+            .front()
+            .map(|(id, _)| *id)
+            .or_else(|| self.fresh.front().copied())
     }
 }
 
@@ -206,14 +227,21 @@ mod tests {
         let mut queue = Queue::new(vec![0, 0, 0], 1);
         assert_eq!(queue.next(now), Next::Start(0, None));
         queue.put_back(0, later, 'k');
-        assert_eq!(queue.next(now), Next::Start(1, None), "its place is free meanwhile");
+        assert_eq!(
+            queue.next(now),
+            Next::Start(1, None),
+            "its place is free meanwhile"
+        );
         assert_eq!(queue.next(now), Next::Wait(Some(later)));
         queue.end(1);
         assert_eq!(queue.next(later), Next::Start(0, Some('k')));
         queue.end(0);
         assert_eq!(queue.next(later), Next::Start(2, None));
         queue.put_back(2, later + Duration::from_secs(1), 'l');
-        assert_eq!(queue.next(later), Next::Wait(Some(later + Duration::from_secs(1))));
+        assert_eq!(
+            queue.next(later),
+            Next::Wait(Some(later + Duration::from_secs(1)))
+        );
         queue.end_all_waits();
         assert_eq!(queue.next(later), Next::Start(2, Some('l')));
     }
@@ -233,7 +261,10 @@ mod tests {
 
     #[test]
     fn an_empty_queue_is_done() {
-        assert_eq!(Queue::<char>::new(vec![], 1).next(Instant::now()), Next::Done);
+        assert_eq!(
+            Queue::<char>::new(vec![], 1).next(Instant::now()),
+            Next::Done
+        );
     }
 
     proptest! {

@@ -30,7 +30,8 @@ pub enum Verdict {
 /// Decides after the `attempts`th attempt has failed; `chance` is drawn evenly from 0 to 1.
 #[must_use]
 pub fn decide(policy: &Retry, attempts: u32, failure: &Failure, chance: f64) -> Verdict {
-    if !failure.is_temporary() || matches!(failure, Failure::Cancelled) || attempts > policy.retries {
+    if !failure.is_temporary() || matches!(failure, Failure::Cancelled) || attempts > policy.retries
+    {
         return Verdict::GiveUp;
     }
     let doublings = attempts.saturating_sub(1).min(16);
@@ -46,8 +47,13 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_a_minute_and_end() {
-        let failure = Failure::Status { code: 503, reason: "" };
-        let longest: Vec<_> = (1..=9).map(|attempts| decide(&POLICY, attempts, &failure, 1.0)).collect();
+        let failure = Failure::Status {
+            code: 503,
+            reason: "",
+        };
+        let longest: Vec<_> = (1..=9)
+            .map(|attempts| decide(&POLICY, attempts, &failure, 1.0))
+            .collect();
         let seconds = |seconds| Verdict::Wait(Duration::from_secs(seconds));
         let mut expected: Vec<_> = [1, 2, 4, 8, 16, 32, 60, 60].map(seconds).into();
         expected.push(Verdict::GiveUp);
@@ -56,18 +62,44 @@ mod tests {
 
     #[test]
     fn the_jitter_is_full() {
-        let failure = Failure::Truncated { received: 1, expected: 2 };
-        assert_eq!(decide(&POLICY, 3, &failure, 0.0), Verdict::Wait(Duration::ZERO));
-        assert_eq!(decide(&POLICY, 3, &failure, 0.5), Verdict::Wait(Duration::from_secs(2)));
+        let failure = Failure::Truncated {
+            received: 1,
+            expected: 2,
+        };
+        assert_eq!(
+            decide(&POLICY, 3, &failure, 0.0),
+            Verdict::Wait(Duration::ZERO)
+        );
+        assert_eq!(
+            decide(&POLICY, 3, &failure, 0.5),
+            Verdict::Wait(Duration::from_secs(2))
+        );
     }
 
     #[test]
     fn what_is_for_good_is_not_tried_again() {
-        for failure in [Failure::Status { code: 404, reason: "" }, Failure::Panicked(String::new()), Failure::Cancelled] {
-            assert_eq!(decide(&POLICY, 1, &failure, 0.5), Verdict::GiveUp, "{failure}");
+        for failure in [
+            Failure::Status {
+                code: 404,
+                reason: "",
+            },
+            Failure::Panicked(String::new()),
+            Failure::Cancelled,
+        ] {
+            assert_eq!(
+                decide(&POLICY, 1, &failure, 0.5),
+                Verdict::GiveUp,
+                "{failure}"
+            );
         }
         let failure = Failure::Stalled(Duration::from_secs(1));
-        assert_eq!(decide(&Retry { retries: 0 }, 1, &failure, 0.5), Verdict::GiveUp);
-        assert!(matches!(decide(&Retry { retries: u32::MAX }, u32::MAX, &failure, 0.5), Verdict::Wait(_)));
+        assert_eq!(
+            decide(&Retry { retries: 0 }, 1, &failure, 0.5),
+            Verdict::GiveUp
+        );
+        assert!(matches!(
+            decide(&Retry { retries: u32::MAX }, u32::MAX, &failure, 0.5),
+            Verdict::Wait(_)
+        ));
     }
 }

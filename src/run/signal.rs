@@ -26,7 +26,10 @@ mod imp {
     ///
     /// The handlers cannot be installed.
     pub fn listen(first: impl FnOnce(Signal) + Send + 'static) -> io::Result<()> {
-        let heard: Vec<i32> = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)).collect();
+        let heard: Vec<i32> = [SIGINT, SIGTERM, SIGHUP]
+            .into_iter()
+            .filter(|signal| !is_ignored(*signal))
+            .collect();
         let seen = Arc::new(AtomicBool::new(false));
         for signal in &heard {
             // The order counts: the shutdown looks at the flag before the first signal sets it.
@@ -35,22 +38,26 @@ mod imp {
             flag::register(*signal, Arc::clone(&seen))?;
         }
         let mut signals = Signals::new(heard)?;
-        std::thread::Builder::new().name("tdl-signals".to_owned()).spawn(move || {
-            if let Some(signal) = signals.forever().next() {
-                first(u8::try_from(signal).unwrap_or_default());
-            }
-        })?;
+        std::thread::Builder::new()
+            .name("tdl-signals".to_owned())
+            .spawn(move || {
+                if let Some(signal) = signals.forever().next() {
+                    first(u8::try_from(signal).unwrap_or_default());
+                }
+            })?;
         Ok(())
     }
 
+    #[expect(
+        unsafe_code,
+        reason = "std and signal-hook cannot tell how a signal is handled"
+    )]
     fn is_ignored(signal: i32) -> bool {
-        // SAFETY: with no new action, sigaction only writes the current one to the place that it is given, which is
-        // valid when zeroed and read only on success.
-        #[expect(unsafe_code, reason = "std and signal-hook cannot tell how a signal is handled")]
-        unsafe {
-            let mut current: libc::sigaction = std::mem::zeroed();
-            libc::sigaction(signal, std::ptr::null(), &raw mut current) == 0 && current.sa_sigaction == libc::SIG_IGN
-        }
+        // SAFETY: all zeroes are a valid `sigaction`.
+        let mut current: libc::sigaction = unsafe { std::mem::zeroed() };
+        // SAFETY: without a new action, the call only writes the present one to a place that is valid.
+        let known = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut current) } == 0;
+        known && current.sa_sigaction == libc::SIG_IGN
     }
 }
 

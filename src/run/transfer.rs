@@ -33,7 +33,10 @@ pub struct Worker<'a> {
 
 impl<'a> Worker<'a> {
     pub fn new(client: &'a Client) -> Self {
-        Self { client, buffer: vec![0; BUFFER].into_boxed_slice() }
+        Self {
+            client,
+            buffer: vec![0; BUFFER].into_boxed_slice(),
+        }
     }
 }
 
@@ -54,21 +57,32 @@ pub enum Turn {
 }
 
 impl<'a> Transfer<'a> {
-    /// A transfer that has begun, and is reported so.
-    pub fn start(download: &'a Download, context: &Context<'_>) -> Self {
-        let transfer = Self { download, progress: Arc::default(), attempts: 0, own_time: Duration::ZERO };
-        context.reporter.event(&Event::Started(download, &transfer.progress));
-        transfer
+    /// A transfer that has asked for nothing yet.
+    pub fn new(download: &'a Download) -> Self {
+        Self {
+            download,
+            progress: Arc::default(),
+            attempts: 0,
+            own_time: Duration::ZERO,
+        }
     }
 
     /// An end at any point, for a reason outside of the transfer.
     pub const fn ended(&self, outcome: Outcome) -> Ending {
-        Ending { outcome, attempts: self.attempts, own_time: self.own_time }
+        Ending {
+            outcome,
+            attempts: self.attempts,
+            own_time: self.own_time,
+        }
     }
 }
 
 /// Blocks until the download has ended, or has failed for now and may be tried again after a wait.
-pub fn download_file(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Worker<'_>) -> Turn {
+pub fn download_file(
+    transfer: &mut Transfer<'_>,
+    context: &Context<'_>,
+    worker: &mut Worker<'_>,
+) -> Turn {
     if context.control.is_cancelled() {
         return Turn::Ended(transfer.ended(Outcome::Cancelled));
     }
@@ -85,15 +99,29 @@ pub fn download_file(transfer: &mut Transfer<'_>, context: &Context<'_>, worker:
         Verdict::Wait(wait) => {
             transfer.own_time += wait;
             let (download, attempts) = (transfer.download, transfer.attempts);
-            context.reporter.event(&Event::Retrying { download, failure: &failure, wait, attempts });
+            context.reporter.event(&Event::Retrying {
+                download,
+                failure: &failure,
+                wait,
+                attempts,
+            });
             Turn::Wait(wait)
         }
     }
 }
 
 /// One request, and its body into the part file and under the final name.
-fn attempt(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Worker<'_>) -> Result<Outcome, Failure> {
-    let Transfer { download, progress, attempts, .. } = transfer;
+fn attempt(
+    transfer: &mut Transfer<'_>,
+    context: &Context<'_>,
+    worker: &mut Worker<'_>,
+) -> Result<Outcome, Failure> {
+    let Transfer {
+        download,
+        progress,
+        attempts,
+        ..
+    } = transfer;
     let directory = &context.output.directory;
     let target = download.path(directory);
     match (part::place(&target)?, context.output.if_exists) {
@@ -103,6 +131,9 @@ fn attempt(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Work
         (Place::Taken, IfExists::Fail) => return Err(Failure::Exists(target)),
         (Place::NotAFile, _) => return Err(Failure::NotAFile(target)),
     }
+    if *attempts == 0 {
+        context.reporter.event(&Event::Started(download, progress));
+    }
     *attempts += 1;
     let on_redirect = |to: &_| context.reporter.event(&Event::Redirected(download, to));
     let mut answer = worker.client.get(&download.url, on_redirect)?;
@@ -110,7 +141,13 @@ fn attempt(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Work
     if !part.is_locked() {
         context.control.warn_of_no_locks(context.reporter);
     }
-    let bytes = match receive(&mut answer, &mut part, progress, context.control, &mut worker.buffer) {
+    let bytes = match receive(
+        &mut answer,
+        &mut part,
+        progress,
+        context.control,
+        &mut worker.buffer,
+    ) {
         Ok(bytes) => bytes,
         Err(failure) => {
             part.discard();
@@ -122,7 +159,12 @@ fn attempt(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Work
     }
     let name = commit(part, &download.target, context)?;
     Ok(name.map_or(Outcome::Skipped, |name| {
-        Outcome::Fetched(Fetched { name, bytes, status: answer.status(), framing: answer.framing() })
+        Outcome::Fetched(Fetched {
+            name,
+            bytes,
+            status: answer.status(),
+            framing: answer.framing(),
+        })
     }))
 }
 
@@ -150,7 +192,11 @@ fn receive(
 }
 
 /// Gives a whole part file its final name, and says which. `None`: a file that appeared meanwhile was left alone.
-fn commit(part: PartFile, target: &SafeName, context: &Context<'_>) -> Result<Option<SafeName>, Failure> {
+fn commit(
+    part: PartFile,
+    target: &SafeName,
+    context: &Context<'_>,
+) -> Result<Option<SafeName>, Failure> {
     let path = |name: &SafeName| context.output.directory.join(name.as_str());
     let how = match context.output.if_exists {
         IfExists::Overwrite => Commit::Replace,
@@ -160,7 +206,10 @@ fn commit(part: PartFile, target: &SafeName, context: &Context<'_>) -> Result<Op
         return Ok(Some(target.clone()));
     };
     if context.output.if_exists == IfExists::Rename {
-        for name in (2..).map(|number| target.numbered(number)).filter(|name| !context.plan.uses(name)) {
+        for name in (2..)
+            .map(|number| target.numbered(number))
+            .filter(|name| !context.plan.uses(name))
+        {
             match part.commit(&path(&name), how)? {
                 None => return Ok(Some(name)),
                 Some(uncommitted) => part = uncommitted,

@@ -1,0 +1,250 @@
+//! `tdl fetch`: lists read, a plan made and carried out, and the end told, also when a signal ends it.
+
+use std::collections::HashSet;
+use std::io::Read as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail, ensure};
+
+use super::args::Fetch;
+use crate::error::{Exit, Failure};
+use crate::options::{Header, IfExists, Options};
+use crate::part::{self, Place};
+use crate::plan::{Plan, SafeName, list};
+use crate::report::Report;
+use crate::run::signal::{self, Signal};
+use crate::run::{self, Comparison, Control, Event, Reporter as _, Scratch, Summary};
+use crate::text::{safe, safe_path};
+use crate::url::WebUrl;
+
+/// Errors told in full when a list is wrong; of the others it is said how many.
+const TOLD: usize = 10;
+
+/// How long an interrupted run may take to end in good order.
+const GRACE: Duration = Duration::from_millis(1500);
+
+/// Downloads what was asked for.
+pub fn fetch(request: Fetch) -> anyhow::Result<Exit> {
+    let urls = urls(&request)?;
+    let report = Report::new(request.wishes.clone());
+    warn_of_shared_credentials(&urls, &request.options, &report);
+    let plan = plan(urls, &request);
+    if plan.repeated() > 0 {
+        let warning = format!(
+            "{} of the URLs were given before; each is fetched once",
+            plan.repeated()
+        );
+        report.event(&Event::Warning(&warning));
+    }
+    let directory = &request.options.output.directory;
+    if request.dry_run {
+        report.plan(&plan, |download| is_taken(&download.path(directory)));
+        return Ok(Exit::Success);
+    }
+    if request.compare {
+        refuse_existing(&plan, directory)?;
+    }
+    carry_out(plan, request, report)
+}
+
+/// Every URL of the arguments and lists, in the order given, arguments first.
+fn urls(request: &Fetch) -> anyhow::Result<Vec<WebUrl>> {
+    let mut urls = Vec::with_capacity(request.urls.len());
+    let mut errors = Vec::new();
+    for text in &request.urls {
+        match WebUrl::parse(text) {
+            Ok(url) => urls.push(url),
+            Err(error) => errors.push(mend_of_argument(text).unwrap_or_else(|| error.to_string())),
+        }
+    }
+    let is_stdin = |path: &&Path| path.as_os_str() == "-";
+    let lists = request.lists.iter().map(PathBuf::as_path);
+    ensure!(
+        lists.clone().filter(is_stdin).count() <= 1,
+        "-i -: standard input can be read only once"
+    );
+    for path in lists {
+        let name = if is_stdin(&path) {
+            "standard input".to_owned()
+        } else {
+            safe_path(path)
+        };
+        let bytes = read_list(path, &name)?;
+        match list::parse(&name, &bytes) {
+            Ok(listed) => urls.extend(listed),
+            Err(wrong) => errors.extend(wrong.iter().map(ToString::to_string)),
+        }
+    }
+    if !errors.is_empty() {
+        let told = errors[..errors.len().min(TOLD)].join("\n");
+        match errors.len() - errors.len().min(TOLD) {
+            0 => bail!(told),
+            more => bail!("{told}\nand {more} more"),
+        }
+    }
+    ensure!(
+        !urls.is_empty(),
+        "nothing to download: give URLs, or a list with -i FILE"
+    );
+    Ok(urls)
+}
+
+fn read_list(path: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
+    let read = if path.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        std::io::stdin()
+            .lock()
+            .read_to_end(&mut bytes)
+            .map(|_| bytes)
+    } else {
+        std::fs::read(path)
+    };
+    let help = if name.contains("://") {
+        "; -i reads a list, a URL is given without it"
+    } else {
+        ""
+    };
+    read.map_err(|error| anyhow!("{name}: cannot read the list: {error}{help}"))
+}
+
+/// The likely slip where an argument names no URL but a file, or standard input.
+fn mend_of_argument(text: &str) -> Option<String> {
+    let is_list = text == "-" || Path::new(text).is_file();
+    is_list.then(|| {
+        format!(
+            "'{0}' is not an absolute URL; to read a list, use -i {0}",
+            safe(text)
+        )
+    })
+}
+
+/// One header may be for one server's eyes only, and goes to every URL's origin.
+fn warn_of_shared_credentials(urls: &[WebUrl], options: &Options, report: &Report) {
+    let credential = options
+        .network
+        .headers
+        .iter()
+        .find(|header| header.is_credential());
+    let Some(name) = credential.map(Header::name) else {
+        return;
+    };
+    let origins = urls
+        .iter()
+        .map(WebUrl::origin)
+        .collect::<HashSet<_>>()
+        .len();
+    if origins > 1 {
+        let warning = format!("the header {name} goes to all {origins} servers that the URLs name");
+        report.event(&Event::Warning(&warning));
+    }
+}
+
+fn plan(mut urls: Vec<WebUrl>, request: &Fetch) -> Plan {
+    let output = &request.options.output;
+    let passes_over = output.if_exists == IfExists::Rename;
+    let exists = |name: &SafeName| passes_over && is_taken(&output.directory.join(name.as_str()));
+    match &request.name {
+        // A name was given, and so a single URL.
+        Some(name) => Plan::single(urls.swap_remove(0), name.clone(), exists),
+        None => Plan::new(urls, exists),
+    }
+}
+
+fn is_taken(path: &Path) -> bool {
+    !matches!(part::place(path), Ok(Place::Free))
+}
+
+fn refuse_existing(plan: &Plan, directory: &Path) -> anyhow::Result<()> {
+    match plan
+        .downloads()
+        .iter()
+        .map(|download| download.path(directory))
+        .find(|path| is_taken(path))
+    {
+        Some(path) => bail!(
+            "{} exists already; --compare downloads everything, so give it an empty -o DIR",
+            safe_path(&path)
+        ),
+        None => Ok(()),
+    }
+}
+
+/// What the thread that waits hears of.
+enum Heard {
+    Ended(anyhow::Result<Ended>),
+    Signal(Signal),
+}
+
+/// What a run, or two, came to.
+enum Ended {
+    Run(Summary),
+    Comparison(Box<Comparison>),
+}
+
+/// Runs the plan in a thread of its own, so that a signal can end the process whatever that thread is stuck in.
+fn carry_out(plan: Plan, request: Fetch, report: Report) -> anyhow::Result<Exit> {
+    let (heard, hear) = mpsc::channel();
+    let signalled = heard.clone();
+    signal::listen(move |signal| drop(signalled.send(Heard::Signal(signal))))
+        .context("cannot listen for signals")?;
+    let scratch = request
+        .compare
+        .then(|| Scratch::create_in(&request.options.output.directory))
+        .transpose();
+    let scratch = scratch.map_err(|failure| told(&failure))?;
+
+    let scratch_path = scratch.as_ref().map(|scratch| scratch.path().to_owned());
+    let report = Arc::new(report);
+    let controls = Arc::new([Control::default(), Control::default()]);
+    let (seen, controlled) = (Arc::clone(&report), Arc::clone(&controls));
+    let run = move || match scratch_path {
+        Some(path) => run::compare(&plan, &request.options, &path, &*seen, &controlled)
+            .map(|comparison| Ended::Comparison(Box::new(comparison))),
+        None => run::run(&plan, &request.options, &*seen, &controlled[0]).map(Ended::Run),
+    };
+    let run = move || {
+        let ended = catch_unwind(AssertUnwindSafe(run))
+            .unwrap_or_else(|_| Err(Failure::Panicked("the run".to_owned())));
+        let _ = heard.send(Heard::Ended(ended.map_err(|failure| told(&failure))));
+    };
+    thread::Builder::new()
+        .name("tdl-run".to_owned())
+        .spawn(run)
+        .context("cannot start a thread")?;
+
+    match hear.recv().context("the run has vanished")? {
+        Heard::Ended(ended) => ended.map(|ended| conclude(&ended, &report)),
+        Heard::Signal(signal) => {
+            controls.iter().for_each(Control::cancel);
+            let _ = hear.recv_timeout(GRACE);
+            let summaries = controls.each_ref().map(Control::summary);
+            let latest = summaries
+                .iter()
+                .rfind(|summary| summary.total > 0)
+                .unwrap_or(&summaries[0]);
+            report.summary(latest);
+            Ok(Exit::Interrupted(signal))
+        }
+    }
+}
+
+fn conclude(ended: &Ended, report: &Report) -> Exit {
+    match ended {
+        Ended::Run(summary) => {
+            report.summary(summary);
+            summary.exit()
+        }
+        Ended::Comparison(comparison) => {
+            report.comparison(comparison);
+            comparison.exit()
+        }
+    }
+}
+
+fn told(failure: &Failure) -> anyhow::Error {
+    anyhow!(failure.chain())
+}

@@ -1,0 +1,123 @@
+//! One line for each change of state. Each begins with the URL that it is about.
+
+use std::path::Path;
+
+use super::units::{count, size, time};
+use crate::error::Failure;
+use crate::http::Framing;
+use crate::options::Mode;
+use crate::plan::{Download, Plan};
+use crate::run::{Ending, Event, Outcome};
+use crate::text::safe_path;
+
+/// How much is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// Failures, and no summary.
+    Failures,
+    /// Starts, ends, retries and warnings.
+    Normal,
+    /// Redirects, statuses and checks as well.
+    Everything,
+}
+
+/// The line for an event; `None` where it is not worth one.
+pub fn of_event(event: &Event<'_>, detail: Detail, directory: &Path) -> Option<String> {
+    match event {
+        Event::Ended(download, ending) => of_end(download, ending, detail, directory),
+        _ if detail == Detail::Failures => None,
+        Event::Started(download, _) => Some(format!("{}: started", download.url)),
+        Event::Retrying {
+            download,
+            failure,
+            wait,
+            ..
+        } => Some(format!(
+            "{}: trying again in {}: {}",
+            download.url,
+            time(*wait),
+            failure.chain()
+        )),
+        Event::Redirected(download, to) if detail == Detail::Everything => {
+            Some(format!("{}: redirected to {to}", download.url))
+        }
+        Event::Warning(text) => Some(format!("warning: {text}")),
+        Event::Planned(..) | Event::Redirected(..) => None,
+    }
+}
+
+/// The line that begins one of the two runs of a comparison.
+pub fn of_pass(plan: &Plan, mode: Mode) -> String {
+    let files = count(plan.downloads().len(), "file");
+    match mode {
+        Mode::Sequential => format!("first {files} one after another, to a scratch directory"),
+        Mode::Concurrent => format!("now {files} side by side"),
+    }
+}
+
+fn of_end(
+    download: &Download,
+    ending: &Ending,
+    detail: Detail,
+    directory: &Path,
+) -> Option<String> {
+    let url = &download.url;
+    match &ending.outcome {
+        Outcome::Failed(failure) => Some(format!(
+            "{url}: failed: {}{}",
+            failure.chain(),
+            help(failure)
+        )),
+        _ if detail == Detail::Failures => None,
+        Outcome::Fetched(file) => {
+            let path = safe_path(&directory.join(file.name.as_str()));
+            let took = time(ending.own_time);
+            let mut line = format!("{url}: fetched, {} in {took}, to {path}", size(file.bytes));
+            if detail == Detail::Everything {
+                let checked = match file.framing {
+                    Framing::Length(_) => "its length is the announced one",
+                    Framing::Chunked => "its last chunk came",
+                    Framing::Close => {
+                        "no length was announced, so only the connection's close showed its end"
+                    }
+                };
+                line += &format!(
+                    "; status {}, attempts {}; {checked}",
+                    file.status, ending.attempts
+                );
+            }
+            Some(line)
+        }
+        Outcome::Skipped => Some(format!(
+            "{url}: skipped, {} is there, not checked",
+            safe_path(&download.path(directory))
+        )),
+        Outcome::Cancelled => (ending.attempts > 0).then(|| format!("{url}: not finished")),
+    }
+}
+
+/// What a dry run says of a download.
+pub fn planned(download: &Download, directory: &Path, exists: bool) -> String {
+    let note = if exists { " (exists)" } else { "" };
+    format!(
+        "{} -> {}{note}",
+        download.url,
+        safe_path(&download.path(directory))
+    )
+}
+
+/// What may help against a failure, as the end of its message.
+pub const fn help(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::Status { code: 401, .. } => {
+            "; give credentials with -H 'Authorization: ...' or in the URL"
+        }
+        Failure::Tls(_) => "; --insecure takes any certificate",
+        Failure::Client(_) => "; is a certificate store installed (ca-certificates)?",
+        Failure::Stalled(_) => "; --stall-timeout sets how long to wait",
+        Failure::ConnectTimeout(_) => "; --connect-timeout sets how long to wait",
+        Failure::Exists(_) => "; --if-exists says what to do then",
+        Failure::Panicked(_) => "; please report this as a bug",
+        _ => "",
+    }
+}

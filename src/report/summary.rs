@@ -1,0 +1,231 @@
+//! The closing words: what came of the run, and what running side by side gained, each time with how it is known.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::units::{count, size, speed, time};
+use crate::options::Mode;
+use crate::run::{Comparison, Summary};
+
+/// A speed-up nearer to 1 than this may be chance: one measurement is no more exact.
+const NOISE: f64 = 0.1;
+
+/// After a run.
+pub fn of_run(summary: &Summary) -> String {
+    let mut text = counts(summary);
+    // One file has nothing to run beside.
+    if summary.fetched > 1 {
+        let (concurrent, sequential) = match summary.mode {
+            Mode::Concurrent => (
+                (summary.elapsed, count(summary.threads, "thread")),
+                (
+                    summary.own_times,
+                    "at most: the files' own times added up; --compare measures it".to_owned(),
+                ),
+            ),
+            Mode::Sequential => (
+                (
+                    summary.longest,
+                    "at least: the longest file's own time; --compare measures it".to_owned(),
+                ),
+                (summary.elapsed, "one after another".to_owned()),
+            ),
+        };
+        row(&mut text, "concurrent", concurrent.0, &concurrent.1);
+        row(&mut text, "sequential", sequential.0, &sequential.1);
+    }
+    text
+}
+
+/// After a comparison.
+pub fn of_comparison(comparison: &Comparison) -> String {
+    let Comparison {
+        sequential,
+        concurrent,
+        ..
+    } = comparison;
+    let mut text = counts(concurrent);
+    if sequential.failed() + sequential.cancelled() > 0 {
+        let _ = writeln!(
+            text,
+            "of the sequential run: {}",
+            counts(sequential).trim_end()
+        );
+    }
+    row(
+        &mut text,
+        "sequential",
+        sequential.elapsed,
+        "measured; this run went first",
+    );
+    let threads = format!("measured; {}", count(concurrent.threads, "thread"));
+    row(&mut text, "concurrent", concurrent.elapsed, &threads);
+    let gain = match comparison.speed_up() {
+        None => "not known: the two runs did not get the same files".to_owned(),
+        Some(ratio) if (ratio - 1.0).abs() < NOISE => {
+            format!(
+                "{ratio:.2}x, within the noise of one measurement; both runs got the same bytes"
+            )
+        }
+        Some(ratio) => format!("{ratio:.1}x; both runs got the same bytes"),
+    };
+    let _ = writeln!(text, "  speed-up    {gain}");
+    text + &of_differences(comparison)
+}
+
+/// The files of which the two runs of a comparison got different bytes.
+pub fn of_differences(comparison: &Comparison) -> String {
+    let lines = comparison
+        .differing
+        .iter()
+        .map(|url| format!("{url}: the two runs got different bytes\n"));
+    lines.collect()
+}
+
+/// What came, in one line, and a line for each thing that a reader has to know beside it.
+fn counts(summary: &Summary) -> String {
+    let Summary {
+        total,
+        fetched,
+        bytes,
+        elapsed,
+        ..
+    } = summary;
+    let files = if *total == 1 { "file" } else { "files" };
+    let (size, took, speed) = (size(*bytes), time(*elapsed), speed(*bytes, *elapsed));
+    let mut text = format!("{fetched} of {total} {files}, {size} in {took} ({speed})\n");
+    let mut note = |number: usize, what: &str, why: &str| {
+        if number > 0 {
+            let _ = writeln!(
+                text,
+                "{}",
+                format!("  {what:<10}  {number:>6}   {why}").trim_end()
+            );
+        }
+    };
+    note(summary.skipped, "skipped", "there, not checked");
+    note(
+        summary.unchecked,
+        "unchecked",
+        "no length was announced, so a file cut short could not be told",
+    );
+    note(summary.cancelled(), "not done", "the run ended before them");
+    note(summary.failed(), "failed", "");
+    for failure in &summary.failures {
+        let _ = writeln!(text, "    {}: {}", failure.url, failure.why);
+    }
+    let untold = summary.failed() - summary.failures.len().min(summary.failed());
+    if untold > 0 {
+        let _ = writeln!(text, "    and {untold} more");
+    }
+    text
+}
+
+fn row(text: &mut String, what: &str, took: Duration, how: &str) {
+    let _ = writeln!(text, "  {what:<10}  {:>8}   {how}", time(took));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::FailureNote;
+
+    fn summary(mode: Mode) -> Summary {
+        Summary {
+            total: 16,
+            fetched: 16,
+            skipped: 0,
+            failed_for_good: 0,
+            failed_for_now: 0,
+            unchecked: 0,
+            bytes: 148 * 1024 * 1024,
+            elapsed: Duration::from_millis(2_410),
+            own_times: Duration::from_millis(31_200),
+            longest: Duration::from_millis(2_100),
+            mode,
+            threads: 16,
+            failures: vec![],
+        }
+    }
+
+    #[test]
+    fn an_estimate_is_called_one() {
+        insta::assert_snapshot!(of_run(&summary(Mode::Concurrent)), @"
+        16 of 16 files, 148.0 MiB in 2.41 s (61.4 MiB/s)
+          concurrent    2.41 s   16 threads
+          sequential   31.20 s   at most: the files' own times added up; --compare measures it
+        ");
+        insta::assert_snapshot!(of_run(&summary(Mode::Sequential)), @"
+        16 of 16 files, 148.0 MiB in 2.41 s (61.4 MiB/s)
+          concurrent    2.10 s   at least: the longest file's own time; --compare measures it
+          sequential    2.41 s   one after another
+        ");
+    }
+
+    #[test]
+    fn what_did_not_come_is_said() {
+        let failure = FailureNote {
+            url: "http://h/x".to_owned(),
+            why: "the server answered 404 Not Found".to_owned(),
+        };
+        let summary = Summary {
+            fetched: 1,
+            skipped: 1,
+            failed_for_good: 2,
+            failed_for_now: 1,
+            unchecked: 1,
+            failures: vec![failure; 2],
+            ..summary(Mode::Concurrent)
+        };
+        insta::assert_snapshot!(of_run(&summary), @"
+        1 of 16 files, 148.0 MiB in 2.41 s (61.4 MiB/s)
+          skipped          1   there, not checked
+          unchecked        1   no length was announced, so a file cut short could not be told
+          not done        11   the run ended before them
+          failed           3
+            http://h/x: the server answered 404 Not Found
+            http://h/x: the server answered 404 Not Found
+            and 1 more
+        ");
+    }
+
+    #[test]
+    fn a_comparison_gives_two_measured_times() {
+        let sequential = Summary {
+            elapsed: Duration::from_secs(31),
+            ..summary(Mode::Sequential)
+        };
+        let concurrent = summary(Mode::Concurrent);
+        let comparison = Comparison {
+            sequential,
+            concurrent,
+            differing: vec![],
+            same: 16,
+        };
+        insta::assert_snapshot!(of_comparison(&comparison), @"
+        16 of 16 files, 148.0 MiB in 2.41 s (61.4 MiB/s)
+          sequential   31.00 s   measured; this run went first
+          concurrent    2.41 s   measured; 16 threads
+          speed-up    12.9x; both runs got the same bytes
+        ");
+        let no_gain = Comparison {
+            sequential: summary(Mode::Sequential),
+            ..comparison.clone()
+        };
+        assert!(of_comparison(&no_gain).contains("1.00x, within the noise of one measurement"));
+        let differing = vec!["http://h/x".to_owned()];
+        let differs = of_comparison(&Comparison {
+            differing,
+            same: 15,
+            ..comparison
+        });
+        assert!(
+            differs.contains("not known: the two runs did not get the same files"),
+            "{differs}"
+        );
+        assert!(
+            differs.contains("http://h/x: the two runs got different bytes"),
+            "{differs}"
+        );
+    }
+}
