@@ -1,7 +1,7 @@
 //! Downloads a list of files at once, and tells the truth about it: a file has its final name only when every byte that the
 //! server promised has come, and the report says what running side by side gained.
 //!
-//! One file is one call: [`download_file`]. A list is a [`Plan`], [`Options`] and [`run`], which is what the command does:
+//! One file is one call: [`download_file`]. A list is a [`Plan`], [`Options`] and [`run()`], which is what the command does:
 //!
 //! ```
 //! use tdl::{Control, Options, Plan, WebUrl, run};
@@ -34,6 +34,11 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr, clippy::exit)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+
+/// The README's examples are tested as well.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 #[cfg(feature = "cli")]
 pub mod cli;

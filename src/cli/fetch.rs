@@ -103,12 +103,13 @@ fn read_list(path: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
     } else {
         std::fs::read(path)
     };
-    let help = if name.contains("://") {
-        "; -i reads a list, a URL is given without it"
-    } else {
-        ""
-    };
-    read.map_err(|error| anyhow!("{name}: cannot read the list: {error}{help}"))
+    match read {
+        Ok(bytes) => Ok(bytes),
+        Err(_) if WebUrl::parse(name).is_ok() => {
+            bail!("{name} is a URL, not a list: give it without -i")
+        }
+        Err(error) => bail!("{name}: cannot read the list: {error}"),
+    }
 }
 
 /// The likely slip where an argument names no URL but a file, or standard input.

@@ -68,7 +68,7 @@ pub fn run(
 /// Downloads one file into a directory, under the name that its URL ends in, and blocks until it is whole.
 ///
 /// The directory is made if it is missing. What is there already is never replaced. Failures that may pass are tried
-/// again, as [`Options::default`](crate::options::Options) says. To choose, or to download a list, use [`run`].
+/// again, as [`Options::default`](crate::options::Options) says. To choose, or to download a list, use [`run()`].
 ///
 /// # Errors
 ///

@@ -1,0 +1,177 @@
+//! Running the real `tdl`, and what came of it.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// A command `tdl fetch`, with an empty directory of its own to run in.
+pub struct Tdl {
+    command: Command,
+    /// The working directory; `out` in it is the output directory.
+    pub dir: tempfile::TempDir,
+    input: Option<String>,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// `tdl fetch -o out`, to be given more arguments.
+pub fn fetch() -> Tdl {
+    Tdl::new(&["fetch", "-o", "out"])
+}
+
+impl Tdl {
+    pub fn new(arguments: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tdl"));
+        command.args(arguments).current_dir(dir.path());
+        Self {
+            command,
+            dir,
+            input: None,
+        }
+    }
+
+    pub fn args<T: AsRef<str>>(mut self, arguments: impl IntoIterator<Item = T>) -> Self {
+        self.command.args(
+            arguments
+                .into_iter()
+                .map(|argument| argument.as_ref().to_owned()),
+        );
+        self
+    }
+
+    pub fn arg(self, argument: impl AsRef<str>) -> Self {
+        self.args([argument])
+    }
+
+    pub fn envs<const N: usize>(mut self, variables: [(&str, &str); N]) -> Self {
+        self.command.envs(variables);
+        self
+    }
+
+    /// Runs it by way of another program.
+    pub fn under(mut self, program: &str) -> Self {
+        let mut command = Command::new(program);
+        command
+            .arg(self.command.get_program())
+            .args(self.command.get_args())
+            .current_dir(self.dir.path());
+        self.command = command;
+        self
+    }
+
+    /// What it reads from standard input.
+    pub fn input(mut self, text: &str) -> Self {
+        self.input = Some(text.to_owned());
+        self
+    }
+
+    /// A file in the working directory.
+    pub fn file(self, name: &str, bytes: impl AsRef<[u8]>) -> Self {
+        let path = self.dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+        self
+    }
+
+    /// Starts it, for tests that do something meanwhile.
+    pub fn spawn(&mut self) -> Child {
+        let stdin = if self.input.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        };
+        let mut child = self
+            .command
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        if let Some(text) = &self.input {
+            child
+                .stdin
+                .take()
+                .unwrap()
+                .write_all(text.as_bytes())
+                .unwrap();
+        }
+        child
+    }
+
+    /// Runs it to its end.
+    pub fn run(&mut self) -> Ended {
+        self.spawn().into()
+    }
+
+    /// The output directory.
+    pub fn out(&self) -> PathBuf {
+        self.dir.path().join("out")
+    }
+
+    /// The content of a file in the output directory.
+    pub fn got(&self, name: &str) -> Vec<u8> {
+        let path = self.out().join(name);
+        fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// The names in the output directory, sorted.
+    pub fn names(&self) -> Vec<String> {
+        names(&self.out())
+    }
+}
+
+impl From<Child> for Ended {
+    fn from(child: Child) -> Self {
+        let output = child.wait_with_output().unwrap();
+        // Paths as everywhere but on Windows.
+        let text = |bytes| {
+            let text = String::from_utf8(bytes).expect("output is UTF-8");
+            text.replace("out\\\\", "out/").replace("out\\", "out/")
+        };
+        Self {
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+}
+
+impl Ended {
+    /// Asserts an exit code, showing what was said otherwise.
+    #[track_caller]
+    pub fn with(self, code: i32) -> Self {
+        assert_eq!(
+            self.code,
+            Some(code),
+            "stdout:\n{}\nstderr:\n{}",
+            self.stdout,
+            self.stderr
+        );
+        self
+    }
+}
+
+/// The names in a directory, sorted; none where it is missing.
+pub fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Bytes that differ from file to file and from place to place.
+pub fn content(seed: usize, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    fastrand::Rng::with_seed(seed as u64).fill(&mut bytes);
+    bytes
+}

@@ -1,0 +1,172 @@
+//! Signals: the run ends within two seconds, says what it came to, and leaves no half file under a final name.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use crate::command::{Ended, Tdl, content, fetch};
+use crate::server::{PATIENCE, Reply, Server};
+
+/// A server with one quick file and others that never end.
+fn half_stuck() -> Server {
+    Server::start(|request| match request.target.as_str() {
+        "/quick" => Reply::ok("quick"),
+        _ => Reply::ok(content(1, 200_000)).stall_after(100_000),
+    })
+}
+
+fn start(server: &Server, arguments: &[&str]) -> (Tdl, Child) {
+    let urls = ["/quick", "/stuck1", "/stuck2"].map(|path| server.url(path));
+    let mut tdl = fetch().args(urls).args(arguments);
+    let child = tdl.spawn();
+    (tdl, child)
+}
+
+fn send(child: &Child, signal: i32) {
+    let pid = rustix::process::Pid::from_child(child);
+    let signal = rustix::process::Signal::from_named_raw(signal).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+/// Waits until a condition holds of the output directory.
+fn wait_for(condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "it did not come to pass");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn the_first_signal_ends_the_run_with_its_summary() {
+    for (signal, code) in [(2, 130), (15, 143), (1, 129)] {
+        for mode in ["--jobs=3", "--sequential"] {
+            let server = half_stuck();
+            let (tdl, child) = start(&server, &[mode]);
+            server.wait_for_requests(if mode == "--sequential" { 2 } else { 3 });
+            wait_for(|| tdl.names().contains(&"quick".to_owned()));
+            let sent = Instant::now();
+            send(&child, signal);
+            let ended = Ended::from(child).with(code);
+            assert!(
+                sent.elapsed() < Duration::from_secs(2),
+                "{:?}",
+                sent.elapsed()
+            );
+            assert!(
+                ended.stdout.starts_with("1 of 3 files, 5 B in "),
+                "{}",
+                ended.stdout
+            );
+            assert!(
+                ended
+                    .stdout
+                    .contains("  not done         2   the run ended before them\n"),
+                "{}",
+                ended.stdout
+            );
+            let finals: Vec<_> = tdl
+                .names()
+                .into_iter()
+                .filter(|name| !name.ends_with(".part"))
+                .collect();
+            assert_eq!(finals, ["quick"]);
+        }
+    }
+}
+
+#[test]
+fn the_second_signal_ends_at_once() {
+    let server = half_stuck();
+    let (_tdl, child) = start(&server, &[]);
+    server.wait_for_requests(3);
+    send(&child, 2);
+    // The first is handled when the second comes, however soon: signals of one kind that are pending together are one.
+    let ended = {
+        let mut child = child;
+        let start = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            assert!(start.elapsed() < PATIENCE);
+            send(&child, 2);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(
+            start.elapsed() < Duration::from_millis(1400),
+            "{:?}",
+            start.elapsed()
+        );
+        Ended::from(child)
+    };
+    ended.with(130);
+}
+
+#[test]
+fn a_signal_that_was_ignored_stays_ignored() {
+    let server =
+        Server::start(|_| Reply::ok(content(1, 100_000)).drip(10_000, Duration::from_millis(50)));
+    let mut tdl = fetch().arg(server.url("/x")).under("nohup");
+    let child = tdl.spawn();
+    server.wait_for_requests(1);
+    wait_for(|| tdl.names().contains(&"x.part".to_owned()));
+    send(&child, 1);
+    Ended::from(child).with(0);
+    assert_eq!(tdl.got("x"), content(1, 100_000));
+}
+
+#[test]
+fn an_interrupted_comparison_leaves_no_scratch() {
+    let server = half_stuck();
+    let (tdl, child) = start(&server, &["--compare"]);
+    server.wait_for_requests(2);
+    send(&child, 2);
+    let ended = Ended::from(child).with(130);
+    assert!(tdl.names().is_empty(), "{:?}: {ended:?}", tdl.names());
+}
+
+#[test]
+fn a_killed_run_leaves_whole_files_or_none_and_the_next_one_ends_it() {
+    let server = Server::start(|request| {
+        let number: usize = request.target[1..].parse().unwrap();
+        Reply::ok(content(number, 60_000)).drip(10_000, Duration::from_millis(2))
+    });
+    let mut tdl = fetch()
+        .args((0..40).map(|number| server.url(&format!("/{number}"))))
+        .arg("-j4");
+    for round in 1..=4 {
+        let mut child = tdl.spawn();
+        server.wait_for_requests(round * 8);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for name in tdl.names().iter().filter(|name| !name.ends_with(".part")) {
+            assert_eq!(
+                tdl.got(name),
+                content(name.parse().unwrap(), 60_000),
+                "{name}"
+            );
+        }
+    }
+    tdl.run().with(0);
+    assert_eq!(tdl.names().len(), 40);
+    for number in 0..40 {
+        assert_eq!(tdl.got(&number.to_string()), content(number, 60_000));
+    }
+}
+
+#[test]
+fn a_part_file_is_never_seen_under_the_final_name() {
+    let server =
+        Server::start(|_| Reply::ok(content(1, 300_000)).drip(20_000, Duration::from_millis(10)));
+    let mut tdl = fetch().arg(server.url("/x"));
+    let mut child = tdl.spawn();
+    while child.try_wait().unwrap().is_none() {
+        if let Ok(mut file) = File::open(tdl.out().join("x")) {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).unwrap();
+            assert_eq!(bytes.len(), 300_000);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ended::from(child).with(0);
+    assert_eq!(tdl.names(), ["x"]);
+}

@@ -1,0 +1,182 @@
+//! What is at a target already, or appears there meanwhile.
+
+use std::fs;
+use std::sync::Arc;
+
+use crate::command::{Ended, fetch};
+use crate::server::{Gate, Reply, Server};
+
+#[test]
+fn what_is_there_is_treated_as_asked() {
+    let server = Server::echo();
+    for (arguments, code, names, a, requests) in [
+        (&[][..], 0, &["a", "b"][..], "the user's", 1),
+        (&["--if-exists", "skip"], 0, &["a", "b"], "the user's", 1),
+        (&["--if-exists", "overwrite"], 0, &["a", "b"], "/a", 2),
+        (
+            &["--if-exists", "rename"],
+            0,
+            &["a", "a-2", "b"],
+            "the user's",
+            2,
+        ),
+        (&["--if-exists", "fail"], 1, &["a", "b"], "the user's", 1),
+    ] {
+        for mode in ["--jobs=2", "--sequential"] {
+            let before = server.requests().len();
+            let mut tdl = fetch()
+                .args([server.url("/a"), server.url("/b")])
+                .args(arguments)
+                .arg(mode)
+                .file("out/a", "the user's");
+            tdl.run().with(code);
+            assert_eq!(tdl.names(), names, "{arguments:?}");
+            assert_eq!(String::from_utf8(tdl.got("a")).unwrap(), a, "{arguments:?}");
+            assert_eq!(server.requests().len() - before, requests, "{arguments:?}");
+        }
+    }
+}
+
+#[test]
+fn skipped_files_are_said_not_to_be_checked() {
+    let server = Server::echo();
+    let ended = fetch()
+        .arg(server.url("/a"))
+        .file("out/a", "x")
+        .run()
+        .with(0);
+    assert_eq!(
+        ended.stderr,
+        format!(
+            "{}: skipped, out/a is there, not checked\n",
+            server.url("/a")
+        )
+    );
+    assert!(
+        ended
+            .stdout
+            .contains("  skipped          1   there, not checked\n"),
+        "{}",
+        ended.stdout
+    );
+}
+
+#[test]
+fn a_file_that_appears_meanwhile_is_never_replaced_unasked() {
+    for (policy, code, names, a) in [
+        ("skip", 0, &["a"][..], "the user's"),
+        ("fail", 1, &["a"], "the user's"),
+        ("rename", 0, &["a", "a-2"], "the user's"),
+        ("overwrite", 0, &["a"], "/a"),
+    ] {
+        let gate = Arc::new(Gate::default());
+        let held = Arc::clone(&gate);
+        let server =
+            Server::start(move |request| Reply::ok(request.target.clone()).held_until(&held));
+        let mut tdl = fetch().args([&server.url("/a"), "--if-exists", policy]);
+        let child = tdl.spawn();
+        server.wait_for_requests(1);
+        fs::write(tdl.out().join("a"), "the user's").unwrap();
+        gate.open();
+        let ended = Ended::from(child).with(code);
+        assert_eq!(tdl.names(), names, "{policy}: {ended:?}");
+        assert_eq!(String::from_utf8(tdl.got("a")).unwrap(), a, "{policy}");
+        if policy == "rename" {
+            assert_eq!(tdl.got("a-2"), b"/a");
+            assert!(ended.stderr.contains(", to out/a-2\n"), "{}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_directory_in_the_targets_place_fails_that_download() {
+    let server = Server::echo();
+    for policy in ["skip", "overwrite", "fail"] {
+        let mut tdl = fetch()
+            .args([&server.url("/a"), &server.url("/b"), "--if-exists", policy])
+            .file("out/a/inside", "x");
+        let ended = tdl.run().with(1);
+        assert!(
+            ended
+                .stderr
+                .contains("/a: failed: out/a is not a regular file\n"),
+            "{}",
+            ended.stderr
+        );
+        assert_eq!(tdl.names(), ["a", "b"]);
+    }
+}
+
+#[test]
+fn an_output_directory_that_cannot_be_is_refused() {
+    let server = Server::echo();
+    let ended = fetch()
+        .arg(server.url("/a"))
+        .file("out", "a file")
+        .run()
+        .with(2);
+    assert!(
+        ended.stderr.starts_with("cannot make the directory out: "),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(server.requests().len(), 0);
+}
+
+#[test]
+fn two_runs_do_not_write_to_one_part_file() {
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let server = Server::start(move |request| match request.number {
+        0 => Reply::ok("first")
+            .drip(1, std::time::Duration::from_millis(1))
+            .held_until(&held),
+        _ => Reply::ok("second"),
+    });
+    // A part file that another process holds: this one.
+    let mut tdl = fetch()
+        .args([&server.url("/a"), "--retries", "0"])
+        .file("out/a.part", "held");
+    let part = fs::File::open(tdl.out().join("a.part")).unwrap();
+    part.try_lock().unwrap();
+    gate.open();
+    let ended = tdl.run().with(75);
+    assert!(
+        ended
+            .stderr
+            .contains("out/a.part is being written by another process"),
+        "{}",
+        ended.stderr
+    );
+    part.unlock().unwrap();
+    assert_eq!(fs::read(tdl.out().join("a.part")).unwrap(), b"held");
+    tdl.run().with(0);
+    assert_eq!(
+        (tdl.names(), tdl.got("a")),
+        (vec!["a".to_owned()], b"second".to_vec())
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn symbolic_links_are_not_followed() {
+    let server = Server::echo();
+    for (link, policy, code) in [
+        ("a", "overwrite", 0),
+        ("a", "skip", 0),
+        ("a.part", "skip", 1),
+        ("a.part", "overwrite", 1),
+    ] {
+        let mut tdl = fetch()
+            .args([&server.url("/a"), "--if-exists", policy])
+            .file("elsewhere", "the user's")
+            .file("out/b", "");
+        std::os::unix::fs::symlink("../elsewhere", tdl.out().join(link)).unwrap();
+        tdl.run().with(code);
+        assert_eq!(
+            fs::read(tdl.dir.path().join("elsewhere")).unwrap(),
+            b"the user's",
+            "{link} {policy}"
+        );
+    }
+}

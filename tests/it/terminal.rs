@@ -1,0 +1,140 @@
+//! Progress on a real pseudo-terminal.
+
+use std::io::Read as _;
+use std::time::Duration;
+
+use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+
+use crate::command::content;
+use crate::server::{Reply, Server};
+
+/// What a terminal of this size is sent by `tdl fetch` with these arguments, and its exit code.
+fn on_terminal(rows: u16, cols: u16, env: &[(&str, &str)], arguments: &[String]) -> (String, u32) {
+    let dir = tempfile::tempdir().unwrap();
+    let pty = native_pty_system()
+        .openpty(PtySize {
+            rows,
+            cols,
+            pixel_width: 0,
+            pixel_height: 0,
+        })
+        .unwrap();
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_tdl"));
+    command.env_clear();
+    command.env("TERM", "xterm-256color");
+    for (name, value) in env {
+        command.env(name, value);
+    }
+    command.args(["fetch", "-o", "out"]);
+    command.args(arguments);
+    command.cwd(dir.path());
+    let mut child = pty.slave.spawn_command(command).unwrap();
+    drop(pty.slave);
+    let mut reader = pty.master.try_clone_reader().unwrap();
+    let mut shown = Vec::new();
+    let mut buffer = [0; 4096];
+    // Reading ends with an error when the other side is closed.
+    while let Ok(count @ 1..) = reader.read(&mut buffer) {
+        shown.extend_from_slice(&buffer[..count]);
+    }
+    let code = child.wait().unwrap().exit_code();
+    (String::from_utf8(shown).unwrap(), code)
+}
+
+/// A server of files that take about a second.
+fn slow() -> Server {
+    Server::start(|request| match request.target.as_str() {
+        "/missing" => Reply::status(404),
+        _ => Reply::ok(content(1, 1024 * 1024)).drip(64 * 1024, Duration::from_millis(60)),
+    })
+}
+
+#[test]
+fn bars_show_each_running_download_and_the_run() {
+    let server = slow();
+    let urls = ["/first.bin", "/second.bin", "/missing"].map(|path| server.url(path));
+    let (shown, code) = on_terminal(24, 100, &[], &urls);
+    assert_eq!(code, 1);
+    assert!(shown.contains('\x1b'), "{shown:?}");
+    for expected in [
+        "1 failed, 2 left",
+        "to go",
+        "first.bin",
+        "second.bin",
+        " of 1.0 MiB",
+        "━",
+        "/missing: failed: the server answered 404 Not Found\r\n",
+        "/first.bin: fetched, 1.0 MiB in ",
+        "2 of 3 files, 2.0 MiB in ",
+    ] {
+        assert!(shown.contains(expected), "{expected:?} is not in {shown:?}");
+    }
+    assert!(
+        !shown.contains(": started"),
+        "the bars tell of it: {shown:?}"
+    );
+}
+
+#[test]
+fn never_more_bars_than_fit_the_screen() {
+    let server = slow();
+    let urls: Vec<_> = (10..40)
+        .map(|number| server.url(&format!("/file{number}.bin")))
+        .collect();
+    let arguments = [&urls[..], &["--per-host=30".to_owned()]].concat();
+    let (shown, code) = on_terminal(8, 80, &[], &arguments);
+    assert_eq!(code, 0);
+    // Each drawing begins with the run's first line; the bars below it are those until the next.
+    let drawings: Vec<_> = shown.split(" done, ").skip(1).collect();
+    assert!(drawings.len() > 2, "{shown:?}");
+    let most = drawings
+        .iter()
+        .map(|drawing| {
+            drawing
+                .split("fetched, ")
+                .next()
+                .unwrap()
+                .matches(" file")
+                .count()
+        })
+        .max();
+    assert_eq!(most, Some(6), "{shown:?}");
+}
+
+#[test]
+fn without_a_terminal_that_can_draw_there_are_plain_lines() {
+    let server = Server::echo();
+    for (env, arguments) in [
+        (&[("TERM", "dumb")][..], &["--progress=auto"][..]),
+        (&[], &["--progress=plain"]),
+    ] {
+        let arguments: Vec<_> = arguments
+            .iter()
+            .map(ToString::to_string)
+            .chain([server.url("/x")])
+            .collect();
+        let (shown, code) = on_terminal(24, 80, env, &arguments);
+        assert_eq!(code, 0);
+        assert!(
+            shown.contains("/x: started\r\n") && !shown.contains('\x1b'),
+            "{shown:?}"
+        );
+    }
+}
+
+#[test]
+fn no_color_is_obeyed() {
+    let server = slow();
+    let arguments = [server.url("/x"), server.url("/missing")];
+    for env in [&[("NO_COLOR", "1")][..], &[]] {
+        let (shown, _) = on_terminal(24, 80, env, &arguments);
+        // Cursor movements are no colours; select graphic rendition ends in m.
+        let colours = shown.split("\x1b[").skip(1).filter(|rest| {
+            rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';')
+                .starts_with('m')
+        });
+        if !env.is_empty() {
+            assert_eq!(colours.count(), 0, "{shown:?}");
+        }
+    }
+}
