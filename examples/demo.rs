@@ -25,22 +25,12 @@ fn main() -> io::Result<ExitCode> {
 
     let dir = tempfile::tempdir()?;
     let list = dir.path().join("urls.txt");
-    let urls: String = (1..=FILES)
-        .map(|number| format!("http://{address}/file-{number:02}.bin\n"))
-        .collect();
+    let urls: String = (1..=FILES).map(|number| format!("http://{address}/file-{number:02}.bin\n")).collect();
     std::fs::write(&list, urls)?;
 
     let out = dir.path().join("files");
-    let arguments = [
-        "tdl",
-        "fetch",
-        "-i",
-        &list.to_string_lossy(),
-        "-o",
-        &out.to_string_lossy(),
-        "--compare",
-    ]
-    .map(ToOwned::to_owned);
+    let arguments = ["tdl", "fetch", "-i", &list.to_string_lossy(), "-o", &out.to_string_lossy(), "--compare"]
+        .map(ToOwned::to_owned);
     let mut stdout = io::stdout();
     writeln!(
         stdout,
@@ -61,25 +51,11 @@ fn serve(stream: TcpStream) -> io::Result<()> {
             return Ok(());
         }
         // The headers, to the empty line.
-        while requests
-            .by_ref()
-            .lines()
-            .next()
-            .transpose()?
-            .is_some_and(|line| !line.is_empty())
-        {}
-        let number: usize = first
-            .split(['-', '.'])
-            .nth(1)
-            .and_then(|digits| digits.parse().ok())
-            .unwrap_or(1);
+        while requests.by_ref().lines().next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+        let number: usize = first.split(['-', '.']).nth(1).and_then(|digits| digits.parse().ok()).unwrap_or(1);
         thread::sleep(DELAY);
         let body = vec![u8::try_from(number % 256).unwrap_or_default(); number * 256 * 1024];
-        write!(
-            answers,
-            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        )?;
+        write!(answers, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len())?;
         answers.write_all(&body)?;
     }
 }

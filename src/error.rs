@@ -6,8 +6,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::text::safe_path;
-use crate::url::{UrlError, WebUrl};
+use crate::text::{safe, safe_path};
+use crate::url::{UrlError, WebUrl, redacted};
 
 /// What [`download_file`](crate::download_file) may fail with.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +34,12 @@ pub enum Failure {
         code: u16,
         /// What the code is called.
         reason: &'static str,
+        /// What the server says of when to come again.
+        retry_after: Option<Box<HoldBack>>,
     },
+    /// The rest of a file was asked for, and what came is not that.
+    #[error("the partial answer cannot be used: {0}")]
+    Range(&'static str),
     /// The host has no address, or no name server answers.
     #[error("the host name could not be resolved")]
     Dns(#[source] Cause),
@@ -50,6 +55,9 @@ pub enum Failure {
     /// The client could not be set up, for want of a certificate store, say.
     #[error("the HTTP client could not be set up: {0}")]
     Client(String),
+    /// The URL or a header is such that no request can be made of it.
+    #[error("no request can be made of it")]
+    Request(#[source] Cause),
     /// No byte came for the stall time-out.
     #[error("no byte came for {0:?}")]
     Stalled(Duration),
@@ -85,6 +93,9 @@ pub enum Failure {
     /// Another process is downloading to the same target.
     #[error("{} is being written by another process", safe_path(.0))]
     Locked(PathBuf),
+    /// The part file is not where it was.
+    #[error("{} was taken away or replaced meanwhile", safe_path(.0))]
+    PartGone(PathBuf),
     /// The file system refused.
     #[error("cannot {action} {}", safe_path(path))]
     Disk {
@@ -104,6 +115,15 @@ pub enum Failure {
     Cancelled,
 }
 
+/// A server's wish that nothing be asked of it for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldBack {
+    /// The host and port that said so.
+    pub host: String,
+    /// For how long.
+    pub wait: Duration,
+}
+
 /// A redirect that is not followed.
 #[derive(Debug, thiserror::Error)]
 pub enum Redirect {
@@ -114,7 +134,7 @@ pub enum Redirect {
     #[error("the redirects go round in a circle through {0}")]
     Circle(WebUrl),
     /// The target is no http or https URL.
-    #[error("{from} redirects to '{}', which is no http or https URL", crate::text::safe(.location))]
+    #[error("{from} redirects to '{}', which is no http or https URL", safe(&redacted(.location)))]
     NotWeb {
         /// The hop that answered.
         from: WebUrl,
@@ -140,18 +160,20 @@ impl Failure {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Status { .. } => "status",
+            Self::Range(_) => "range",
             Self::Dns(_) => "dns",
             Self::Connect(_) => "connect",
             Self::ConnectTimeout(_) | Self::Stalled(_) => "timeout",
             Self::Tls(_) => "tls",
             Self::Client(_) => "client",
+            Self::Request(_) => "request",
             Self::Broken { .. } => "broken",
             Self::Truncated { .. } => "truncated",
             Self::Protocol(_) => "protocol",
             Self::Redirect(_) => "redirect",
             Self::Exists(_) => "exists",
             Self::Locked(_) => "locked",
-            Self::NotAFile(_) | Self::Disk { .. } => "disk",
+            Self::NotAFile(_) | Self::PartGone(_) | Self::Disk { .. } => "disk",
             Self::Panicked(_) => "internal",
             Self::Cancelled => "cancelled",
         }
@@ -167,16 +189,19 @@ impl Failure {
             Self::Status { code, .. } => {
                 matches!(code, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=524)
             }
-            Self::Dns(_)
+            Self::Range(_)
+            | Self::Dns(_)
             | Self::Connect(_)
             | Self::ConnectTimeout(_)
             | Self::Stalled(_)
             | Self::Broken { .. }
             | Self::Truncated { .. }
             | Self::Locked(_)
+            | Self::PartGone(_)
             | Self::Cancelled => true,
             Self::Tls(_)
             | Self::Client(_)
+            | Self::Request(_)
             | Self::Protocol(_)
             | Self::Redirect(_)
             | Self::Exists(_)
@@ -195,17 +220,26 @@ impl Failure {
         }
     }
 
+    /// What the server said of when to come again.
+    #[must_use]
+    pub fn hold_back(&self) -> Option<&HoldBack> {
+        match self {
+            Self::Status { retry_after, .. } => retry_after.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Whether the server refused for want of strength, so that less should be asked of it at once.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Status { code: 429 | 503, .. })
+    }
+
     /// The failure and what caused it, outermost first, joined by colons; safe to print.
     #[must_use]
     pub fn chain(&self) -> String {
         let causes = std::iter::successors(Some(self as &dyn StdError), |&error| error.source());
-        crate::text::safe(
-            &causes
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(": "),
-        )
-        .to_string()
+        safe(&causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")).to_string()
     }
 }
 
@@ -256,15 +290,8 @@ mod tests {
     fn every_status_is_for_now_or_for_good() {
         let for_now = [408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524];
         for status in 100..=599 {
-            let failure = Failure::Status {
-                code: status,
-                reason: "",
-            };
-            assert_eq!(
-                failure.is_temporary(),
-                for_now.contains(&status),
-                "{status}"
-            );
+            let failure = Failure::Status { code: status, reason: "", retry_after: None };
+            assert_eq!(failure.is_temporary(), for_now.contains(&status), "{status}");
         }
     }
 
@@ -282,11 +309,7 @@ mod tests {
     #[test]
     fn a_chain_names_every_cause_and_hides_nothing() {
         let source = io::Error::other("\x1b[31mno");
-        let failure = Failure::Disk {
-            action: "write",
-            path: "out/a\n".into(),
-            source,
-        };
+        let failure = Failure::Disk { action: "write", path: "out/a\n".into(), source };
         assert_eq!(failure.chain(), "cannot write out/a\\u{a}: \\u{1b}[31mno");
     }
 }

@@ -1,12 +1,6 @@
 //! The command `tdl`.
 
-#![deny(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    clippy::exit,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![deny(clippy::print_stdout, clippy::print_stderr, clippy::exit, clippy::unwrap_used, clippy::expect_used)]
 
 use std::process::ExitCode;
 

@@ -69,12 +69,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            mode: Mode::Concurrent,
-            jobs: 64,
-            per_host: 16,
-            fail_fast: false,
-        }
+        Self { mode: Mode::Concurrent, jobs: 64, per_host: 16, fail_fast: false }
     }
 }
 
@@ -110,10 +105,7 @@ pub struct Output {
 
 impl Default for Output {
     fn default() -> Self {
-        Self {
-            directory: PathBuf::from("."),
-            if_exists: IfExists::Skip,
-        }
+        Self { directory: PathBuf::from("."), if_exists: IfExists::Skip }
     }
 }
 
@@ -154,23 +146,12 @@ impl Header {
         if value.chars().any(|c| c.is_control() && c != '\t') {
             return Err(HeaderError::Value(name.to_owned()));
         }
-        const OWN: [&str; 8] = [
-            "accept-encoding",
-            "connection",
-            "content-length",
-            "host",
-            "if-range",
-            "range",
-            "te",
-            "transfer-encoding",
-        ];
+        const OWN: [&str; 8] =
+            ["accept-encoding", "connection", "content-length", "host", "if-range", "range", "te", "transfer-encoding"];
         if OWN.contains(&name.to_ascii_lowercase().as_str()) {
             return Err(HeaderError::Own(name.to_owned()));
         }
-        Ok(Self {
-            name: name.to_owned(),
-            value: value.to_owned(),
-        })
+        Ok(Self { name: name.to_owned(), value: value.to_owned() })
     }
 
     /// The name as it was given.
@@ -188,9 +169,7 @@ impl Header {
     /// Whether the header is for one server's eyes: Authorization, Proxy-Authorization or Cookie.
     #[must_use]
     pub fn is_credential(&self) -> bool {
-        ["authorization", "proxy-authorization", "cookie"]
-            .iter()
-            .any(|name| self.name.eq_ignore_ascii_case(name))
+        ["authorization", "proxy-authorization", "cookie"].iter().any(|name| self.name.eq_ignore_ascii_case(name))
     }
 }
 

@@ -12,12 +12,7 @@ use crate::report::{Detail, Style, Wishes};
 
 /// Download a list of files at once, and know that each came whole.
 #[derive(Debug, Parser)]
-#[command(
-    name = "tdl",
-    version,
-    disable_help_subcommand = true,
-    arg_required_else_help = true
-)]
+#[command(name = "tdl", bin_name = "tdl", version, disable_help_subcommand = true, arg_required_else_help = true)]
 pub struct Args {
     #[command(subcommand)]
     pub command: Command,
@@ -51,32 +46,15 @@ pub struct FetchArgs {
     input: Vec<PathBuf>,
 
     /// Directory for the files, made if missing (for a file's name there is -O)
-    #[arg(
-        short,
-        long,
-        value_name = "DIR",
-        default_value = ".",
-        help_heading = "What and where"
-    )]
+    #[arg(short, long, value_name = "DIR", default_value = ".", help_heading = "What and where")]
     output_dir: PathBuf,
 
     /// Name for the file of a single URL
-    #[arg(
-        short = 'O',
-        long,
-        value_name = "NAME",
-        conflicts_with = "input",
-        help_heading = "What and where"
-    )]
+    #[arg(short = 'O', long, value_name = "NAME", conflicts_with = "input", help_heading = "What and where")]
     output_name: Option<String>,
 
     /// What to do where a file exists
-    #[arg(
-        long,
-        value_name = "WHAT",
-        default_value = "skip",
-        help_heading = "What and where"
-    )]
+    #[arg(long, value_name = "WHAT", default_value = "skip", help_heading = "What and where")]
     if_exists: IfExistsArg,
 
     /// Print what would be downloaded to where, and ask for nothing
@@ -100,12 +78,7 @@ pub struct FetchArgs {
     compare: bool,
 
     /// Retries of a download after failures that may pass
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 5,
-        help_heading = "When it goes wrong"
-    )]
+    #[arg(long, value_name = "N", default_value_t = 5, help_heading = "When it goes wrong")]
     retries: u32,
 
     /// Start nothing new after the first failure for good
@@ -121,12 +94,7 @@ pub struct FetchArgs {
     stall_timeout: Duration,
 
     /// Header for each URL's own origin; repeated; '@FILE' reads them from FILE
-    #[arg(
-        short = 'H',
-        long,
-        value_name = "'NAME: VALUE'",
-        help_heading = "How to ask"
-    )]
+    #[arg(short = 'H', long, value_name = "'NAME: VALUE'", help_heading = "How to ask")]
     header: Vec<String>,
 
     /// Take any certificate
@@ -134,12 +102,7 @@ pub struct FetchArgs {
     insecure: bool,
 
     /// How progress is shown
-    #[arg(
-        long,
-        value_name = "HOW",
-        default_value = "auto",
-        help_heading = "What is shown"
-    )]
+    #[arg(long, value_name = "HOW", default_value = "auto", help_heading = "What is shown")]
     progress: ProgressArg,
 
     /// Write events as JSON Lines to standard output, in place of the summary
@@ -208,11 +171,7 @@ impl FetchArgs {
             insecure: self.insecure,
         };
         let limits = Limits {
-            mode: if self.sequential {
-                Mode::Sequential
-            } else {
-                Mode::Concurrent
-            },
+            mode: if self.sequential { Mode::Sequential } else { Mode::Concurrent },
             jobs: usize::from(self.jobs),
             per_host: usize::from(self.per_host),
             fail_fast: self.fail_fast,
@@ -239,23 +198,13 @@ impl FetchArgs {
             directory: self.output_dir.clone(),
             compares: self.compare,
         };
-        let retry = Retry {
-            retries: self.retries,
-        };
-        let output = Output {
-            directory: self.output_dir,
-            if_exists,
-        };
+        let retry = Retry { retries: self.retries };
+        let output = Output { directory: self.output_dir, if_exists };
         Ok(Fetch {
             urls: self.urls,
             lists: self.input,
             name,
-            options: Options {
-                network,
-                retry,
-                limits,
-                output,
-            },
+            options: Options { network, retry, limits, output },
             wishes,
             compare: self.compare,
             dry_run: self.dry_run,
@@ -277,20 +226,11 @@ fn headers(given: &[String]) -> anyhow::Result<Vec<Header>> {
     let mut headers = Vec::new();
     for header in given {
         match header.strip_prefix('@') {
-            None => headers.push(
-                Header::parse(header).with_context(|| format!("-H {:?}", name_only(header)))?,
-            ),
+            None => headers.push(Header::parse(header).with_context(|| format!("-H {:?}", name_only(header)))?),
             Some(file) => {
-                let text = std::fs::read_to_string(file)
-                    .with_context(|| format!("{file}: cannot read the headers"))?;
-                for (index, line) in text
-                    .lines()
-                    .enumerate()
-                    .filter(|(_, line)| !line.trim().is_empty())
-                {
-                    headers.push(
-                        Header::parse(line).with_context(|| format!("{file}:{}", index + 1))?,
-                    );
+                let text = std::fs::read_to_string(file).with_context(|| format!("{file}: cannot read the headers"))?;
+                for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+                    headers.push(Header::parse(line).with_context(|| format!("{file}:{}", index + 1))?);
                 }
             }
         }
@@ -305,14 +245,10 @@ fn name_only(header: &str) -> &str {
 
 /// A time such as `500ms`, `30s` or `5m`; a bare number is seconds.
 fn duration(text: &str) -> Result<Duration, String> {
-    let seconds = text
-        .parse()
-        .ok()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let duration = match seconds {
         Some(duration) => duration,
-        None => humantime::parse_duration(text)
-            .map_err(|_| "write it as 500ms, 30s or 5m".to_owned())?,
+        None => humantime::parse_duration(text).map_err(|_| "write it as 500ms, 30s or 5m".to_owned())?,
     };
     if duration.is_zero() {
         return Err("must be longer than nothing".to_owned());

@@ -15,7 +15,7 @@ use crate::error::{Exit, Failure};
 use crate::options::{Header, IfExists, Options};
 use crate::part::{self, Place};
 use crate::plan::{Plan, SafeName, list};
-use crate::report::Report;
+use crate::report::{Report, to_stderr};
 use crate::run::signal::{self, Signal};
 use crate::run::{self, Comparison, Control, Event, Reporter as _, Scratch, Summary};
 use crate::text::{safe, safe_path};
@@ -25,7 +25,10 @@ use crate::url::WebUrl;
 const TOLD: usize = 10;
 
 /// How long an interrupted run may take to end in good order.
-const GRACE: Duration = Duration::from_millis(1500);
+const GRACE: Duration = Duration::from_millis(1000);
+
+/// How long the summary of an interrupted run may take to be written.
+const LAST_WORDS: Duration = Duration::from_millis(400);
 
 /// Downloads what was asked for.
 pub fn fetch(request: Fetch) -> anyhow::Result<Exit> {
@@ -34,10 +37,7 @@ pub fn fetch(request: Fetch) -> anyhow::Result<Exit> {
     warn_of_shared_credentials(&urls, &request.options, &report);
     let plan = plan(urls, &request);
     if plan.repeated() > 0 {
-        let warning = format!(
-            "{} of the URLs were given before; each is fetched once",
-            plan.repeated()
-        );
+        let warning = format!("{} of the URLs were given before; each is fetched once", plan.repeated());
         report.event(&Event::Warning(&warning));
     }
     let directory = &request.options.output.directory;
@@ -56,23 +56,16 @@ fn urls(request: &Fetch) -> anyhow::Result<Vec<WebUrl>> {
     let mut urls = Vec::with_capacity(request.urls.len());
     let mut errors = Vec::new();
     for text in &request.urls {
-        match WebUrl::parse(text) {
+        match WebUrl::parse(text.trim()) {
             Ok(url) => urls.push(url),
             Err(error) => errors.push(mend_of_argument(text).unwrap_or_else(|| error.to_string())),
         }
     }
     let is_stdin = |path: &&Path| path.as_os_str() == "-";
     let lists = request.lists.iter().map(PathBuf::as_path);
-    ensure!(
-        lists.clone().filter(is_stdin).count() <= 1,
-        "-i -: standard input can be read only once"
-    );
+    ensure!(lists.clone().filter(is_stdin).count() <= 1, "-i -: standard input can be read only once");
     for path in lists {
-        let name = if is_stdin(&path) {
-            "standard input".to_owned()
-        } else {
-            safe_path(path)
-        };
+        let name = if is_stdin(&path) { "standard input".to_owned() } else { safe_path(path) };
         let bytes = read_list(path, &name)?;
         match list::parse(&name, &bytes) {
             Ok(listed) => urls.extend(listed),
@@ -86,20 +79,14 @@ fn urls(request: &Fetch) -> anyhow::Result<Vec<WebUrl>> {
             more => bail!("{told}\nand {more} more"),
         }
     }
-    ensure!(
-        !urls.is_empty(),
-        "nothing to download: give URLs, or a list with -i FILE"
-    );
+    ensure!(!urls.is_empty(), "nothing to download: give URLs, or a list with -i FILE");
     Ok(urls)
 }
 
 fn read_list(path: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
     let read = if path.as_os_str() == "-" {
         let mut bytes = Vec::new();
-        std::io::stdin()
-            .lock()
-            .read_to_end(&mut bytes)
-            .map(|_| bytes)
+        std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
     } else {
         std::fs::read(path)
     };
@@ -115,29 +102,16 @@ fn read_list(path: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
 /// The likely slip where an argument names no URL but a file, or standard input.
 fn mend_of_argument(text: &str) -> Option<String> {
     let is_list = text == "-" || Path::new(text).is_file();
-    is_list.then(|| {
-        format!(
-            "'{0}' is not an absolute URL; to read a list, use -i {0}",
-            safe(text)
-        )
-    })
+    is_list.then(|| format!("'{0}' is not an absolute URL; to read a list, use -i {0}", safe(text)))
 }
 
 /// One header may be for one server's eyes only, and goes to every URL's origin.
 fn warn_of_shared_credentials(urls: &[WebUrl], options: &Options, report: &Report) {
-    let credential = options
-        .network
-        .headers
-        .iter()
-        .find(|header| header.is_credential());
+    let credential = options.network.headers.iter().find(|header| header.is_credential());
     let Some(name) = credential.map(Header::name) else {
         return;
     };
-    let origins = urls
-        .iter()
-        .map(WebUrl::origin)
-        .collect::<HashSet<_>>()
-        .len();
+    let origins = urls.iter().map(WebUrl::origin).collect::<HashSet<_>>().len();
     if origins > 1 {
         let warning = format!("the header {name} goes to all {origins} servers that the URLs name");
         report.event(&Event::Warning(&warning));
@@ -160,23 +134,17 @@ fn is_taken(path: &Path) -> bool {
 }
 
 fn refuse_existing(plan: &Plan, directory: &Path) -> anyhow::Result<()> {
-    match plan
-        .downloads()
-        .iter()
-        .map(|download| download.path(directory))
-        .find(|path| is_taken(path))
-    {
-        Some(path) => bail!(
-            "{} exists already; --compare downloads everything, so give it an empty -o DIR",
-            safe_path(&path)
-        ),
+    match plan.downloads().iter().map(|download| download.path(directory)).find(|path| is_taken(path)) {
+        Some(path) => {
+            bail!("{} exists already; --compare downloads everything, so give it an empty -o DIR", safe_path(&path))
+        }
         None => Ok(()),
     }
 }
 
 /// What the thread that waits hears of.
 enum Heard {
-    Ended(anyhow::Result<Ended>),
+    Ended(Result<Ended, Failure>),
     Signal(Signal),
 }
 
@@ -190,13 +158,9 @@ enum Ended {
 fn carry_out(plan: Plan, request: Fetch, report: Report) -> anyhow::Result<Exit> {
     let (heard, hear) = mpsc::channel();
     let signalled = heard.clone();
-    signal::listen(move |signal| drop(signalled.send(Heard::Signal(signal))))
-        .context("cannot listen for signals")?;
-    let scratch = request
-        .compare
-        .then(|| Scratch::create_in(&request.options.output.directory))
-        .transpose();
-    let scratch = scratch.map_err(|failure| told(&failure))?;
+    signal::listen(move |signal| drop(signalled.send(Heard::Signal(signal)))).context("cannot listen for signals")?;
+    let scratch = request.compare.then(|| Scratch::create_in(&request.options.output.directory)).transpose();
+    let scratch = scratch.map_err(|failure| anyhow!(failure.chain()))?;
 
     let scratch_path = scratch.as_ref().map(|scratch| scratch.path().to_owned());
     let report = Arc::new(report);
@@ -208,26 +172,30 @@ fn carry_out(plan: Plan, request: Fetch, report: Report) -> anyhow::Result<Exit>
         None => run::run(&plan, &request.options, &*seen, &controlled[0]).map(Ended::Run),
     };
     let run = move || {
-        let ended = catch_unwind(AssertUnwindSafe(run))
-            .unwrap_or_else(|_| Err(Failure::Panicked("the run".to_owned())));
-        let _ = heard.send(Heard::Ended(ended.map_err(|failure| told(&failure))));
+        let ended = catch_unwind(AssertUnwindSafe(run));
+        let ended = ended.unwrap_or_else(|_| Err(Failure::Panicked("the run has vanished".to_owned())));
+        let _ = heard.send(Heard::Ended(ended));
     };
-    thread::Builder::new()
-        .name("tdl-run".to_owned())
-        .spawn(run)
-        .context("cannot start a thread")?;
+    thread::Builder::new().name("tdl-run".to_owned()).spawn(run).context("cannot start a thread")?;
 
+    let so_far = || {
+        let summaries = controls.each_ref().map(Control::summary);
+        let [first, second] = summaries;
+        if second.total > 0 { second } else { first }
+    };
     match hear.recv().context("the run has vanished")? {
-        Heard::Ended(ended) => ended.map(|ended| conclude(&ended, &report)),
+        Heard::Ended(Ok(ended)) => Ok(conclude(&ended, &report)),
+        Heard::Ended(Err(failure)) if so_far().total == 0 => Err(anyhow!(failure.chain())),
+        Heard::Ended(Err(failure)) => {
+            report.finish();
+            to_stderr(&format!("{}\n", failure.chain()));
+            report.summary(&so_far());
+            Ok(Exit::Failed)
+        }
         Heard::Signal(signal) => {
             controls.iter().for_each(Control::cancel);
             let _ = hear.recv_timeout(GRACE);
-            let summaries = controls.each_ref().map(Control::summary);
-            let latest = summaries
-                .iter()
-                .rfind(|summary| summary.total > 0)
-                .unwrap_or(&summaries[0]);
-            report.summary(latest);
+            last_words(&report, so_far());
             Ok(Exit::Interrupted(signal))
         }
     }
@@ -246,6 +214,15 @@ fn conclude(ended: &Ended, report: &Report) -> Exit {
     }
 }
 
-fn told(failure: &Failure) -> anyhow::Error {
-    anyhow!(failure.chain())
+/// Tells what an interrupted run came to, unless nobody reads it: a full pipe keeps no process alive.
+fn last_words(report: &Arc<Report>, summary: Summary) {
+    let (told, tell) = mpsc::channel();
+    let report = Arc::clone(report);
+    let tells = thread::Builder::new().spawn(move || {
+        report.summary(&summary);
+        let _ = told.send(());
+    });
+    if tells.is_ok() {
+        let _ = tell.recv_timeout(LAST_WORDS);
+    }
 }

@@ -10,7 +10,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use crate::error::Exit;
-use crate::report::{to_stderr, to_stdout};
+use crate::report::to_stderr;
 use args::{Args, Command};
 
 /// Runs `tdl` with these arguments, the first being the program's name, and says how the process should end.
@@ -18,9 +18,7 @@ use args::{Args, Command};
 /// Writes to standard output and standard error, and handles signals, as a process of its own would.
 pub fn command(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
     let exit = match Args::try_parse_from(arguments) {
-        Ok(Args {
-            command: Command::Fetch(fetch),
-        }) => exit(fetch.resolve().and_then(fetch::fetch)),
+        Ok(Args { command: Command::Fetch(fetch) }) => exit(fetch.resolve().and_then(fetch::fetch)),
         Err(error) => refused(&error),
     };
     ExitCode::from(exit.code())
@@ -37,14 +35,9 @@ fn exit(ended: anyhow::Result<Exit>) -> Exit {
 /// What clap answers: help and version as asked for, or what is wrong with the command line.
 fn refused(error: &clap::Error) -> Exit {
     let text = error.render();
-    if matches!(
-        error.kind(),
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-    ) {
-        // clap writes its colours only to a terminal that takes them.
-        if error.print().is_err() {
-            to_stdout("");
-        }
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        // clap writes its colours only to a terminal that takes them, and a closed one is no failure.
+        let _ = error.print();
         return Exit::Success;
     }
     let _ = error.print();

@@ -2,14 +2,16 @@
 
 use std::io::Read as _;
 use std::sync::OnceLock;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::blocking as http;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::failure;
+use super::content_range::ContentRange;
 use super::redirect::Hops;
-use crate::error::Failure;
+use super::validator::Validator;
+use super::{failure, retry_after};
+use crate::error::{Failure, HoldBack};
 use crate::options::Network;
 use crate::url::WebUrl;
 
@@ -24,6 +26,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The body of an answer that is not wanted is read up to here, for its connection can then be used again.
 const DRAINED: u64 = 16 * 1024;
+
+/// No time is lost on a body that is not wanted, but for one read that stalls.
+const DRAINED_WITHIN: Duration = Duration::from_millis(200);
 
 /// The clients of a run. Each is one runtime thread doing all sockets of its client: one alone is 20 to 30 % slower
 /// on two cores (measured), and a client each would cost a thread for every thread.
@@ -67,50 +72,55 @@ impl Client {
                 headers.append(name, value);
             }
         }
-        Self {
-            network: network.clone(),
-            headers,
-            plain: OnceLock::new(),
-            secure: OnceLock::new(),
-        }
+        Self { network: network.clone(), headers, plain: OnceLock::new(), secure: OnceLock::new() }
     }
 
-    /// Asks for a URL and follows its redirects. What the user gave for the URL, headers and user info,
-    /// goes to the URL's own origin only. `on_redirect` hears of each hop.
+    /// Asks for a URL, or for the rest of it, and follows its redirects. What the user gave for the URL, headers and
+    /// user info, goes to the URL's own origin only. `on_redirect` hears of each hop. `None`: there is no rest, what was
+    /// there before is the whole file.
     ///
     /// # Errors
     ///
-    /// Any status but 200, and whatever keeps the answer from coming.
+    /// Any status but 200, or 206 where a range was asked for; [`Failure::Range`] if that is not the very rest;
+    /// and whatever keeps the answer from coming.
     pub fn get(
         &self,
         url: &WebUrl,
+        resume: Option<&Resume<'_>>,
         mut on_redirect: impl FnMut(&WebUrl),
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Option<Answer>, Failure> {
         let mut hops = Hops::from(url);
         loop {
-            let response = self.request(url, &hops)?;
+            let response = self.request(url, &hops, resume)?;
             let status = response.status();
-            if status == reqwest::StatusCode::OK {
-                return Ok(Answer::new(response, self.network.stall_timeout));
+            match (status.as_u16(), resume) {
+                (200, _) => {
+                    return Answer::whole(response, self.network.stall_timeout).map(Some);
+                }
+                (206, Some(resume)) => {
+                    return Answer::rest(response, resume, self.network.stall_timeout).map(Some);
+                }
+                (416, Some(resume)) => return resume.judge_unsatisfied(response.headers()),
+                (301 | 302 | 303 | 307 | 308, _) => {
+                    if let Some(location) = response.headers().get(header::LOCATION).cloned() {
+                        drain(response);
+                        hops.follow(location.as_bytes())?;
+                        on_redirect(hops.current());
+                        continue;
+                    }
+                }
+                _ => {}
             }
-            let location = response.headers().get(header::LOCATION).cloned();
+            let retry_after = text_of(response.headers(), &header::RETRY_AFTER)
+                .and_then(|value| retry_after::parse(value, SystemTime::now()))
+                .map(|wait| Box::new(HoldBack { host: hops.current().host(), wait }));
             drain(response);
-            match (status.as_u16(), location) {
-                (301 | 302 | 303 | 307 | 308, Some(location)) => {
-                    hops.follow(location.as_bytes())?;
-                }
-                (code, _) => {
-                    return Err(Failure::Status {
-                        code,
-                        reason: status.canonical_reason().unwrap_or_default(),
-                    });
-                }
-            }
-            on_redirect(hops.current());
+            let reason = status.canonical_reason().unwrap_or_default();
+            return Err(Failure::Status { code: status.as_u16(), reason, retry_after });
         }
     }
 
-    fn request(&self, url: &WebUrl, hops: &Hops) -> Result<http::Response, Failure> {
+    fn request(&self, url: &WebUrl, hops: &Hops, resume: Option<&Resume<'_>>) -> Result<http::Response, Failure> {
         let client = self.for_url(hops.current())?;
         let mut request = client.get(hops.current().unredacted());
         if hops.is_at_origin() {
@@ -119,31 +129,21 @@ impl Client {
             }
             request = request.headers(self.headers.clone());
         }
-        request.send().map_err(|error| {
-            failure::of_request(
-                error,
-                self.network.stall_timeout,
-                self.network.connect_timeout,
-            )
-        })
+        if let Some(resume) = resume {
+            request = request.header(header::RANGE, format!("bytes={}-", resume.from));
+            request = request.header(header::IF_RANGE, resume.validator.if_range());
+        }
+        request
+            .send()
+            .map_err(|error| failure::of_request(error, self.network.stall_timeout, self.network.connect_timeout))
     }
 
     fn for_url(&self, url: &WebUrl) -> Result<&http::Client, Failure> {
-        let slot = if url.is_https() {
-            &self.secure
-        } else {
-            &self.plain
-        };
+        let slot = if url.is_https() { &self.secure } else { &self.plain };
         let client = slot.get_or_init(|| {
             let builder = builder(&self.network);
-            let builder = if url.is_https() {
-                builder
-            } else {
-                builder.tls_certs_only([])
-            };
-            builder
-                .build()
-                .map_err(|error| failure::of_request(error, Duration::ZERO, Duration::ZERO).chain())
+            let builder = if url.is_https() { builder } else { builder.tls_certs_only([]) };
+            builder.build().map_err(|error| failure::root(&error.without_url()).to_string())
         });
         client.as_ref().map_err(|why| Failure::Client(why.clone()))
     }
@@ -154,10 +154,7 @@ fn builder(network: &Network) -> http::ClientBuilder {
     // Its own redirects would forward custom headers to other hosts.
     http::Client::builder()
         .user_agent(USER_AGENT)
-        .default_headers(HeaderMap::from_iter([(
-            header::ACCEPT_ENCODING,
-            HeaderValue::from_static("identity"),
-        )]))
+        .default_headers(HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))]))
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
         .http1_only()
@@ -167,29 +164,87 @@ fn builder(network: &Network) -> http::ClientBuilder {
         .tls_danger_accept_invalid_certs(network.insecure)
 }
 
-/// Reads a short body to its end.
+/// Reads a short body that is not wanted, for as long as that is quick.
 fn drain(mut response: http::Response) {
-    if response
-        .content_length()
-        .is_some_and(|length| length <= DRAINED)
-    {
-        let _ = std::io::copy(&mut response, &mut std::io::sink());
+    if response.content_length().is_some_and(|length| length <= DRAINED) {
+        let begun = Instant::now();
+        let mut buffer = [0; 4096];
+        while begun.elapsed() < DRAINED_WITHIN && response.read(&mut buffer).is_ok_and(|count| count > 0) {}
     }
 }
 
-/// An answer of status 200, its body still to be read.
+/// The rest of a file, to be asked for, with what proves that it is the rest of that file.
+#[derive(Debug, Clone, Copy)]
+pub struct Resume<'a> {
+    /// The first byte that is wanted.
+    pub from: u64,
+    /// What the file was known by.
+    pub validator: &'a Validator,
+    /// The file's length, where it was announced.
+    pub length: Option<u64>,
+}
+
+impl Resume<'_> {
+    /// A 416: nothing is wrong with it if the file ends where the rest would begin.
+    fn judge_unsatisfied(&self, headers: &HeaderMap) -> Result<Option<Answer>, Failure> {
+        let range = text_of(headers, &header::CONTENT_RANGE).and_then(ContentRange::parse);
+        let is_whole = range == Some(ContentRange::Unsatisfied { total: self.from })
+            && self.length.is_none_or(|length| length == self.from)
+            && self.is_same_file(headers);
+        if is_whole { Ok(None) } else { Err(Failure::Range("the file has no such range")) }
+    }
+
+    /// The end of the body and the length of the file, of a 206 that is the rest of this very file.
+    fn judge_rest(&self, headers: &HeaderMap, length: Option<u64>) -> Result<(u64, u64), &'static str> {
+        let range = text_of(headers, &header::CONTENT_RANGE).and_then(ContentRange::parse);
+        let Some(ContentRange::Part { first, last, total }) = range else {
+            return Err("it does not say which range it is");
+        };
+        let total = match (total, self.length) {
+            (Some(total), Some(length)) if total != length => {
+                return Err("the file has another length");
+            }
+            (Some(total), _) => total,
+            (None, Some(length)) if last < length => length,
+            (None, _) => return Err("it does not say how long the file is"),
+        };
+        if first != self.from {
+            return Err("it begins elsewhere");
+        }
+        if length.is_some_and(|length| length != last + 1 - first) {
+            return Err("its length is not that of its range");
+        }
+        if !self.is_same_file(headers) {
+            return Err("it is of another file");
+        }
+        Ok((last + 1, total))
+    }
+
+    fn is_same_file(&self, headers: &HeaderMap) -> bool {
+        self.validator.agrees_with(text_of(headers, &header::ETAG), text_of(headers, &header::LAST_MODIFIED))
+    }
+}
+
+fn text_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// An answer of status 200, or a 206 that was asked for and is the very rest; its body is still to be read.
 #[derive(Debug)]
 pub struct Answer {
     response: http::Response,
-    length: Option<u64>,
-    received: u64,
+    framing: Framing,
+    /// The place in the file of the next byte.
+    position: u64,
+    /// The place after the body's last byte, where it was announced.
+    end: Option<u64>,
     stall_timeout: Duration,
 }
 
 /// How the end of a body is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// By the length that was announced.
+    /// By the length of the file that was announced.
     Length(u64),
     /// By the last chunk (RFC 9112, section 7.1).
     Chunked,
@@ -215,31 +270,34 @@ impl Framing {
 }
 
 impl Answer {
-    fn new(response: http::Response, stall_timeout: Duration) -> Self {
+    fn whole(response: http::Response, stall_timeout: Duration) -> Result<Self, Failure> {
         // Asked for later, once reading has begun, the library says 0.
         let length = response.content_length();
-        Self {
-            response,
-            length,
-            received: 0,
-            stall_timeout,
-        }
+        let framing = match (length, text_of(response.headers(), &header::TRANSFER_ENCODING)) {
+            (Some(length), _) => Framing::Length(length),
+            (None, Some(coding)) if coding.trim().eq_ignore_ascii_case("chunked") => Framing::Chunked,
+            (None, None) => Framing::Close,
+            // Its bytes would not be the file's.
+            (None, Some(_)) => return Err(Failure::Protocol("a transfer coding that was not asked for".into())),
+        };
+        Ok(Self { response, framing, position: 0, end: length, stall_timeout })
     }
 
-    /// How the end of the body will be known.
+    fn rest(response: http::Response, resume: &Resume<'_>, stall_timeout: Duration) -> Result<Self, Failure> {
+        let (end, total) = resume.judge_rest(response.headers(), response.content_length()).map_err(Failure::Range)?;
+        Ok(Self { response, framing: Framing::Length(total), position: resume.from, end: Some(end), stall_timeout })
+    }
+
+    /// How the end of the file will be known.
     #[must_use]
-    pub fn framing(&self) -> Framing {
-        match self.length {
-            Some(length) => Framing::Length(length),
-            None if self
-                .response
-                .headers()
-                .contains_key(header::TRANSFER_ENCODING) =>
-            {
-                Framing::Chunked
-            }
-            None => Framing::Close,
-        }
+    pub const fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// The place in the file of the body's next byte; where it is not 0 at first, this is the rest that was asked for.
+    #[must_use]
+    pub const fn position(&self) -> u64 {
+        self.position
     }
 
     /// The status code.
@@ -248,33 +306,38 @@ impl Answer {
         self.response.status().as_u16()
     }
 
+    /// What the file can be known by when the rest of it is asked for.
+    #[must_use]
+    pub fn validator(&self) -> Option<Validator> {
+        let header = |name| text_of(self.response.headers(), &name);
+        Validator::of_headers(header(header::ETAG), header(header::LAST_MODIFIED), header(header::DATE))
+    }
+
     /// When the server says that the file was changed last (RFC 9110, section 8.8.2), to the second.
     #[must_use]
     pub fn last_modified(&self) -> Option<SystemTime> {
-        let value = self
-            .response
-            .headers()
-            .get(header::LAST_MODIFIED)?
-            .to_str()
-            .ok()?;
-        httpdate::parse_http_date(value).ok()
+        httpdate::parse_http_date(text_of(self.response.headers(), &header::LAST_MODIFIED)?).ok()
     }
 
-    /// Reads the next bytes of the body; 0 at its end.
+    /// Reads the next bytes of the body; 0 at the end of the file.
     ///
     /// # Errors
     ///
     /// A stall, or an end before the announced one.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Failure> {
-        let count = self.response.read(buffer).map_err(|error| {
-            failure::of_body(&error, self.received, self.length, self.stall_timeout)
-        })?;
-        self.received += count as u64;
-        match self.length {
-            Some(expected) if count == 0 && self.received != expected => Err(Failure::Truncated {
-                received: self.received,
-                expected,
-            }),
+        let length = self.framing.length();
+        let count = self
+            .response
+            .read(buffer)
+            .map_err(|error| failure::of_body(&error, self.position, length, self.stall_timeout))?;
+        self.position += count as u64;
+        if self.end.is_some_and(|end| self.position > end) {
+            return Err(Failure::Range("it is longer than its range"));
+        }
+        match length {
+            Some(expected) if count == 0 && self.position != expected => {
+                Err(Failure::Truncated { received: self.position, expected })
+            }
             _ => Ok(count),
         }
     }

@@ -7,11 +7,7 @@ use std::time::Duration;
 use crate::error::{Cause, Failure};
 
 /// The failure of asking: no answer came, or none that can be read.
-pub fn of_request(
-    error: reqwest::Error,
-    stall_timeout: Duration,
-    connect_timeout: Duration,
-) -> Failure {
+pub fn of_request(error: reqwest::Error, stall_timeout: Duration, connect_timeout: Duration) -> Failure {
     // The library prints URLs whole; ours are printed redacted, by whoever names the download.
     let error = error.without_url();
     if error.is_dns() {
@@ -25,33 +21,24 @@ pub fn of_request(
         };
     }
     if error.is_builder() {
-        return Failure::Client(root(&error).to_string());
+        return Failure::Request(root(&error));
     }
     of_exchange(&error, 0, stall_timeout)
 }
 
 /// The failure of reading a body of which `received` of `expected` bytes had come.
-pub fn of_body(
-    error: &io::Error,
-    received: u64,
-    expected: Option<u64>,
-    stall_timeout: Duration,
-) -> Failure {
+pub fn of_body(error: &io::Error, received: u64, expected: Option<u64>, stall_timeout: Duration) -> Failure {
     let failure = of_exchange(error, received, stall_timeout);
+    // A connection that was closed in good order, only too early; one that was reset says so.
+    let is_end = matches!(io_kind(error), None | Some(io::ErrorKind::UnexpectedEof));
     match (failure, expected) {
-        (Failure::Broken { received, .. }, Some(expected)) => {
-            Failure::Truncated { received, expected }
-        }
+        (Failure::Broken { received, .. }, Some(expected)) if is_end => Failure::Truncated { received, expected },
         (failure, _) => failure,
     }
 }
 
 /// Once a connection stands: it stalled, it broke, or what came over it is no HTTP.
-fn of_exchange(
-    error: &(dyn StdError + 'static),
-    received: u64,
-    stall_timeout: Duration,
-) -> Failure {
+fn of_exchange(error: &(dyn StdError + 'static), received: u64, stall_timeout: Duration) -> Failure {
     if caused_by::<reqwest::Error>(error, reqwest::Error::is_timeout) {
         return Failure::Stalled(stall_timeout);
     }
@@ -61,49 +48,29 @@ fn of_exchange(
     if malformed {
         return Failure::Protocol(root(error));
     }
-    Failure::Broken {
-        received,
-        cause: root(error),
-    }
+    Failure::Broken { received, cause: root(error) }
 }
 
 /// Whether an error of type `E` for which `holds` is among the causes.
-fn caused_by<E: StdError + 'static>(
-    error: &(dyn StdError + 'static),
-    holds: fn(&E) -> bool,
-) -> bool {
-    causes(error)
-        .filter_map(|cause| cause.downcast_ref::<E>())
-        .any(holds)
+fn caused_by<E: StdError + 'static>(error: &(dyn StdError + 'static), holds: fn(&E) -> bool) -> bool {
+    causes(error).filter_map(|cause| cause.downcast_ref::<E>()).any(holds)
 }
 
 /// The kind of the innermost I/O error that says more than `Other`.
 fn io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
-    let kinds = causes(error)
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .map(io::Error::kind);
+    let kinds = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
     kinds.filter(|kind| *kind != io::ErrorKind::Other).last()
 }
 
 /// The innermost cause, which is the one that says what happened.
-fn root(error: &(dyn StdError + 'static)) -> Cause {
-    causes(error)
-        .last()
-        .map_or_else(String::new, ToString::to_string)
-        .into()
+pub fn root(error: &(dyn StdError + 'static)) -> Cause {
+    causes(error).last().map_or_else(String::new, ToString::to_string).into()
 }
 
 /// An error and all that caused it. An `io::Error` hides what it wraps from `source`, so it is looked into.
-fn causes<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |&error| {
-        match error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref)
-        {
-            Some(inner) => Some(inner as &(dyn StdError + 'static)),
-            None => error.source(),
-        }
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => Some(inner as &(dyn StdError + 'static)),
+        None => error.source(),
     })
 }

@@ -2,7 +2,13 @@
 //! knows no target path and no progress.
 
 mod client;
+mod content_range;
 mod failure;
 mod redirect;
+mod retry_after;
+mod validator;
 
-pub use client::{Answer, Client, Clients, Framing};
+pub use client::{Answer, Client, Clients, Framing, Resume};
+pub use content_range::ContentRange;
+pub use retry_after::parse as parse_retry_after;
+pub use validator::Validator;

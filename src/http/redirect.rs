@@ -11,9 +11,7 @@ pub struct Hops {
 impl Hops {
     /// Starts at the URL that the user gave.
     pub fn from(url: &WebUrl) -> Self {
-        Self {
-            asked: vec![url.without_credentials()],
-        }
+        Self { asked: vec![url.without_credentials()] }
     }
 
     /// The URL to ask now.
@@ -32,17 +30,11 @@ impl Hops {
         let from = self.current();
         let location = text_of_bytes(location);
         let Some(to) = from.join(&location) else {
-            return Err(Box::new(Redirect::NotWeb {
-                from: from.clone(),
-                location,
-            }));
+            return Err(Box::new(Redirect::NotWeb { from: from.clone(), location }));
         };
         let to = to.without_credentials();
         if from.is_https() && !to.is_https() {
-            return Err(Box::new(Redirect::Downgrade {
-                from: from.clone(),
-                to,
-            }));
+            return Err(Box::new(Redirect::Downgrade { from: from.clone(), to }));
         }
         if self.asked.contains(&to) {
             return Err(Box::new(Redirect::Circle(to)));
@@ -61,9 +53,7 @@ mod tests {
 
     fn after(start: &str, location: &[u8]) -> Result<String, String> {
         let mut hops = Hops::from(&WebUrl::parse(start).unwrap());
-        hops.follow(location)
-            .map(|()| hops.current().unredacted().to_owned())
-            .map_err(|error| error.to_string())
+        hops.follow(location).map(|()| hops.current().unredacted().to_owned()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -91,26 +81,10 @@ mod tests {
                 "file:///etc/passwd",
                 "http://h/a redirects to 'file:///etc/passwd', which is no http or https URL",
             ),
-            (
-                "http://h/a",
-                "ftp://h/a",
-                "http://h/a redirects to 'ftp://h/a', which is no http or https URL",
-            ),
-            (
-                "http://h/a",
-                "http://",
-                "http://h/a redirects to 'http://', which is no http or https URL",
-            ),
-            (
-                "https://h/a",
-                "http://h/a",
-                "https://h/a redirects from https to http://h/a",
-            ),
-            (
-                "http://h/a",
-                "#top",
-                "the redirects go round in a circle through http://h/a",
-            ),
+            ("http://h/a", "ftp://h/a", "http://h/a redirects to 'ftp://h/a', which is no http or https URL"),
+            ("http://h/a", "http://", "http://h/a redirects to 'http://', which is no http or https URL"),
+            ("https://h/a", "http://h/a", "https://h/a redirects from https to http://h/a"),
+            ("http://h/a", "#top", "the redirects go round in a circle through http://h/a"),
         ] {
             assert_eq!(after(start, location.as_bytes()), Err(message.to_owned()));
         }
@@ -122,21 +96,15 @@ mod tests {
         for hop in 1..=10 {
             hops.follow(format!("/{hop}").as_bytes()).unwrap();
         }
-        assert_eq!(
-            hops.follow(b"/11").unwrap_err().to_string(),
-            "more than 10 redirects, the last to http://h/11"
-        );
+        assert_eq!(hops.follow(b"/11").unwrap_err().to_string(), "more than 10 redirects, the last to http://h/11");
     }
 
     #[test]
     fn the_origin_is_the_first_urls() {
         let mut hops = Hops::from(&WebUrl::parse("http://h/a").unwrap());
-        for (location, at_origin) in [
-            ("/b", true),
-            ("http://h:81/c", false),
-            ("http://other/d", false),
-            ("http://h/e", true),
-        ] {
+        for (location, at_origin) in
+            [("/b", true), ("http://h:81/c", false), ("http://other/d", false), ("http://h/e", true)]
+        {
             hops.follow(location.as_bytes()).unwrap();
             assert_eq!(hops.is_at_origin(), at_origin, "{location}");
         }

@@ -1,22 +1,42 @@
-//! WHERE bytes land: the part file beside a target, its lock, and the one rename that gives it the final name.
-//! Knows no network.
+//! WHERE bytes land: the part file beside a target, its lock and its sidecar, and the one rename that gives it the final
+//! name. Knows no network.
 
+mod nameless;
+mod pieces;
 mod platform;
+mod sidecar;
 
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::fs::{self, File};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::error::Failure;
+use crate::http::Validator;
+use crate::text::safe_path;
+use crate::url::WebUrl;
 
-/// `NAME.part`, open for writing and locked, so that no other process writes to it.
+pub use nameless::{Linked, Nameless};
+pub use pieces::Pieces;
+pub use sidecar::{Sidecar, Unusable};
+
+/// `NAME.part`, open for writing and locked, so that no other process writes to it. Its sidecar is there before its
+/// first byte: a file without one is not ours.
 #[derive(Debug)]
 pub struct PartFile {
     file: File,
     path: PathBuf,
     is_locked: bool,
+    /// Where the next byte goes.
+    position: u64,
+    /// What is known of the download.
+    sidecar: Option<Sidecar>,
+    /// When the sidecar was saved last.
+    saved: Instant,
 }
+
+/// While bytes arrive the sidecar is saved so often; what came since is asked for again.
+const SAVED_EVERY: Duration = Duration::from_secs(1);
 
 /// What stands at a target's path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,47 +72,121 @@ pub fn place(target: &Path) -> Result<Place, Failure> {
     }
 }
 
+/// What was found at a part file's path.
+#[derive(Debug, Default)]
+pub struct Leftover {
+    /// The part file of an earlier attempt or run, perhaps to be gone on with.
+    pub part: Option<PartFile>,
+    /// Why its bytes are not, for the user.
+    pub why_not: Option<String>,
+}
+
 impl PartFile {
-    /// Opens and locks `path`, and empties it: what an earlier run left there cannot be told to be the same file.
+    /// Opens and locks what is at `path`, and judges what of it belongs to a download of `url` to `target`.
+    /// A file that is not ours is moved aside, to `path` with `.kept`.
     ///
     /// # Errors
     ///
     /// [`Failure::Locked`] if another process holds it, [`Failure::NotAFile`] for links, directories and devices.
-    pub fn create(path: PathBuf) -> Result<Self, Failure> {
-        loop {
-            let file = match platform::open_part(&path) {
-                Ok(file) => file,
-                Err(_) if is_no_file(&path) => return Err(Failure::NotAFile(path)),
-                Err(source) => return Err(disk("open", &path, source)),
-            };
-            let meta = file
-                .metadata()
-                .map_err(|source| disk("look at", &path, source))?;
-            if !meta.is_file() {
-                return Err(Failure::NotAFile(path));
+    pub fn leftover(path: &Path, target: &Path, url: &WebUrl) -> Result<Leftover, Failure> {
+        let (mut part, meta) = loop {
+            match Self::open(path, false) {
+                Err(Failure::Disk { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                    // One that a run left whose part file somebody took away.
+                    Sidecar::remove(path);
+                    return Ok(Leftover::default());
+                }
+                // A run that died between linking a part to its target and removing the part.
+                Ok((_, meta)) if platform::is_link_to(&meta, target) => remove(path)?,
+                opened => break opened?,
             }
-            let is_locked = lock(&file, &path)?;
-            // Between the opening and the lock another process may have renamed the file into place.
-            if !platform::is_at(&file, &meta, &path)
-                .map_err(|source| disk("look at", &path, source))?
-            {
-                continue;
+        };
+        Sidecar::remove_unfinished(path);
+        let why_not = match Sidecar::read(path, url, meta.len()) {
+            Ok(sidecar) if sidecar.validator.is_some() => {
+                part.position = sidecar.done.prefix();
+                part.sidecar = Some(sidecar);
+                None
             }
-            if platform::links(&meta) > 1 {
-                // A run that died between linking a part to its target and removing the part: emptying it would empty the target.
-                std::fs::remove_file(&path).map_err(|source| disk("remove", &path, source))?;
-                continue;
+            Err(_) if meta.len() == 0 => None,
+            Ok(_) => Some("the server gave nothing that would prove the rest to be of the same file"),
+            Err(Unusable::Broken) => Some("what was noted of the bytes that are left is damaged"),
+            Err(Unusable::OtherUrl) => Some("the bytes that are left are of another URL"),
+            Err(Unusable::Newer) => Some("a newer version of tdl left the bytes that are there"),
+            Err(Unusable::Missing) => {
+                let kept = part.move_aside()?;
+                let why_not = format!("{} is not tdl's; it is {} now", safe_path(path), safe_path(&kept));
+                return Ok(Leftover { part: None, why_not: Some(why_not) });
             }
-            if meta.len() > 0 {
-                file.set_len(0)
-                    .map_err(|source| disk("empty", &path, source))?;
+        };
+        Ok(Leftover { part: Some(part), why_not: why_not.map(ToOwned::to_owned) })
+    }
+
+    /// Makes and locks a file at `path`, where nothing is.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Locked`] if another process made one meanwhile.
+    pub fn create(path: &Path) -> Result<Self, Failure> {
+        match Self::open(path, true) {
+            Err(Failure::Disk { source, path, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
+                Err(Failure::Locked(path))
             }
-            return Ok(Self {
-                file,
-                path,
-                is_locked,
-            });
+            opened => opened.map(|(part, _)| part),
         }
+    }
+
+    fn open(path: &Path, create: bool) -> Result<(Self, fs::Metadata), Failure> {
+        loop {
+            let file = match platform::open_part(path, create) {
+                Ok(file) => file,
+                Err(_) if is_no_file(path) => return Err(Failure::NotAFile(path.to_owned())),
+                Err(source) => return Err(disk("open", path, source)),
+            };
+            let is_locked = lock(&file, path)?;
+            // After the lock, for what another process wrote before it let go counts.
+            let meta = file.metadata().map_err(|source| disk("look at", path, source))?;
+            if !meta.is_file() {
+                return Err(Failure::NotAFile(path.to_owned()));
+            }
+            let path = path.to_owned();
+            let part = Self { file, path, is_locked, position: 0, sidecar: None, saved: Instant::now() };
+            // Between the opening and the lock another process may have renamed the file into place.
+            if part.is_in_place(&meta)? {
+                return Ok((part, meta));
+            }
+        }
+    }
+
+    /// Whether the path still names this file.
+    fn is_in_place(&self, meta: &fs::Metadata) -> Result<bool, Failure> {
+        platform::is_at(&self.file, meta, &self.path).map_err(|source| disk("look at", &self.path, source))
+    }
+
+    /// Gives a file that is not ours another name, so that nothing of it is lost.
+    fn move_aside(&self) -> Result<PathBuf, Failure> {
+        for number in 1_u32.. {
+            let mut kept = self.path.clone().into_os_string();
+            kept.push(if number == 1 { ".kept".to_owned() } else { format!(".kept-{number}") });
+            match platform::rename_no_replace(&self.path, Path::new(&kept)) {
+                Ok(()) => return Ok(kept.into()),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(source) => return Err(disk("move aside", &self.path, source)),
+            }
+        }
+        Err(Failure::Exists(self.path.clone()))
+    }
+
+    /// What is known of the file, where it can be gone on with.
+    #[must_use]
+    pub const fn sidecar(&self) -> Option<&Sidecar> {
+        self.sidecar.as_ref()
+    }
+
+    /// How many bytes are in the file, without a gap.
+    #[must_use]
+    pub const fn position(&self) -> u64 {
+        self.position
     }
 
     /// Whether the file system could lock the file.
@@ -101,15 +195,56 @@ impl PartFile {
         self.is_locked
     }
 
-    /// Appends bytes.
+    /// Begins from nothing, with a sidecar that claims nothing. With a validator, what arrives can be gone on with later.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be emptied, or the sidecar not be written.
+    pub fn start(&mut self, url: &WebUrl, validator: Option<Validator>, length: Option<u64>) -> Result<(), Failure> {
+        // What an older sidecar says, of whichever download, it does not say of the bytes that come now; and it must not
+        // say it of fewer bytes than it claims. So the new one is there before anything changes.
+        let sidecar = Sidecar::new(url, validator, length);
+        sidecar.save(&self.path).map_err(|source| disk("write the sidecar of", &self.path, source))?;
+        self.sidecar = Some(sidecar);
+        self.go_on_from(0)
+    }
+
+    /// Goes on after so many bytes; what is beyond them was never claimed, and goes.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be cut.
+    pub fn go_on_from(&mut self, position: u64) -> Result<(), Failure> {
+        self.position = position;
+        self.saved = Instant::now();
+        let cut = self.file.set_len(position).and_then(|()| self.file.seek(SeekFrom::Start(position)).map(drop));
+        cut.map_err(|source| disk("cut", &self.path, source))
+    }
+
+    /// Appends bytes, and saves the sidecar when that was a second ago.
     ///
     /// # Errors
     ///
     /// The disk is full, or failing.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.file
-            .write_all(bytes)
-            .map_err(|source| disk("write", &self.path, source))
+        self.file.write_all(bytes).map_err(|source| disk("write", &self.path, source))?;
+        self.position += bytes.len() as u64;
+        if self.saved.elapsed() >= SAVED_EVERY {
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    /// Claims what has arrived: first the bytes, then the sidecar.
+    fn save(&mut self) -> Result<(), Failure> {
+        if let Some(sidecar) = self.sidecar.as_mut().filter(|sidecar| sidecar.validator.is_some()) {
+            self.file.sync_data().map_err(|source| disk("write", &self.path, source))?;
+            sidecar.done.add(0, self.position);
+            // If it cannot be written, the last one stays and claims less.
+            let _ = sidecar.save(&self.path);
+        }
+        self.saved = Instant::now();
+        Ok(())
     }
 
     /// Gives the file the time that the server named; a file system without such a time is no reason to fail.
@@ -117,36 +252,67 @@ impl PartFile {
         let _ = self.file.set_modified(time);
     }
 
-    /// Gives the file its final name by one rename, still locked. `Ok(None)` is done;
-    /// `Ok(Some(self))` says that the name is taken and was to be kept.
+    /// Gives the file its final name by one rename, still locked, and then removes the sidecar. Says whether it was done;
+    /// it is not if the name is taken and what has it is to be kept.
     ///
     /// # Errors
     ///
-    /// The rename was refused; the part file is removed.
-    pub fn commit(self, target: &Path, commit: Commit) -> Result<Option<Self>, Failure> {
+    /// The rename was refused, or somebody took the part file away.
+    pub fn commit(&self, target: &Path, commit: Commit) -> Result<bool, Failure> {
+        let meta = self.file.metadata().map_err(|source| disk("look at", &self.path, source))?;
+        if !self.is_in_place(&meta)? {
+            return Err(Failure::PartGone(self.path.clone()));
+        }
         let renamed = match commit {
-            Commit::Replace => std::fs::rename(&self.path, target),
+            Commit::Replace => fs::rename(&self.path, target),
             Commit::Keep => platform::rename_no_replace(&self.path, target),
         };
         match renamed {
-            Ok(()) => Ok(None),
-            Err(error)
-                if commit == Commit::Keep && error.kind() == io::ErrorKind::AlreadyExists =>
-            {
-                Ok(Some(self))
+            Ok(()) => {
+                Sidecar::remove(&self.path);
+                Ok(true)
             }
-            Err(source) => {
-                self.discard();
-                Err(disk("rename the part file to", target, source))
-            }
+            Err(error) if commit == Commit::Keep && error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(source) => Err(disk("rename the part file to", target, source)),
         }
     }
 
-    /// Removes the file.
-    pub fn discard(self) {
-        // Nothing depends on its being gone: the next run empties it.
-        let _ = std::fs::remove_file(&self.path);
+    /// Leaves the file for a later attempt, with a sidecar that claims what is there; removes what could not be gone on
+    /// with.
+    pub fn put_by(mut self) {
+        let can_go_on = self.position > 0 && self.sidecar.as_ref().is_some_and(|sidecar| sidecar.validator.is_some());
+        if !can_go_on || self.save().is_err() {
+            self.discard();
+        }
     }
+
+    /// Removes the file and its sidecar, if they are still this one's.
+    pub fn discard(self) {
+        let meta = self.file.metadata();
+        if meta.is_ok_and(|meta| self.is_in_place(&meta).unwrap_or(false)) {
+            // The sidecar last: a part file without one would not be ours.
+            let _ = fs::remove_file(&self.path);
+            Sidecar::remove(&self.path);
+        }
+    }
+}
+
+/// Removes what a run that died may have left beside a `target` that is there: the part file that became it by a link,
+/// and a sidecar without its part file. A part file with bytes of its own stays.
+pub fn remove_orphans(part: &Path, target: &Path) {
+    let left = part.symlink_metadata();
+    let is_target = left.as_ref().is_ok_and(|meta| platform::is_link_to(meta, target));
+    if is_target {
+        let _ = fs::remove_file(part);
+    }
+    if is_target || left.is_err() {
+        Sidecar::remove(part);
+        Sidecar::remove_unfinished(part);
+    }
+}
+
+fn remove(path: &Path) -> Result<(), Failure> {
+    fs::remove_file(path).map_err(|source| disk("remove", path, source))
 }
 
 fn is_no_file(path: &Path) -> bool {
@@ -157,50 +323,55 @@ fn is_no_file(path: &Path) -> bool {
 fn lock(file: &File, path: &Path) -> Result<bool, Failure> {
     match file.try_lock() {
         Ok(()) => Ok(true),
-        Err(std::fs::TryLockError::WouldBlock) => Err(Failure::Locked(path.to_owned())),
-        Err(std::fs::TryLockError::Error(error)) if platform::has_no_locks(&error) => Ok(false),
-        Err(std::fs::TryLockError::Error(source)) => Err(disk("lock", path, source)),
+        Err(fs::TryLockError::WouldBlock) => Err(Failure::Locked(path.to_owned())),
+        Err(fs::TryLockError::Error(error)) if platform::has_no_locks(&error) => Ok(false),
+        Err(fs::TryLockError::Error(source)) => Err(disk("lock", path, source)),
     }
 }
 
 fn disk(action: &'static str, path: &Path, source: io::Error) -> Failure {
-    Failure::Disk {
-        action,
-        path: path.to_owned(),
-        source,
-    }
+    Failure::Disk { action, path: path.to_owned(), source }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
+    fn url() -> WebUrl {
+        WebUrl::parse("http://h/x").unwrap()
+    }
+
+    fn validator() -> Option<Validator> {
+        Some(Validator::Etag("\"a\"".to_owned()))
+    }
+
     fn part_in(dir: &Path, bytes: &[u8]) -> PartFile {
-        let mut part = PartFile::create(dir.join("x.part")).unwrap();
+        let mut part = match leftover_in(dir).unwrap().part {
+            Some(part) => part,
+            None => PartFile::create(&dir.join("x.part")).unwrap(),
+        };
+        part.start(&url(), validator(), None).unwrap();
         part.write(bytes).unwrap();
         part
     }
 
+    fn leftover_in(dir: &Path) -> Result<Leftover, Failure> {
+        PartFile::leftover(&dir.join("x.part"), &dir.join("x"), &url())
+    }
+
     fn names(dir: &Path) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(dir)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<_> =
+            fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
 
     #[test]
-    fn a_commit_is_one_rename() {
+    fn a_commit_is_one_rename_and_leaves_nothing_beside_it() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(
-            part_in(dir.path(), b"whole")
-                .commit(&dir.path().join("x"), Commit::Keep)
-                .unwrap()
-                .is_none()
-        );
+        let part = part_in(dir.path(), b"whole");
+        assert_eq!(names(dir.path()), ["x.part", "x.part.json"]);
+        assert!(part.commit(&dir.path().join("x"), Commit::Keep).unwrap());
         assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"whole");
         assert_eq!(names(dir.path()), ["x"]);
     }
@@ -211,12 +382,9 @@ mod tests {
         let target = dir.path().join("x");
         let part = part_in(dir.path(), b"new");
         fs::write(&target, b"the user's").unwrap();
-        let part = part
-            .commit(&target, Commit::Keep)
-            .unwrap()
-            .expect("the name is taken");
+        assert!(!part.commit(&target, Commit::Keep).unwrap());
         assert_eq!(fs::read(&target).unwrap(), b"the user's");
-        assert!(part.commit(&target, Commit::Replace).unwrap().is_none());
+        assert!(part.commit(&target, Commit::Replace).unwrap());
         assert_eq!(fs::read(&target).unwrap(), b"new");
     }
 
@@ -224,20 +392,88 @@ mod tests {
     fn a_part_has_one_owner() {
         let dir = tempfile::tempdir().unwrap();
         let part = part_in(dir.path(), b"mine");
-        let second = PartFile::create(dir.path().join("x.part"));
+        let second = leftover_in(dir.path());
         assert!(matches!(second, Err(Failure::Locked(_))), "{second:?}");
+        let third = PartFile::create(&dir.path().join("x.part"));
+        assert!(matches!(third, Err(Failure::Locked(_))), "{third:?}");
         part.commit(&dir.path().join("x"), Commit::Keep).unwrap();
         assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"mine");
     }
 
+    #[cfg(unix)]
     #[test]
-    fn what_an_earlier_run_left_is_started_over() {
+    fn a_part_that_was_taken_away_is_not_mistaken_for_another() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("x.part"), b"something much longer").unwrap();
-        part_in(dir.path(), b"new")
-            .commit(&dir.path().join("x"), Commit::Keep)
-            .unwrap();
-        assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"new");
+        let first = part_in(dir.path(), b"first");
+        fs::remove_file(dir.path().join("x.part")).unwrap();
+        let second = part_in(dir.path(), b"half of the sec");
+        let gone = first.commit(&dir.path().join("x"), Commit::Keep);
+        assert!(matches!(gone, Err(Failure::PartGone(_))), "{gone:?}");
+        first.discard();
+        assert!(second.commit(&dir.path().join("x"), Commit::Keep).unwrap());
+    }
+
+    #[test]
+    fn what_is_put_by_is_gone_on_with() {
+        let dir = tempfile::tempdir().unwrap();
+        part_in(dir.path(), b"half").put_by();
+        // What came after the sidecar was saved is not claimed.
+        let mut file = fs::OpenOptions::new().append(true).open(dir.path().join("x.part")).unwrap();
+        file.write_all(b" and lost").unwrap();
+        drop(file);
+        let mut part = leftover_in(dir.path()).unwrap().part.unwrap();
+        assert_eq!((part.position(), part.sidecar().unwrap().validator.clone()), (4, validator()));
+        part.go_on_from(4).unwrap();
+        part.write(b" and rest").unwrap();
+        assert!(part.commit(&dir.path().join("x"), Commit::Keep).unwrap());
+        assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"half and rest");
+        assert_eq!(names(dir.path()), ["x"]);
+    }
+
+    #[test]
+    fn without_a_validator_nothing_is_put_by() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut part = part_in(dir.path(), b"");
+        part.start(&url(), None, None).unwrap();
+        part.write(b"half").unwrap();
+        part.put_by();
+        assert!(names(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_gone_on_with_is_started_over_and_says_why() {
+        for (sidecar, why) in [
+            ("nonsense", "damaged"),
+            ("{\"version\":7}", "a newer version of tdl"),
+            (r#"{"version":1,"url":"http://h/y","validator":null,"length":null,"done":[]}"#, "of another URL"),
+            (
+                r#"{"version":1,"url":"http://h/x","validator":null,"length":null,"done":[]}"#,
+                "gave nothing that would prove",
+            ),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join("x.part"), b"something much longer").unwrap();
+            fs::write(dir.path().join("x.part.json"), sidecar).unwrap();
+            let left = leftover_in(dir.path()).unwrap();
+            assert!(left.why_not.as_ref().unwrap().contains(why), "{left:?}");
+            assert_eq!(left.part.as_ref().unwrap().position(), 0);
+            drop(left);
+            assert!(part_in(dir.path(), b"new").commit(&dir.path().join("x"), Commit::Keep).unwrap());
+            assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"new");
+            assert_eq!(names(dir.path()), ["x"]);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_ours_is_moved_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        for round in 1..=2 {
+            fs::write(dir.path().join("x.part"), format!("the user's {round}")).unwrap();
+            let left = leftover_in(dir.path()).unwrap();
+            assert!(left.part.is_none() && left.why_not.unwrap().contains("is not tdl's"));
+        }
+        assert_eq!(names(dir.path()), ["x.part.kept", "x.part.kept-2"]);
+        assert_eq!(fs::read(dir.path().join("x.part.kept")).unwrap(), b"the user's 1");
     }
 
     #[cfg(unix)]
@@ -247,30 +483,42 @@ mod tests {
         let elsewhere = dir.path().join("elsewhere");
         fs::write(&elsewhere, b"the user's").unwrap();
         std::os::unix::fs::symlink(&elsewhere, dir.path().join("x.part")).unwrap();
-        let part = PartFile::create(dir.path().join("x.part"));
-        assert!(matches!(part, Err(Failure::NotAFile(_))), "{part:?}");
+        let left = leftover_in(dir.path());
+        assert!(matches!(left, Err(Failure::NotAFile(_))), "{left:?}");
         assert_eq!(fs::read(&elsewhere).unwrap(), b"the user's");
 
-        let fifo = dir.path().join("fifo.part");
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            &fifo,
-            rustix::fs::FileType::Fifo,
-            rustix::fs::Mode::RUSR,
-            0,
-        )
-        .unwrap();
-        let part = PartFile::create(fifo);
-        assert!(matches!(part, Err(Failure::NotAFile(_))), "{part:?}");
+        fs::remove_file(dir.path().join("x.part")).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(dir.path().join("x.part")).status().unwrap().success());
+        let left = leftover_in(dir.path());
+        assert!(matches!(left, Err(Failure::NotAFile(_))), "{left:?}");
     }
 
+    #[cfg(unix)]
     #[test]
-    fn a_part_that_is_linked_to_its_target_is_not_emptied() {
+    fn orphans_of_a_run_that_died_at_its_commit_are_removed() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("x"), b"whole").unwrap();
-        fs::hard_link(dir.path().join("x"), dir.path().join("x.part")).unwrap();
-        part_in(dir.path(), b"next");
-        assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"whole");
+        let target = dir.path().join("x");
+        let link = || {
+            fs::write(&target, b"whole").unwrap();
+            fs::hard_link(&target, dir.path().join("x.part")).unwrap();
+            fs::write(dir.path().join("x.part.json"), "{}").unwrap();
+        };
+        link();
+        assert!(leftover_in(dir.path()).unwrap().part.is_none());
+        fs::remove_file(&target).unwrap();
+        link();
+        remove_orphans(&dir.path().join("x.part"), &target);
+        assert_eq!(names(dir.path()), ["x"]);
+        assert_eq!(fs::read(&target).unwrap(), b"whole");
+
+        fs::write(dir.path().join("x.part.json"), "{}").unwrap();
+        fs::write(dir.path().join("x.part.tmp"), "{").unwrap();
+        remove_orphans(&dir.path().join("x.part"), &target);
+        assert_eq!(names(dir.path()), ["x"]);
+
+        fs::write(dir.path().join("x.part"), "of its own").unwrap();
+        remove_orphans(&dir.path().join("x.part"), &target);
+        assert_eq!(names(dir.path()), ["x", "x.part"]);
     }
 
     #[test]

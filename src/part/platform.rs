@@ -5,12 +5,12 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::Path;
 
-pub use imp::{has_no_locks, is_at, links, rename_no_replace};
+pub use imp::{has_no_locks, is_at, is_link_to, rename_no_replace};
 
-/// Opens a part file for reading and writing, made if missing, without following a link and without waiting for a FIFO's reader.
-pub fn open_part(path: &Path) -> io::Result<File> {
+/// Opens a part file, or makes one where nothing is, for reading and writing, without following a link and without waiting for a FIFO's reader.
+pub fn open_part(path: &Path, create: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
+    options.read(true).write(true).create_new(create);
     imp::follow_nothing(&mut options);
     options.open(path)
 }
@@ -32,28 +32,25 @@ mod imp {
     /// Whether `path` still names the file that was opened.
     pub fn is_at(_: &File, opened: &Metadata, path: &Path) -> io::Result<bool> {
         match path.symlink_metadata() {
-            Ok(there) => Ok((opened.dev(), opened.ino()) == (there.dev(), there.ino())),
+            Ok(there) => Ok(is_same(opened, &there)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    pub fn links(meta: &Metadata) -> u64 {
-        meta.nlink()
+    fn is_same(one: &Metadata, other: &Metadata) -> bool {
+        (one.dev(), one.ino()) == (other.dev(), other.ino())
+    }
+
+    /// Whether a file is the one at `target`, under another name.
+    pub fn is_link_to(meta: &Metadata, target: &Path) -> bool {
+        meta.nlink() > 1 && target.symlink_metadata().is_ok_and(|there| is_same(meta, &there))
     }
 
     pub fn has_no_locks(error: &io::Error) -> bool {
-        let unsupported = [
-            Errno::NOSYS,
-            Errno::NOTSUP,
-            Errno::OPNOTSUPP,
-            Errno::NOLCK,
-            Errno::INVAL,
-        ];
+        let unsupported = [Errno::NOSYS, Errno::NOTSUP, Errno::OPNOTSUPP, Errno::NOLCK, Errno::INVAL];
         error.kind() == io::ErrorKind::Unsupported
-            || unsupported
-                .iter()
-                .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+            || unsupported.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
     }
 
     /// Renames, or fails with `AlreadyExists`. Where the file system cannot do that in one step, a hard link can.
@@ -63,7 +60,9 @@ mod imp {
             done => return Ok(done?),
         }
         std::fs::hard_link(from, to)?;
-        std::fs::remove_file(from)
+        // The target is whole, whatever becomes of its other name; the next run removes that.
+        let _ = std::fs::remove_file(from);
+        Ok(())
     }
 
     #[cfg(any(target_vendor = "apple", target_os = "linux", target_os = "android"))]
@@ -100,9 +99,9 @@ mod imp {
         }
     }
 
-    /// Nothing here commits by linking, so a second link is none of ours.
-    pub const fn links(_: &Metadata) -> u64 {
-        1
+    /// Nothing here commits by linking, so a part file is never its target.
+    pub const fn is_link_to(_: &Metadata, _: &Path) -> bool {
+        false
     }
 
     pub fn has_no_locks(error: &io::Error) -> bool {
@@ -115,26 +114,13 @@ mod imp {
         let (from, to) = (wide(from)?, wide(to)?);
         // SAFETY: both strings end in NUL and outlive the call.
         let done = unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), 0) };
-        if done == 0 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(())
-        }
+        if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
     /// The path as the system wants it; canonical, and so free of the limit of 260 characters.
     fn wide(path: &Path) -> io::Result<Vec<u16>> {
-        let parent = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let name = path.file_name().unwrap_or_default();
-        Ok(parent
-            .canonicalize()?
-            .join(name)
-            .as_os_str()
-            .encode_wide()
-            .chain([0])
-            .collect())
+        Ok(parent.canonicalize()?.join(name).as_os_str().encode_wide().chain([0]).collect())
     }
 }

@@ -14,11 +14,7 @@ use crate::url::{UrlError, WebUrl};
 ///
 /// Every line that is no absolute http or https URL, in order.
 pub fn parse(name: &str, bytes: &[u8]) -> Result<Vec<WebUrl>, Vec<ListError>> {
-    let refuse = |line, problem| ListError {
-        list: name.to_owned(),
-        line,
-        problem,
-    };
+    let refuse = |line, problem| ListError { list: name.to_owned(), line, problem };
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(vec![refuse(1, Problem::Utf16)]);
     }
@@ -35,11 +31,7 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Vec<WebUrl>, Vec<ListError>> {
             },
         }
     }
-    if errors.is_empty() {
-        Ok(urls)
-    } else {
-        Err(errors)
-    }
+    if errors.is_empty() { Ok(urls) } else { Err(errors) }
 }
 
 /// A line of a list that is no download.
@@ -75,25 +67,15 @@ mod tests {
     use super::*;
 
     fn messages(list: &[u8]) -> Vec<String> {
-        parse("urls.txt", list)
-            .unwrap_err()
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        parse("urls.txt", list).unwrap_err().iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn a_list_is_read_whatever_wrote_it() {
-        let list = b"\xef\xbb\xbf# a comment\r\nhttp://h/a\r\n\r\n  http://h/b  \n\thttp://h/c\n#http://h/no\nhttp://h/d";
-        let urls: Vec<_> = parse("l", list)
-            .unwrap()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        assert_eq!(
-            urls,
-            ["http://h/a", "http://h/b", "http://h/c", "http://h/d"]
-        );
+        let list =
+            b"\xef\xbb\xbf# a comment\r\nhttp://h/a\r\n\r\n  http://h/b  \n\thttp://h/c\n#http://h/no\nhttp://h/d";
+        let urls: Vec<_> = parse("l", list).unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(urls, ["http://h/a", "http://h/b", "http://h/c", "http://h/d"]);
         assert_eq!(parse("l", b""), Ok(vec![]));
         assert_eq!(parse("l", b"# nothing\n\n"), Ok(vec![]));
     }
@@ -110,14 +92,9 @@ mod tests {
         );
         assert_eq!(
             messages(b"http://a\thttp://b"),
-            [
-                "urls.txt:1: 'http://a\\u{9}http://b' has a tab in it; give each URL a line of its own"
-            ]
+            ["urls.txt:1: 'http://a\\u{9}http://b' has a tab in it; give each URL a line of its own"]
         );
-        assert_eq!(
-            messages(b"\xff\xfeh\0t\0"),
-            ["urls.txt:1: the list is UTF-16; save it as UTF-8"]
-        );
+        assert_eq!(messages(b"\xff\xfeh\0t\0"), ["urls.txt:1: the list is UTF-16; save it as UTF-8"]);
     }
 
     proptest::proptest! {

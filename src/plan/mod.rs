@@ -44,17 +44,9 @@ impl Plan {
     pub fn new(urls: Vec<WebUrl>, exists: impl Fn(&SafeName) -> bool) -> Self {
         let given = urls.len();
         let first = first_occurrences(&urls);
-        let mut plan = Self {
-            downloads: Vec::with_capacity(given),
-            keys: HashSet::with_capacity(given),
-            repeated: 0,
-        };
+        let mut plan = Self { downloads: Vec::with_capacity(given), keys: HashSet::with_capacity(given), repeated: 0 };
         let mut numbers = HashMap::new();
-        for (url, _) in urls
-            .into_iter()
-            .zip(first)
-            .filter(|(_, is_first)| *is_first)
-        {
+        for (url, _) in urls.into_iter().zip(first).filter(|(_, is_first)| *is_first) {
             let name = SafeName::from_url(&url);
             let target = plan.first_free(name, &exists, &mut numbers);
             plan.add(url, target);
@@ -66,11 +58,7 @@ impl Plan {
     /// A plan of one URL under a name that the user chose; numbered if it `exists`.
     #[must_use]
     pub fn single(url: WebUrl, name: SafeName, exists: impl Fn(&SafeName) -> bool) -> Self {
-        let mut plan = Self {
-            downloads: Vec::with_capacity(1),
-            keys: HashSet::new(),
-            repeated: 0,
-        };
+        let mut plan = Self { downloads: Vec::with_capacity(1), keys: HashSet::new(), repeated: 0 };
         let target = plan.first_free(name, exists, &mut HashMap::new());
         plan.add(url, target);
         plan
@@ -78,11 +66,7 @@ impl Plan {
 
     fn add(&mut self, url: WebUrl, target: SafeName) {
         self.keys.insert(target.key());
-        self.downloads.push(Download {
-            id: self.downloads.len(),
-            url,
-            target,
-        });
+        self.downloads.push(Download { id: self.downloads.len(), url, target });
     }
 
     /// `name`, or the first of its numbered kin that no download of the plan uses and that does not exist.
@@ -141,61 +125,36 @@ mod tests {
     fn targets(urls: &[&str], existing: &[&str]) -> Vec<String> {
         let urls = urls.iter().map(|url| WebUrl::parse(url).unwrap()).collect();
         let plan = Plan::new(urls, |name| existing.contains(&name.as_str()));
-        plan.downloads()
-            .iter()
-            .map(|download| download.target.to_string())
-            .collect()
+        plan.downloads().iter().map(|download| download.target.to_string()).collect()
     }
 
     #[test]
     fn two_urls_with_one_name_both_keep_their_files() {
         assert_eq!(
-            targets(
-                &[
-                    "http://a/x.gz",
-                    "http://b/x.gz",
-                    "http://c/X.GZ",
-                    "http://d/x-2.gz"
-                ],
-                &[]
-            ),
+            targets(&["http://a/x.gz", "http://b/x.gz", "http://c/X.GZ", "http://d/x-2.gz"], &[]),
             ["x.gz", "x-2.gz", "X-3.GZ", "x-2-2.gz"]
         );
     }
 
     #[test]
     fn part_files_and_sidecars_count_as_taken() {
-        assert_eq!(
-            targets(&["http://a/x", "http://a/x.part"], &[]),
-            ["x", "x-2.part"]
-        );
-        assert_eq!(
-            targets(&["http://a/x.part", "http://a/x"], &[]),
-            ["x.part", "x-2"]
-        );
-        assert_eq!(
-            targets(&["http://a/x", "http://a/X.part.json"], &[]),
-            ["x", "X.part-2.json"]
-        );
+        assert_eq!(targets(&["http://a/x", "http://a/x.part"], &[]), ["x", "x-2.part"]);
+        assert_eq!(targets(&["http://a/x.part", "http://a/x"], &[]), ["x.part", "x-2"]);
+        assert_eq!(targets(&["http://a/x", "http://a/X.part.json"], &[]), ["x", "X.part-2.json"]);
+        assert_eq!(targets(&["http://a/ΑΣ", "http://a/ΑΣ.part"], &[]), ["ΑΣ", "ΑΣ-2.part"]);
     }
 
     #[test]
     fn the_same_url_is_fetched_once() {
         let urls = ["http://a/x", "http://a/x#part", "http://a/x?", "http://A/x"];
-        let plan = Plan::new(
-            urls.iter().map(|url| WebUrl::parse(url).unwrap()).collect(),
-            |_| false,
-        );
+        let plan = Plan::new(urls.iter().map(|url| WebUrl::parse(url).unwrap()).collect(), |_| false);
         assert_eq!(plan.downloads().len(), 2);
         assert_eq!(plan.repeated(), 2);
     }
 
     #[test]
     fn existing_files_are_passed_over_where_they_count() {
-        assert_eq!(
-            targets(&["http://a/x", "http://b/x"], &["x", "x-3"]),
-            ["x-2", "x-4"]
-        );
+        assert_eq!(targets(&["http://a/x", "http://b/x"], &["x", "x-3"]), ["x-2", "x-4"]);
     }
 
     proptest! {

@@ -17,6 +17,9 @@ const PART: &str = ".part";
 /// What a part file's sidecar's name ends with.
 const SIDECAR: &str = ".part.json";
 
+/// What a sidecar's name ends with until it is whole.
+const FRESH_SIDECAR: &str = ".part.tmp";
+
 /// A file name that stays where it is put: no separator, no hidden character, none of `< > : " | ? *`,
 /// not `.` or `..`, no device name of Windows, no trailing dot or space, and at most 235 bytes before a number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -37,20 +40,13 @@ impl SafeName {
 
     /// Makes any text a safe name.
     fn reduced(text: &str) -> Self {
-        let replaced: String = text
-            .chars()
-            .map(|c| if is_unsafe(c) { '_' } else { c })
-            .collect();
-        let trimmed = replaced.trim_end_matches(['.', ' ']);
-        if trimmed.is_empty() {
-            return Self("index.html".into());
+        let replaced: String = text.chars().map(|c| if is_unsafe(c) { '_' } else { c }).collect();
+        // What is cut may leave a device's name, and spaces before the cut; so both are seen to twice.
+        let short = shortened(&not_a_device(trimmed(&replaced)));
+        match trimmed(&short) {
+            "" => Self("index.html".into()),
+            name => Self(not_a_device(name).into()),
         }
-        let named = if is_device(trimmed) {
-            format!("_{trimmed}")
-        } else {
-            trimmed.to_owned()
-        };
-        Self(shortened(&named).into())
     }
 
     /// The name as text.
@@ -75,7 +71,8 @@ impl SafeName {
     /// What two names share when some file system takes them for the same: it ignores case.
     #[must_use]
     pub(super) fn key(&self) -> String {
-        self.0.to_uppercase().to_lowercase()
+        // Letter by letter: a final sigma is the same letter as any other.
+        self.0.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
     }
 }
 
@@ -89,9 +86,9 @@ impl fmt::Display for SafeName {
 #[must_use]
 pub(super) fn meets(key: &str, taken: impl Fn(&str) -> bool) -> bool {
     taken(key)
-        || [PART, SIDECAR].iter().any(|suffix| {
-            taken(&format!("{key}{suffix}")) || key.strip_suffix(suffix).is_some_and(&taken)
-        })
+        || [PART, SIDECAR, FRESH_SIDECAR]
+            .iter()
+            .any(|suffix| taken(&format!("{key}{suffix}")) || key.strip_suffix(suffix).is_some_and(&taken))
 }
 
 const fn is_unsafe(c: char) -> bool {
@@ -100,27 +97,23 @@ const fn is_unsafe(c: char) -> bool {
 
 /// Whether Windows takes the name for a device, which it does whatever the extension.
 fn is_device(name: &str) -> bool {
-    let stem = name
-        .split('.')
-        .next()
-        .unwrap_or_default()
-        .trim_end()
-        .to_ascii_uppercase();
-    if matches!(
-        stem.as_str(),
-        "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$"
-    ) {
+    let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
+    if matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$") {
         return true;
     }
-    let port = stem
-        .strip_prefix("COM")
-        .or_else(|| stem.strip_prefix("LPT"));
+    let port = stem.strip_prefix("COM").or_else(|| stem.strip_prefix("LPT"));
     port.is_some_and(|number| {
-        matches!(
-            number,
-            "0" | "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" | "¹" | "²" | "³"
-        )
+        matches!(number, "0" | "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" | "¹" | "²" | "³")
     })
+}
+
+fn not_a_device(name: &str) -> String {
+    if is_device(name) { format!("_{name}") } else { name.to_owned() }
+}
+
+/// Windows drops dots and spaces at the end.
+fn trimmed(name: &str) -> &str {
+    name.trim_end_matches(['.', ' '])
 }
 
 /// Cuts a long name before its extension, between characters.
@@ -130,12 +123,8 @@ fn shortened(name: &str) -> String {
     }
     let (stem, extension) = split_extension(name);
     let room = LONGEST - extension.len();
-    let end = (0..=room)
-        .rev()
-        .find(|at| stem.is_char_boundary(*at))
-        .unwrap_or_default();
-    let short = format!("{}{extension}", &stem[..end]);
-    short.trim_end_matches(['.', ' ']).to_owned()
+    let end = (0..=room).rev().find(|at| stem.is_char_boundary(*at)).unwrap_or_default();
+    format!("{}{extension}", &stem[..end])
 }
 
 /// The name before its last extension, and that with its dot. A leading dot begins no extension.
@@ -191,22 +180,16 @@ mod tests {
         assert!(short.len() <= LONGEST && short.ends_with("é.gz"), "{short}");
         let no_extension = name(&format!("http://h/{}", "x".repeat(400)));
         assert_eq!(no_extension.len(), LONGEST);
+        assert_eq!(name(&format!("http://h/{}x", "%20".repeat(300))), "index.html");
+        assert_eq!(name(&format!("http://h/CON{}x", "%20".repeat(300))), "_CON");
         let long_extension = name(&format!("http://h/a.{}", "x".repeat(400)));
         assert_eq!(long_extension.len(), LONGEST);
     }
 
     #[test]
     fn a_number_goes_before_the_last_extension() {
-        for (name, numbered) in [
-            ("a.txt", "a-2.txt"),
-            ("a.tar.gz", "a.tar-2.gz"),
-            ("a", "a-2"),
-            (".rc", ".rc-2"),
-        ] {
-            assert_eq!(
-                SafeName::chosen(name).unwrap().numbered(2).as_str(),
-                numbered
-            );
+        for (name, numbered) in [("a.txt", "a-2.txt"), ("a.tar.gz", "a.tar-2.gz"), ("a", "a-2"), (".rc", ".rc-2")] {
+            assert_eq!(SafeName::chosen(name).unwrap().numbered(2).as_str(), numbered);
         }
     }
 
@@ -220,9 +203,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_the_url_the_name_is_one_safe_component(tail in "(?s).{0,300}", bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn whatever_the_url_the_name_is_one_safe_component(start in "(CON|nul|x)?", filler in "(%20|%2e|\\.| ){0,300}", tail in "(?s).{0,300}", bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let encoded: String = bytes.iter().map(|byte| format!("%{byte:02x}")).collect();
-            for text in [format!("http://h/{encoded}"), format!("http://h/{encoded}{tail}"), format!("http://h/{tail}")] {
+            for text in [
+                format!("http://h/{start}{filler}{tail}"),
+                format!("http://h/{start}{filler}x.{filler}"),
+                format!("http://h/{encoded}"), format!("http://h/{encoded}{tail}"), format!("http://h/{tail}")] {
                 let Ok(url) = WebUrl::parse(&text) else { continue };
                 let name = SafeName::from_url(&url);
                 let text = name.as_str();

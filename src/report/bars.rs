@@ -57,20 +57,15 @@ impl Bars {
         let state = Arc::new(Mutex::new(State::default()));
         let (stop, stopped) = mpsc::channel();
         let drawn = Arc::clone(&state);
-        let drawer = thread::Builder::new()
-            .name("tdl-bars".to_owned())
-            .spawn(move || {
-                let mut screen = Screen::new();
-                while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
-                    screen.draw(&drawn);
-                }
-                screen.clear(&drawn);
-            });
+        let drawer = thread::Builder::new().name("tdl-bars".to_owned()).spawn(move || {
+            let mut screen = Screen::new();
+            while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
+                screen.draw(&drawn);
+            }
+            screen.clear(&drawn);
+        });
         // Without the thread there are no bars; the downloads go on.
-        Self {
-            state,
-            drawer: Mutex::new(drawer.ok().map(|thread| (stop, thread))),
-        }
+        Self { state, drawer: Mutex::new(drawer.ok().map(|thread| (stop, thread))) }
     }
 
     /// Takes note of an event, and of the line that tells of it.
@@ -86,11 +81,7 @@ impl Bars {
                 };
             }
             Event::Started(download, progress) => {
-                let (id, name, progress) = (
-                    download.id,
-                    download.target.to_string(),
-                    Arc::clone(progress),
-                );
+                let (id, name, progress) = (download.id, download.target.to_string(), Arc::clone(progress));
                 state.running.push(Running { id, name, progress });
                 // The bar tells of it.
                 return;
@@ -114,11 +105,7 @@ impl Bars {
 
     /// Takes the bars away, after the last lines; later events are not shown.
     pub fn finish(&self) {
-        let drawer = self
-            .drawer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let drawer = self.drawer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((stop, thread)) = drawer {
             let _ = stop.send(());
             let _ = thread.join();
@@ -140,9 +127,7 @@ struct Screen {
 
 impl Screen {
     fn new() -> Self {
-        let style = |template| {
-            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
-        };
+        let style = |template| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         let first = bars.add(ProgressBar::new_spinner().with_style(style("{wide_msg}")));
         Self {
@@ -160,11 +145,7 @@ impl Screen {
         let (lines, running, message) = {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
             let message = self.first_line(&state);
-            (
-                std::mem::take(&mut state.lines),
-                state.running.clone(),
-                message,
-            )
+            (std::mem::take(&mut state.lines), state.running.clone(), message)
         };
         if !lines.is_empty() {
             self.bars.suspend(|| to_stderr(&lines));
@@ -211,11 +192,7 @@ impl Screen {
             }
             None => {
                 bar.set_style(self.without_length.clone());
-                bar.set_message(if received == 0 {
-                    "waiting".to_owned()
-                } else {
-                    size(received)
-                });
+                bar.set_message(if received == 0 { "waiting".to_owned() } else { size(received) });
             }
         }
         bar.set_position(received);
@@ -223,41 +200,25 @@ impl Screen {
 
     /// Files done, failed and left, bytes, speed and the time to go.
     fn first_line(&mut self, state: &State) -> String {
-        let received = state.bytes
-            + state
-                .running
-                .iter()
-                .map(|running| running.progress.received())
-                .sum::<u64>();
+        let received = state.bytes + state.running.iter().map(|running| running.progress.received()).sum::<u64>();
         self.samples.push_back((Instant::now(), received));
         if self.samples.len() > SAMPLES {
             self.samples.pop_front();
         }
         let (bytes, period) = match (self.samples.front(), self.samples.back()) {
-            (Some((from, before)), Some((to, now))) => {
-                (now.saturating_sub(*before), to.duration_since(*from))
-            }
+            (Some((from, before)), Some((to, now))) => (now.saturating_sub(*before), to.duration_since(*from)),
             _ => (0, Duration::ZERO),
         };
         let left = state.total.saturating_sub(state.done + state.failed);
-        let failed = if state.failed > 0 {
-            format!(", {} failed", state.failed)
-        } else {
-            String::new()
-        };
-        let to_go = time_to_go(state, bytes, period).map_or_else(String::new, |to_go| {
-            format!("  about {} to go", time(to_go).replace(".00 s", " s"))
-        });
+        let failed = if state.failed > 0 { format!(", {} failed", state.failed) } else { String::new() };
+        let to_go = time_to_go(state, bytes, period)
+            .map_or_else(String::new, |to_go| format!("  about {} to go", time(to_go).replace(".00 s", " s")));
         let mode = match state.mode {
             Mode::Concurrent => "",
             Mode::Sequential => "one after another: ",
         };
         let done = state.done;
-        format!(
-            "{mode}{done} done{failed}, {left} left  {}  {}{to_go}",
-            size(received),
-            speed(bytes, period)
-        )
+        format!("{mode}{done} done{failed}, {left} left  {}  {}{to_go}", size(received), speed(bytes, period))
     }
 
     fn clear(&mut self, state: &Mutex<State>) {
@@ -270,28 +231,19 @@ impl Screen {
 /// An estimate: what running downloads lack, and for each that has not begun the mean of the lengths known so far,
 /// at the present speed; in whole seconds.
 fn time_to_go(state: &State, bytes: u64, period: Duration) -> Option<Duration> {
-    let lengths = || {
-        state
-            .running
-            .iter()
-            .filter_map(|running| running.progress.length())
-    };
+    let lengths = || state.running.iter().filter_map(|running| running.progress.length()).map(|length| length as f64);
     let known = state.fetched + lengths().count();
     if bytes == 0 || known == 0 {
         return None;
     }
-    let mean = (state.bytes + lengths().sum::<u64>()) / known as u64;
-    let waiting = state
-        .total
-        .saturating_sub(state.done + state.failed + state.running.len());
+    let mean = (state.bytes as f64 + lengths().sum::<f64>()) / known as f64;
+    let waiting = state.total.saturating_sub(state.done + state.failed + state.running.len());
     let lacking = |running: &Running| {
-        running
-            .progress
-            .length()
-            .unwrap_or(mean)
-            .saturating_sub(running.progress.received())
+        let length = running.progress.length().map_or(mean, |length| length as f64);
+        (length - running.progress.received() as f64).max(0.0)
     };
-    let left = state.running.iter().map(lacking).sum::<u64>() + mean * waiting as u64;
-    let seconds = left as f64 / bytes as f64 * period.as_secs_f64();
-    Some(Duration::from_secs(seconds.ceil() as u64))
+    let left = state.running.iter().map(lacking).sum::<f64>() + mean * waiting as f64;
+    let seconds = left / bytes as f64 * period.as_secs_f64();
+    // Beyond what a time can hold it is no use to know.
+    Duration::try_from_secs_f64(seconds.ceil()).ok()
 }

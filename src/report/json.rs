@@ -96,31 +96,17 @@ struct Compared<'a> {
 
 impl JsonLines {
     pub fn new(directory: PathBuf, compares: bool) -> Self {
-        Self {
-            directory,
-            compares,
-            state: Mutex::default(),
-        }
+        Self { directory, compares, state: Mutex::default() }
     }
 
     pub fn event(&self, event: &Event<'_>) {
         match event {
             Event::Planned(plan, mode) => {
-                self.state
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .pass = self.compares.then_some(*mode);
-                plan.downloads()
-                    .iter()
-                    .for_each(|download| self.planned(download));
+                self.state.lock().unwrap_or_else(PoisonError::into_inner).pass = self.compares.then_some(*mode);
+                plan.downloads().iter().for_each(|download| self.planned(download));
             }
             Event::Started(download, _) => self.record("started", download, Details::default()),
-            Event::Retrying {
-                download,
-                failure,
-                wait,
-                attempts,
-            } => {
+            Event::Retrying { download, failure, wait, attempts } => {
                 let details = Details {
                     attempts: Some(*attempts),
                     status: failure.status(),
@@ -140,68 +126,30 @@ impl JsonLines {
                 };
                 self.ended(download, &ending.outcome, details);
             }
-            Event::Redirected(..) | Event::Warning(_) => {}
+            Event::StartingOver(..) | Event::Redirected(..) | Event::Warning(_) => {}
         }
     }
 
     fn ended(&self, download: &Download, outcome: &Outcome, details: Details) {
         match outcome {
             Outcome::Fetched(file) => {
-                let (bytes, status, checked) = (
-                    Some(file.bytes),
-                    Some(file.status),
-                    Some(file.framing.shows_the_end()),
-                );
-                self.record_as(
-                    "finished",
-                    download,
-                    &file.name,
-                    Details {
-                        bytes,
-                        status,
-                        checked,
-                        ..details
-                    },
-                );
+                let (bytes, status, checked) =
+                    (Some(file.bytes), Some(file.status), Some(file.framing.shows_the_end()));
+                self.record_as("finished", download, &file.name, Details { bytes, status, checked, ..details });
             }
-            Outcome::Skipped => self.record(
-                "skipped",
-                download,
-                Details {
-                    checked: Some(false),
-                    ..details
-                },
-            ),
+            Outcome::Skipped => self.record("skipped", download, Details { checked: Some(false), ..details }),
             Outcome::Failed(failure) => {
-                let (error, kind, temporary) = (
-                    Some(failure.chain()),
-                    Some(failure.kind()),
-                    Some(failure.is_temporary()),
-                );
+                let (error, kind, temporary) =
+                    (Some(failure.chain()), Some(failure.kind()), Some(failure.is_temporary()));
                 let status = failure.status();
-                self.record(
-                    "failed",
-                    download,
-                    Details {
-                        error,
-                        kind,
-                        temporary,
-                        status,
-                        ..details
-                    },
-                );
+                self.record("failed", download, Details { error, kind, temporary, status, ..details });
             }
             Outcome::Cancelled => {
                 let error = Some("the run ended before it was done".to_owned());
                 self.record(
                     "failed",
                     download,
-                    Details {
-                        error,
-                        kind: Some("cancelled"),
-                        temporary: Some(true),
-                        ..details
-                    },
+                    Details { error, kind: Some("cancelled"), temporary: Some(true), ..details },
                 );
             }
         }
@@ -231,34 +179,20 @@ impl JsonLines {
 
     /// Lets no record but the closing one pass from now on.
     pub fn finish(&self) {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_finished = true;
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).is_finished = true;
     }
 
     fn record(&self, event: &'static str, download: &Download, details: Details) {
         self.record_as(event, download, &download.target, details);
     }
 
-    fn record_as(
-        &self,
-        event: &'static str,
-        download: &Download,
-        name: &SafeName,
-        details: Details,
-    ) {
+    fn record_as(&self, event: &'static str, download: &Download, name: &SafeName, details: Details) {
         // Held while writing, so that nothing follows the closing record.
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.is_finished {
             return;
         }
-        let path = || {
-            self.directory
-                .join(name.as_str())
-                .to_string_lossy()
-                .into_owned()
-        };
+        let path = || self.directory.join(name.as_str()).to_string_lossy().into_owned();
         write(&Record {
             event,
             id: download.id,
@@ -280,11 +214,7 @@ fn closing<'a>(summary: &Summary, comparison: Option<Compared<'a>>) -> Closing<'
         cancelled: summary.cancelled(),
         bytes: summary.bytes,
         seconds: seconds(summary.elapsed),
-        mode: if comparison.is_some() {
-            "compare"
-        } else {
-            summary.mode.name()
-        },
+        mode: if comparison.is_some() { "compare" } else { summary.mode.name() },
         threads: summary.threads,
         comparison,
     }

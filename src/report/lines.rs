@@ -22,22 +22,15 @@ pub enum Detail {
 }
 
 /// The line for an event; `None` where it is not worth one.
-pub fn of_event(event: &Event<'_>, detail: Detail, directory: &Path) -> Option<String> {
+pub fn of_event(event: &Event<'_>, detail: Detail) -> Option<String> {
     match event {
-        Event::Ended(download, ending) => of_end(download, ending, detail, directory),
+        Event::Ended(download, ending) => of_end(download, ending, detail),
         _ if detail == Detail::Failures => None,
         Event::Started(download, _) => Some(format!("{}: started", download.url)),
-        Event::Retrying {
-            download,
-            failure,
-            wait,
-            ..
-        } => Some(format!(
-            "{}: trying again in {}: {}",
-            download.url,
-            time(*wait),
-            failure.chain()
-        )),
+        Event::Retrying { download, failure, wait, .. } => {
+            Some(format!("{}: trying again in {}: {}", download.url, time(*wait), failure.chain()))
+        }
+        Event::StartingOver(download, why) => Some(format!("{}: starting over: {why}", download.url)),
         Event::Redirected(download, to) if detail == Detail::Everything => {
             Some(format!("{}: redirected to {to}", download.url))
         }
@@ -55,43 +48,26 @@ pub fn of_pass(plan: &Plan, mode: Mode) -> String {
     }
 }
 
-fn of_end(
-    download: &Download,
-    ending: &Ending,
-    detail: Detail,
-    directory: &Path,
-) -> Option<String> {
+fn of_end(download: &Download, ending: &Ending, detail: Detail) -> Option<String> {
     let url = &download.url;
     match &ending.outcome {
-        Outcome::Failed(failure) => Some(format!(
-            "{url}: failed: {}{}",
-            failure.chain(),
-            help(failure)
-        )),
+        Outcome::Failed(failure) => Some(format!("{url}: failed: {}{}", failure.chain(), help(failure))),
         _ if detail == Detail::Failures => None,
         Outcome::Fetched(file) => {
-            let path = safe_path(&directory.join(file.name.as_str()));
+            let path = safe_path(&file.path);
             let took = time(ending.own_time);
             let mut line = format!("{url}: fetched, {} in {took}, to {path}", size(file.bytes));
             if detail == Detail::Everything {
                 let checked = match file.framing {
                     Framing::Length(_) => "its length is the announced one",
                     Framing::Chunked => "its last chunk came",
-                    Framing::Close => {
-                        "no length was announced, so only the connection's close showed its end"
-                    }
+                    Framing::Close => "no length was announced, so only the connection's close showed its end",
                 };
-                line += &format!(
-                    "; status {}, attempts {}; {checked}",
-                    file.status, ending.attempts
-                );
+                line += &format!("; status {}, attempts {}; {checked}", file.status, ending.attempts);
             }
             Some(line)
         }
-        Outcome::Skipped => Some(format!(
-            "{url}: skipped, {} is there, not checked",
-            safe_path(&download.path(directory))
-        )),
+        Outcome::Skipped => Some(format!("{url}: skipped, {} is there, not checked", download.target)),
         Outcome::Cancelled => (ending.attempts > 0).then(|| format!("{url}: not finished")),
     }
 }
@@ -99,19 +75,13 @@ fn of_end(
 /// What a dry run says of a download.
 pub fn planned(download: &Download, directory: &Path, exists: bool) -> String {
     let note = if exists { " (exists)" } else { "" };
-    format!(
-        "{} -> {}{note}",
-        download.url,
-        safe_path(&download.path(directory))
-    )
+    format!("{} -> {}{note}", download.url, safe_path(&download.path(directory)))
 }
 
 /// What may help against a failure, as the end of its message.
 pub const fn help(failure: &Failure) -> &'static str {
     match failure {
-        Failure::Status { code: 401, .. } => {
-            "; give credentials with -H 'Authorization: ...' or in the URL"
-        }
+        Failure::Status { code: 401, .. } => "; give credentials with -H 'Authorization: ...' or in the URL",
         Failure::Tls(_) => "; --insecure takes any certificate",
         Failure::Client(_) => "; is a certificate store installed (ca-certificates)?",
         Failure::Stalled(_) => "; --stall-timeout sets how long to wait",

@@ -56,15 +56,13 @@ impl Report {
             Style::Plain | Style::None => false,
         };
         Self {
-            json: wishes
-                .json
-                .then(|| JsonLines::new(wishes.directory.clone(), wishes.compares)),
+            json: wishes.json.then(|| JsonLines::new(wishes.directory.clone(), wishes.compares)),
             bars: has_bars.then(Bars::start),
             wishes,
         }
     }
 
-    /// Takes the bars away. Events that come later are not shown.
+    /// Takes the bars away, and lets no JSON record but the closing one pass from now on.
     pub fn finish(&self) {
         if let Some(bars) = &self.bars {
             bars.finish();
@@ -99,15 +97,19 @@ impl Report {
     /// What would be done, without doing it; `exists` tells which targets are there.
     pub fn plan(&self, plan: &Plan, exists: impl Fn(&Download) -> bool) {
         if let Some(json) = &self.json {
-            return plan
-                .downloads()
-                .iter()
-                .for_each(|download| json.planned(download));
+            return plan.downloads().iter().for_each(|download| json.planned(download));
         }
         for download in plan.downloads() {
             let line = lines::planned(download, &self.wishes.directory, exists(download));
             to_stdout(&format!("{line}\n"));
         }
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        // What was said while there were bars is not lost with them.
+        self.finish();
     }
 }
 
@@ -124,7 +126,7 @@ impl Reporter for Report {
             Event::Planned(plan, mode) if self.wishes.compares && detail != Detail::Failures => {
                 Some(lines::of_pass(plan, *mode))
             }
-            event => lines::of_event(event, detail, &self.wishes.directory),
+            event => lines::of_event(event, detail),
         };
         match (&self.bars, line) {
             (Some(bars), line) => bars.event(event, line),
@@ -137,9 +139,7 @@ impl Reporter for Report {
 /// Writes the result. A reader that has gone, as with `| head`, stops no download.
 pub fn to_stdout(text: &str) {
     let mut stdout = io::stdout().lock();
-    let _ = stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush());
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
 /// Writes a message.

@@ -18,16 +18,10 @@ pub fn of_run(summary: &Summary) -> String {
         let (concurrent, sequential) = match summary.mode {
             Mode::Concurrent => (
                 (summary.elapsed, count(summary.threads, "thread")),
-                (
-                    summary.own_times,
-                    "at most: the files' own times added up; --compare measures it".to_owned(),
-                ),
+                (summary.own_times, "at most: the downloads' own times added up; --compare measures it".to_owned()),
             ),
             Mode::Sequential => (
-                (
-                    summary.longest,
-                    "at least: the longest file's own time; --compare measures it".to_owned(),
-                ),
+                (summary.longest, "at least: the longest download's own time; --compare measures it".to_owned()),
                 (summary.elapsed, "one after another".to_owned()),
             ),
         };
@@ -39,33 +33,18 @@ pub fn of_run(summary: &Summary) -> String {
 
 /// After a comparison.
 pub fn of_comparison(comparison: &Comparison) -> String {
-    let Comparison {
-        sequential,
-        concurrent,
-        ..
-    } = comparison;
+    let Comparison { sequential, concurrent, .. } = comparison;
     let mut text = counts(concurrent);
     if sequential.failed() + sequential.cancelled() > 0 {
-        let _ = writeln!(
-            text,
-            "of the sequential run: {}",
-            counts(sequential).trim_end()
-        );
+        let _ = writeln!(text, "of the sequential run: {}", counts(sequential).trim_end());
     }
-    row(
-        &mut text,
-        "sequential",
-        sequential.elapsed,
-        "measured; this run went first",
-    );
+    row(&mut text, "sequential", sequential.elapsed, "measured; this run went first");
     let threads = format!("measured; {}", count(concurrent.threads, "thread"));
     row(&mut text, "concurrent", concurrent.elapsed, &threads);
     let gain = match comparison.speed_up() {
         None => "not known: the two runs did not get the same files".to_owned(),
         Some(ratio) if (ratio - 1.0).abs() < NOISE => {
-            format!(
-                "{ratio:.2}x, within the noise of one measurement; both runs got the same bytes"
-            )
+            format!("{ratio:.2}x, within the noise of one measurement; both runs got the same bytes")
         }
         Some(ratio) => format!("{ratio:.1}x; both runs got the same bytes"),
     };
@@ -75,40 +54,23 @@ pub fn of_comparison(comparison: &Comparison) -> String {
 
 /// The files of which the two runs of a comparison got different bytes.
 pub fn of_differences(comparison: &Comparison) -> String {
-    let lines = comparison
-        .differing
-        .iter()
-        .map(|url| format!("{url}: the two runs got different bytes\n"));
+    let lines = comparison.differing.iter().map(|url| format!("{url}: the two runs got different bytes\n"));
     lines.collect()
 }
 
 /// What came, in one line, and a line for each thing that a reader has to know beside it.
 fn counts(summary: &Summary) -> String {
-    let Summary {
-        total,
-        fetched,
-        bytes,
-        elapsed,
-        ..
-    } = summary;
+    let Summary { total, fetched, bytes, elapsed, .. } = summary;
     let files = if *total == 1 { "file" } else { "files" };
     let (size, took, speed) = (size(*bytes), time(*elapsed), speed(*bytes, *elapsed));
     let mut text = format!("{fetched} of {total} {files}, {size} in {took} ({speed})\n");
     let mut note = |number: usize, what: &str, why: &str| {
         if number > 0 {
-            let _ = writeln!(
-                text,
-                "{}",
-                format!("  {what:<10}  {number:>6}   {why}").trim_end()
-            );
+            let _ = writeln!(text, "{}", format!("  {what:<10}  {number:>6}   {why}").trim_end());
         }
     };
     note(summary.skipped, "skipped", "there, not checked");
-    note(
-        summary.unchecked,
-        "unchecked",
-        "no length was announced, so a file cut short could not be told",
-    );
+    note(summary.unchecked, "unchecked", "no length was announced, so a file cut short could not be told");
     note(summary.cancelled(), "not done", "the run ended before them");
     note(summary.failed(), "failed", "");
     for failure in &summary.failures {
@@ -153,21 +115,18 @@ mod tests {
         insta::assert_snapshot!(of_run(&summary(Mode::Concurrent)), @"
         16 of 16 files, 148.0 MiB in 2.41 s (61.4 MiB/s)
           concurrent    2.41 s   16 threads
-          sequential   31.20 s   at most: the files' own times added up; --compare measures it
+          sequential   31.20 s   at most: the downloads' own times added up; --compare measures it
         ");
         insta::assert_snapshot!(of_run(&summary(Mode::Sequential)), @"
         16 of 16 files, 148.0 MiB in 2.41 s (61.4 MiB/s)
-          concurrent    2.10 s   at least: the longest file's own time; --compare measures it
+          concurrent    2.10 s   at least: the longest download's own time; --compare measures it
           sequential    2.41 s   one after another
         ");
     }
 
     #[test]
     fn what_did_not_come_is_said() {
-        let failure = FailureNote {
-            url: "http://h/x".to_owned(),
-            why: "the server answered 404 Not Found".to_owned(),
-        };
+        let failure = FailureNote { url: "http://h/x".to_owned(), why: "the server answered 404 Not Found".to_owned() };
         let summary = Summary {
             fetched: 1,
             skipped: 1,
@@ -191,41 +150,20 @@ mod tests {
 
     #[test]
     fn a_comparison_gives_two_measured_times() {
-        let sequential = Summary {
-            elapsed: Duration::from_secs(31),
-            ..summary(Mode::Sequential)
-        };
+        let sequential = Summary { elapsed: Duration::from_secs(31), ..summary(Mode::Sequential) };
         let concurrent = summary(Mode::Concurrent);
-        let comparison = Comparison {
-            sequential,
-            concurrent,
-            differing: vec![],
-            same: 16,
-        };
+        let comparison = Comparison { sequential, concurrent, differing: vec![], same: 16 };
         insta::assert_snapshot!(of_comparison(&comparison), @"
         16 of 16 files, 148.0 MiB in 2.41 s (61.4 MiB/s)
           sequential   31.00 s   measured; this run went first
           concurrent    2.41 s   measured; 16 threads
           speed-up    12.9x; both runs got the same bytes
         ");
-        let no_gain = Comparison {
-            sequential: summary(Mode::Sequential),
-            ..comparison.clone()
-        };
+        let no_gain = Comparison { sequential: summary(Mode::Sequential), ..comparison.clone() };
         assert!(of_comparison(&no_gain).contains("1.00x, within the noise of one measurement"));
         let differing = vec!["http://h/x".to_owned()];
-        let differs = of_comparison(&Comparison {
-            differing,
-            same: 15,
-            ..comparison
-        });
-        assert!(
-            differs.contains("not known: the two runs did not get the same files"),
-            "{differs}"
-        );
-        assert!(
-            differs.contains("http://h/x: the two runs got different bytes"),
-            "{differs}"
-        );
+        let differs = of_comparison(&Comparison { differing, same: 15, ..comparison });
+        assert!(differs.contains("not known: the two runs did not get the same files"), "{differs}");
+        assert!(differs.contains("http://h/x: the two runs got different bytes"), "{differs}");
     }
 }

@@ -20,11 +20,7 @@ pub fn size(bytes: u64) -> String {
 
 /// Bytes per second.
 pub fn speed(bytes: u64, time: Duration) -> String {
-    let per_second = if time.is_zero() {
-        0.0
-    } else {
-        bytes as f64 / time.as_secs_f64()
-    };
+    let per_second = if time.is_zero() { 0.0 } else { bytes as f64 / time.as_secs_f64() };
     format!("{}/s", size(per_second as u64))
 }
 
@@ -59,19 +55,11 @@ mod tests {
         ] {
             assert_eq!(size(bytes), text);
         }
-        for (milliseconds, text) in [
-            (0, "0.00 s"),
-            (2_414, "2.41 s"),
-            (99_000, "99.00 s"),
-            (3_750_500, "1h 2m 30s"),
-        ] {
+        for (milliseconds, text) in [(0, "0.00 s"), (2_414, "2.41 s"), (99_000, "99.00 s"), (3_750_500, "1h 2m 30s")] {
             assert_eq!(time(Duration::from_millis(milliseconds)), text);
         }
         assert_eq!(speed(3 * 1024 * 1024, Duration::from_secs(2)), "1.5 MiB/s");
         assert_eq!(speed(1, Duration::ZERO), "0 B/s");
-        assert_eq!(
-            (count(1, "file"), count(0, "file")),
-            ("1 file".to_owned(), "0 files".to_owned())
-        );
+        assert_eq!((count(1, "file"), count(0, "file")), ("1 file".to_owned(), "0 files".to_owned()));
     }
 }

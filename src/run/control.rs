@@ -66,48 +66,33 @@ impl Control {
             longest: Duration::from_nanos(self.longest_nanoseconds.load(Ordering::Relaxed)),
             mode: start.map_or(Mode::Concurrent, |start| start.mode),
             threads: start.map_or(0, |start| start.threads),
-            failures: self
-                .failures
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
+            failures: self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 
     /// The clock starts. A control is for one run; a second start changes nothing.
     pub(super) fn start(&self, total: usize, mode: Mode, threads: usize) {
-        let _ = self.start.set(Start {
-            at: Instant::now(),
-            total,
-            mode,
-            threads,
-        });
+        let _ = self.start.set(Start { at: Instant::now(), total, mode, threads });
     }
 
     /// Warns, once in a run, that two processes could write to one file here.
     pub(super) fn warn_of_no_locks(&self, reporter: &dyn Reporter) {
         if !self.warned_of_no_locks.swap(true, Ordering::Relaxed) {
-            let warning =
-                "the file system has no locks: run no other tdl in this directory meanwhile";
+            let warning = "the file system has no locks: run no other tdl in this directory meanwhile";
             reporter.event(&Event::Warning(warning));
         }
     }
 
     /// Counts a download that has ended.
     pub(super) fn count(&self, url: &WebUrl, ending: &Ending) {
+        let nanoseconds = u64::try_from(ending.own_time.as_nanos()).unwrap_or(u64::MAX);
+        self.own_nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+        self.longest_nanoseconds.fetch_max(nanoseconds, Ordering::Relaxed);
         match &ending.outcome {
             Outcome::Fetched(file) => {
-                let nanoseconds = u64::try_from(ending.own_time.as_nanos()).unwrap_or(u64::MAX);
                 self.fetched.fetch_add(1, Ordering::Relaxed);
                 self.bytes.fetch_add(file.bytes, Ordering::Relaxed);
-                self.unchecked.fetch_add(
-                    usize::from(!file.framing.shows_the_end()),
-                    Ordering::Relaxed,
-                );
-                self.own_nanoseconds
-                    .fetch_add(nanoseconds, Ordering::Relaxed);
-                self.longest_nanoseconds
-                    .fetch_max(nanoseconds, Ordering::Relaxed);
+                self.unchecked.fetch_add(usize::from(!file.framing.shows_the_end()), Ordering::Relaxed);
             }
             Outcome::Skipped => {
                 self.skipped.fetch_add(1, Ordering::Relaxed);
@@ -115,16 +100,9 @@ impl Control {
             Outcome::Failed(failure) => {
                 let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
                 if failures.len() < TOLD {
-                    failures.push(FailureNote {
-                        url: url.to_string(),
-                        why: failure.chain(),
-                    });
+                    failures.push(FailureNote { url: url.to_string(), why: failure.chain() });
                 }
-                let counter = if failure.is_temporary() {
-                    &self.failed_for_now
-                } else {
-                    &self.failed_for_good
-                };
+                let counter = if failure.is_temporary() { &self.failed_for_now } else { &self.failed_for_good };
                 counter.fetch_add(1, Ordering::Relaxed);
             }
             Outcome::Cancelled => {}
@@ -148,14 +126,7 @@ mod tests {
         control.start(THREADS * ROUNDS * 4, Mode::Concurrent, THREADS);
         let url = WebUrl::parse("http://h/x").unwrap();
         let count = |outcome, milliseconds| {
-            control.count(
-                &url,
-                &Ending {
-                    outcome,
-                    attempts: 1,
-                    own_time: Duration::from_millis(milliseconds),
-                },
-            );
+            control.count(&url, &Ending { outcome, attempts: 1, own_time: Duration::from_millis(milliseconds) });
         };
         std::thread::scope(|scope| {
             for thread in 0..THREADS {
@@ -163,52 +134,24 @@ mod tests {
                     for round in 0..ROUNDS {
                         let file = Fetched {
                             name: SafeName::chosen("x").unwrap(),
+                            path: "x".into(),
                             bytes: 3,
                             status: 200,
-                            framing: if round % 2 == 0 {
-                                Framing::Close
-                            } else {
-                                Framing::Length(3)
-                            },
+                            framing: if round % 2 == 0 { Framing::Close } else { Framing::Length(3) },
                         };
                         count(Outcome::Fetched(file), (thread * ROUNDS + round) as u64);
-                        count(Outcome::Skipped, 1);
-                        count(
-                            Outcome::Failed(Failure::Status {
-                                code: 404,
-                                reason: "",
-                            }),
-                            1,
-                        );
-                        count(
-                            Outcome::Failed(Failure::Status {
-                                code: 503,
-                                reason: "",
-                            }),
-                            1,
-                        );
+                        count(Outcome::Skipped, 0);
+                        count(Outcome::Failed(Failure::Status { code: 404, reason: "", retry_after: None }), 0);
+                        count(Outcome::Failed(Failure::Status { code: 503, reason: "", retry_after: None }), 0);
                     }
                 });
             }
         });
         let all = THREADS * ROUNDS;
         let summary = control.summary();
-        assert_eq!(
-            (summary.fetched, summary.skipped, summary.bytes),
-            (all, all, 3 * all as u64)
-        );
-        assert_eq!(
-            (
-                summary.failed_for_good,
-                summary.failed_for_now,
-                summary.unchecked
-            ),
-            (all, all, all / 2)
-        );
-        assert_eq!(
-            summary.own_times,
-            Duration::from_millis((all * (all - 1) / 2) as u64)
-        );
+        assert_eq!((summary.fetched, summary.skipped, summary.bytes), (all, all, 3 * all as u64));
+        assert_eq!((summary.failed_for_good, summary.failed_for_now, summary.unchecked), (all, all, all / 2));
+        assert_eq!(summary.own_times, Duration::from_millis((all * (all - 1) / 2) as u64));
         assert_eq!(summary.longest, Duration::from_millis(all as u64 - 1));
         assert_eq!((summary.cancelled(), summary.failures.len()), (0, TOLD));
     }

@@ -10,12 +10,12 @@ use super::event::Event;
 use super::outcome::{Ending, Outcome};
 use super::queue::{Next, Queue};
 use super::transfer::{Context, Transfer, Turn, Worker, download_file};
-use crate::error::Failure;
+use crate::error::{Failure, HoldBack};
 use crate::http::Clients;
 use crate::options::Limits;
 use crate::plan::{Download, Plan};
 
-/// A thread that waits for a time looks this often whether the run was cancelled.
+/// Whoever waits for a time looks this often whether the run was cancelled.
 const CANCEL_SEEN_WITHIN: Duration = Duration::from_millis(100);
 
 /// One download after another, in the caller's thread.
@@ -26,37 +26,36 @@ pub fn sequential(context: &Context<'_>, limits: &Limits, clients: &Clients) {
         let ending = if is_closed || context.control.is_cancelled() {
             never_begun()
         } else {
-            let mut transfer = None;
-            loop {
-                match turn(download, &mut transfer, context, &mut worker) {
-                    Turn::Ended(ending) => break ending,
-                    Turn::Wait(wait) => sleep(wait, context),
-                }
-            }
+            to_its_end(download, context, &mut worker)
         };
         is_closed |= closes(&ending, limits);
         conclude(download, &ending, context);
     }
 }
 
+/// One download, with all its retries and the waits between them.
+pub fn to_its_end(download: &Download, context: &Context<'_>, worker: &mut Worker<'_>) -> Ending {
+    let mut transfer = None;
+    loop {
+        match turn(download, &mut transfer, context, worker) {
+            Turn::Ended(ending) => return ending,
+            Turn::Wait(wait, _) => sleep(wait, context),
+        }
+    }
+}
+
 /// Downloads side by side in `threads` threads, each taking the next when it is done. All are joined.
 pub fn concurrent(context: &Context<'_>, limits: &Limits, clients: &Clients, threads: usize) {
-    let pool = Pool {
-        context,
-        limits,
-        queue: Mutex::new(Queue::new(hosts(context.plan), limits.per_host)),
-        changed: Condvar::new(),
-    };
-    let pool = &pool;
+    let (hosts, host_of) = hosts(context.plan);
+    let queue = Queue::new(host_of, limits.per_host);
+    let shared = Mutex::new(Shared { queue, idle: 0, has_clock: false });
+    let pool = &Pool { context, limits, hosts, shared, changed: Condvar::new(), clock: Condvar::new() };
     thread::scope(|scope| {
         for number in 0..threads {
             let work = move || pool.work(Worker::new(clients.of_thread(number)));
-            let spawned = thread::Builder::new()
-                .name(format!("tdl-{number}"))
-                .spawn_scoped(scope, work);
+            let spawned = thread::Builder::new().name(format!("tdl-{number}")).spawn_scoped(scope, work);
             if let Err(error) = spawned {
-                let warning =
-                    format!("only {number} of {threads} threads could be started: {error}");
+                let warning = format!("only {number} of {threads} threads could be started: {error}");
                 context.reporter.event(&Event::Warning(&warning));
                 if number == 0 {
                     pool.work(Worker::new(clients.of_thread(0)));
@@ -67,12 +66,25 @@ pub fn concurrent(context: &Context<'_>, limits: &Limits, clients: &Clients, thr
     });
 }
 
-/// What the threads of a run share: one lock, around the queue.
+/// What the threads of a run share, behind one lock.
 struct Pool<'a> {
     context: &'a Context<'a>,
     limits: &'a Limits,
-    queue: Mutex<Queue<Transfer<'a>>>,
+    /// The queue's number of each host.
+    hosts: HashMap<String, u32>,
+    shared: Mutex<Shared<'a>>,
+    /// Idle threads wait here until something may start.
     changed: Condvar,
+    /// One idle thread waits here, for the time at which something may start.
+    clock: Condvar,
+}
+
+struct Shared<'a> {
+    queue: Queue<Transfer<'a>>,
+    /// Threads that wait on `changed`.
+    idle: usize,
+    /// Whether a thread waits on `clock`.
+    has_clock: bool,
 }
 
 impl<'a> Pool<'a> {
@@ -82,18 +94,16 @@ impl<'a> Pool<'a> {
             let download = &self.context.plan.downloads()[id];
             match turn(download, &mut transfer, self.context, &mut worker) {
                 Turn::Ended(ending) => {
+                    let left = self.end(id, &ending);
                     conclude(download, &ending, self.context);
-                    self.lock().end(id);
-                    if closes(&ending, self.limits) || self.context.control.is_cancelled() {
-                        self.close();
+                    for id in left {
+                        conclude(&self.context.plan.downloads()[id], &never_begun(), self.context);
                     }
                 }
-                Turn::Wait(wait) => {
+                Turn::Wait(wait, failure) => {
                     if let Some(transfer) = transfer {
-                        self.lock().put_back(id, Instant::now() + wait, transfer);
+                        self.put_back(id, wait, &failure, transfer);
                     }
-                    // A thread that waits for nothing but an end has a time to wait for now.
-                    self.changed.notify_one();
                 }
             }
         }
@@ -101,51 +111,80 @@ impl<'a> Pool<'a> {
 
     /// Blocks until a download may start or be gone on with; `None` when nothing is left.
     ///
-    /// A download that ends makes room for one other, which the thread that ended it takes when it comes here next:
-    /// so nobody is woken for it.
+    /// A thread waits idly only while nothing may start and nothing waits for a time that another thread does not watch.
+    /// A download that ends makes room for one other, which the thread that ended it takes when it comes here next: so
+    /// nobody is woken for it. Whatever else lets something start wakes one thread, which wakes the next if there is
+    /// more.
     fn next(&self) -> Option<(usize, Option<Transfer<'a>>)> {
-        let mut queue = self.lock();
+        let mut shared = self.lock();
         loop {
             let now = Instant::now();
-            queue = match queue.next(now) {
-                Next::Start(id, transfer) => return Some((id, transfer)),
+            shared = match shared.queue.next(now) {
+                Next::Start(id, transfer) => {
+                    if shared.idle > 0 && (shared.queue.is_ready() || (shared.queue.has_waits() && !shared.has_clock)) {
+                        self.changed.notify_one();
+                    }
+                    return Some((id, transfer));
+                }
                 Next::Done => {
                     self.changed.notify_all();
+                    self.clock.notify_all();
                     return None;
                 }
-                Next::Wait(None) => self
-                    .changed
-                    .wait(queue)
-                    .unwrap_or_else(PoisonError::into_inner),
-                Next::Wait(Some(_)) if self.context.control.is_cancelled() => {
-                    queue.end_all_waits();
-                    queue
-                }
-                Next::Wait(Some(until)) => {
+                Next::Wait(Some(until)) if !shared.has_clock => {
+                    if self.context.control.is_cancelled() {
+                        shared.queue.end_all_waits();
+                        continue;
+                    }
+                    shared.has_clock = true;
                     let wait = until.saturating_duration_since(now).min(CANCEL_SEEN_WITHIN);
-                    self.changed
-                        .wait_timeout(queue, wait)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
+                    let (mut shared, _) = self.clock.wait_timeout(shared, wait).unwrap_or_else(PoisonError::into_inner);
+                    shared.has_clock = false;
+                    shared
+                }
+                Next::Wait(_) => {
+                    shared.idle += 1;
+                    let mut shared = self.changed.wait(shared).unwrap_or_else(PoisonError::into_inner);
+                    shared.idle -= 1;
+                    shared
                 }
             };
         }
     }
 
-    /// Lets nothing new begin, and reports what never will.
-    fn close(&self) {
-        let left = self.lock().close();
-        for id in left {
-            conclude(
-                &self.context.plan.downloads()[id],
-                &never_begun(),
-                self.context,
-            );
+    /// Takes an ended download out of the queue, and what is not to begin after it: that is handed out.
+    fn end(&self, id: usize, ending: &Ending) -> Vec<usize> {
+        let queue = &mut self.lock().queue;
+        match &ending.outcome {
+            Outcome::Fetched(_) if queue.answered(id) => self.changed.notify_one(),
+            Outcome::Failed(failure) if failure.is_refusal() => queue.refused(id),
+            _ => {}
         }
+        let is_last = closes(ending, self.limits) || self.context.control.is_cancelled();
+        let left = if is_last { queue.close() } else { Vec::new() };
+        queue.end(id);
+        left
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue<Transfer<'a>>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    fn put_back(&self, id: usize, wait: Duration, failure: &Failure, transfer: Transfer<'a>) {
+        let now = Instant::now();
+        let queue = &mut self.lock().queue;
+        if failure.is_refusal() {
+            queue.refused(id);
+        }
+        if let Some(HoldBack { host, wait }) = failure.hold_back() {
+            queue.hold_host_of(id, now + *wait);
+            if let Some(host) = self.hosts.get(host) {
+                queue.hold(*host, now + *wait);
+            }
+        }
+        queue.put_back(id, now + wait, transfer);
+        // The thread that watches the clock may have an earlier time to watch for now; where none does, this one will.
+        self.clock.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared<'a>> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -162,43 +201,35 @@ fn turn<'a>(
     }));
     turn.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-        let text = text
-            .or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "panic".to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned());
         let outcome = Outcome::Failed(Failure::Panicked(text));
         Turn::Ended(match transfer {
             Some(transfer) => transfer.ended(outcome),
-            None => Ending {
-                outcome,
-                ..never_begun()
-            },
+            None => Ending { outcome, ..never_begun() },
         })
     })
 }
 
+/// Counts and reports an end. A reporter that panics at it is not the run's concern.
 fn conclude(download: &Download, ending: &Ending, context: &Context<'_>) {
     context.control.count(&download.url, ending);
-    context.reporter.event(&Event::Ended(download, ending));
+    let report = || context.reporter.event(&Event::Ended(download, ending));
+    let _ = catch_unwind(AssertUnwindSafe(report));
 }
 
 /// Whether nothing new is to begin after this end.
 fn closes(ending: &Ending, limits: &Limits) -> bool {
-    limits.fail_fast
-        && matches!(&ending.outcome, Outcome::Failed(failure) if !failure.is_temporary())
+    limits.fail_fast && matches!(&ending.outcome, Outcome::Failed(failure) if !failure.is_temporary())
 }
 
 const fn never_begun() -> Ending {
-    Ending {
-        outcome: Outcome::Cancelled,
-        attempts: 0,
-        own_time: Duration::ZERO,
-    }
+    Ending { outcome: Outcome::Cancelled, attempts: 0, own_time: Duration::ZERO }
 }
 
 fn sleep(wait: Duration, context: &Context<'_>) {
-    let until = Instant::now() + wait;
+    let begun = Instant::now();
     while !context.control.is_cancelled() {
-        let left = until.saturating_duration_since(Instant::now());
+        let left = wait.saturating_sub(begun.elapsed());
         if left.is_zero() {
             return;
         }
@@ -206,14 +237,13 @@ fn sleep(wait: Duration, context: &Context<'_>) {
     }
 }
 
-/// The host of each download, as numbers from 0.
-fn hosts(plan: &Plan) -> Vec<u32> {
+/// A number for each host, from 0, and that of each download's.
+fn hosts(plan: &Plan) -> (HashMap<String, u32>, Vec<u32>) {
     let mut numbers = HashMap::new();
-    plan.downloads()
-        .iter()
-        .map(|download| {
-            let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
-            *numbers.entry(download.url.host()).or_insert(next)
-        })
-        .collect()
+    let mut number = |download: &Download| {
+        let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+        *numbers.entry(download.url.host()).or_insert(next)
+    };
+    let host_of = plan.downloads().iter().map(&mut number).collect();
+    (numbers, host_of)
 }

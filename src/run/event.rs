@@ -20,6 +20,8 @@ pub enum Event<'a> {
     Started(&'a Download, &'a Arc<Progress>),
     /// An answer said to ask elsewhere.
     Redirected(&'a Download, &'a WebUrl),
+    /// What is left of an earlier attempt cannot be gone on with, for this reason.
+    StartingOver(&'a Download, &'a str),
     /// A download failed for now and is tried again after a wait.
     Retrying {
         /// Which.
@@ -60,15 +62,12 @@ const UNKNOWN: u64 = u64::MAX;
 
 impl Default for Progress {
     fn default() -> Self {
-        Self {
-            received: AtomicU64::new(0),
-            length: AtomicU64::new(UNKNOWN),
-        }
+        Self { received: AtomicU64::new(0), length: AtomicU64::new(UNKNOWN) }
     }
 }
 
 impl Progress {
-    /// Bytes of the current attempt that have arrived.
+    /// Bytes of the file that have arrived, those of earlier attempts included.
     #[must_use]
     pub fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
@@ -80,10 +79,9 @@ impl Progress {
         Some(self.length.load(Ordering::Relaxed)).filter(|length| *length != UNKNOWN)
     }
 
-    pub(super) fn begin(&self, length: Option<u64>) {
-        self.received.store(0, Ordering::Relaxed);
-        self.length
-            .store(length.unwrap_or(UNKNOWN), Ordering::Relaxed);
+    pub(super) fn begin(&self, from: u64, length: Option<u64>) {
+        self.received.store(from, Ordering::Relaxed);
+        self.length.store(length.unwrap_or(UNKNOWN), Ordering::Relaxed);
     }
 
     pub(super) fn add(&self, bytes: u64) {

@@ -4,8 +4,10 @@ mod compare;
 mod control;
 mod engine;
 mod event;
+mod landing;
 mod open_files;
 mod outcome;
+mod pace;
 mod queue;
 mod retry;
 #[cfg(feature = "cli")]
@@ -24,7 +26,7 @@ use crate::http::Clients;
 use crate::options::{IfExists, Mode, Options, Output};
 use crate::plan::Plan;
 use crate::url::WebUrl;
-use transfer::{Context, Transfer, Turn, Worker};
+use transfer::{Context, Worker};
 
 /// Carries out a plan: its directory, its threads or its loop, every download to its end.
 ///
@@ -34,28 +36,15 @@ use transfer::{Context, Transfer, Turn, Worker};
 /// # Errors
 ///
 /// The output directory cannot be made; nothing was started.
-pub fn run(
-    plan: &Plan,
-    options: &Options,
-    reporter: &dyn Reporter,
-    control: &Control,
-) -> Result<Summary, Failure> {
+pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Control) -> Result<Summary, Failure> {
     make_directory(&options.output.directory)?;
     let limits = &options.limits;
     let threads = match limits.mode {
         Mode::Sequential => 1,
-        Mode::Concurrent => open_files::affordable(limits.jobs, reporter)
-            .min(plan.downloads().len())
-            .max(1),
+        Mode::Concurrent => open_files::affordable(limits.jobs.min(plan.downloads().len()).max(1), reporter),
     };
     let clients = Clients::new(&options.network, threads);
-    let context = Context {
-        plan,
-        output: &options.output,
-        retry: &options.retry,
-        control,
-        reporter,
-    };
+    let context = Context { plan, output: &options.output, retry: &options.retry, control, reporter };
     control.start(plan.downloads().len(), limits.mode, threads);
     reporter.event(&Event::Planned(plan, limits.mode));
     match limits.mode {
@@ -97,53 +86,23 @@ pub fn run(
 /// ```
 pub fn download_file(url: &str, directory: impl AsRef<Path>) -> Result<Fetched, Error> {
     let plan = Plan::new(vec![WebUrl::parse(url)?], |_| false);
-    let output = Output {
-        directory: directory.as_ref().to_owned(),
-        if_exists: IfExists::Fail,
-    };
+    let output = Output { directory: directory.as_ref().to_owned(), if_exists: IfExists::Fail };
     make_directory(&output.directory)?;
-    let options = Options {
-        output,
-        ..Options::default()
-    };
+    let options = Options { output, ..Options::default() };
     let clients = Clients::new(&options.network, 1);
     let control = Control::default();
-    let context = Context {
-        plan: &plan,
-        output: &options.output,
-        retry: &options.retry,
-        control: &control,
-        reporter: &(),
-    };
-    let mut worker = Worker::new(clients.of_thread(0));
-    let mut transfer = Transfer::new(&plan.downloads()[0]);
-    loop {
-        match transfer::download_file(&mut transfer, &context, &mut worker) {
-            Turn::Wait(wait) => std::thread::sleep(wait),
-            Turn::Ended(Ending {
-                outcome: Outcome::Fetched(file),
-                ..
-            }) => return Ok(file),
-            Turn::Ended(Ending {
-                outcome: Outcome::Failed(failure),
-                ..
-            }) => return Err(failure.into()),
-            // Nobody can cancel this, and what exists fails.
-            Turn::Ended(Ending {
-                outcome: Outcome::Skipped | Outcome::Cancelled,
-                ..
-            }) => {
-                return Err(Failure::Cancelled.into());
-            }
-        }
+    let context =
+        Context { plan: &plan, output: &options.output, retry: &options.retry, control: &control, reporter: &() };
+    let ending = engine::to_its_end(&plan.downloads()[0], &context, &mut Worker::new(clients.of_thread(0)));
+    match ending.outcome {
+        Outcome::Fetched(file) => Ok(file),
+        Outcome::Failed(failure) => Err(failure.into()),
+        // What exists fails here, and nobody can cancel this.
+        Outcome::Skipped | Outcome::Cancelled => Err(Failure::Cancelled.into()),
     }
 }
 
 fn make_directory(path: &Path) -> Result<(), Failure> {
-    let refused = |source| Failure::Disk {
-        action: "make the directory",
-        path: path.to_owned(),
-        source,
-    };
+    let refused = |source| Failure::Disk { action: "make the directory", path: path.to_owned(), source };
     std::fs::create_dir_all(path).map_err(refused)
 }

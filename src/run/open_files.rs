@@ -10,16 +10,12 @@ const PER_JOB: u64 = 2;
 
 /// As many of `jobs` as the limit on open files allows, after an attempt to raise it.
 pub fn affordable(jobs: usize, reporter: &dyn Reporter) -> usize {
-    let wanted = BASE + PER_JOB * jobs as u64;
+    let wanted = (jobs as u64).saturating_mul(PER_JOB).saturating_add(BASE);
     let Some(limit) = raised(wanted).filter(|limit| *limit < wanted) else {
         return jobs;
     };
-    let affordable = usize::try_from(limit.saturating_sub(BASE) / PER_JOB)
-        .unwrap_or(jobs)
-        .max(1);
-    let warning = format!(
-        "only {limit} files may be open at once: running {affordable} jobs instead of {jobs}"
-    );
+    let affordable = usize::try_from(limit.saturating_sub(BASE) / PER_JOB).unwrap_or(jobs).max(1);
+    let warning = format!("only {limit} files may be open at once: running {affordable} jobs instead of {jobs}");
     reporter.event(&Event::Warning(&warning));
     affordable
 }
@@ -34,9 +30,7 @@ fn raised(wanted: u64) -> Option<u64> {
 
     let mut limit = getrlimit(Resource::Nofile);
     let current = limit.current?;
-    let aim = limit.maximum.map_or(wanted.max(COMFORTABLE), |maximum| {
-        wanted.max(COMFORTABLE).min(maximum)
-    });
+    let aim = limit.maximum.map_or(wanted.max(COMFORTABLE), |maximum| wanted.max(COMFORTABLE).min(maximum));
     if current < aim {
         limit.current = Some(aim);
         if setrlimit(Resource::Nofile, limit).is_ok() {

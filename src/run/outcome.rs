@@ -1,5 +1,6 @@
 //! How a download ended, and what the run makes of all of them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::{Exit, Failure};
@@ -23,8 +24,10 @@ pub enum Outcome {
 /// A file that came whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
-    /// Its name in the output directory; not the planned one if that was taken meanwhile and `--if-exists rename` was asked.
+    /// Its name in the output directory; not the planned one if that was taken meanwhile and another was to be found.
     pub name: SafeName,
+    /// Where it is.
+    pub path: PathBuf,
     /// Its length.
     pub bytes: u64,
     /// The status of the answer.
@@ -63,9 +66,9 @@ pub struct Summary {
     pub bytes: u64,
     /// From the start of the run.
     pub elapsed: Duration,
-    /// The own times of all fetched files, added up.
+    /// The own times of all downloads, added up.
     pub own_times: Duration,
-    /// The longest own time of a fetched file.
+    /// The longest own time of a download.
     pub longest: Duration,
     /// How the downloads followed each other.
     pub mode: Mode,
@@ -94,8 +97,7 @@ impl Summary {
     /// Downloads that did not end: the run was interrupted, or stopped at a failure.
     #[must_use]
     pub const fn cancelled(&self) -> usize {
-        self.total
-            .saturating_sub(self.fetched + self.skipped + self.failed())
+        self.total.saturating_sub(self.fetched + self.skipped + self.failed())
     }
 
     /// How the process should end after this run.

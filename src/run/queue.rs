@@ -1,8 +1,10 @@
 //! What may start next. A value that can be asked, without threads, clock or network: the engine puts it behind its one lock.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::time::Instant;
+
+use super::pace::{Era, Pace};
 
 /// The downloads of a run that are to be started, each known by its number in the plan. `T` is what a download keeps
 /// while it waits for its next attempt.
@@ -11,13 +13,14 @@ pub struct Queue<T> {
     hosts: Vec<Host<T>>,
     /// The host of each download.
     host_of: Vec<u32>,
-    per_host: usize,
     /// Hosts from which something may start now, by the number of the download that is first there.
     ready: BTreeSet<(usize, u32)>,
     /// Downloads that wait for a time of their own.
     waiting: BinaryHeap<Reverse<Waiting<T>>>,
-    /// Started, neither ended nor put back.
-    running: usize,
+    /// When each host that is held back may be asked again.
+    held: BinaryHeap<Reverse<(Instant, u32)>>,
+    /// Started, neither ended nor put back, with the era of their host's pace in which they began.
+    running: HashMap<usize, Era>,
 }
 
 #[derive(Debug)]
@@ -26,6 +29,8 @@ struct Host<T> {
     /// Those whose wait is over.
     again: VecDeque<(usize, T)>,
     running: usize,
+    pace: Pace,
+    held_until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -50,42 +55,34 @@ impl<T> Queue<T> {
     /// A queue of downloads 0, 1, 2 … where `host_of` tells the host of each, as a small number.
     #[must_use]
     pub fn new(host_of: Vec<u32>, per_host: usize) -> Self {
-        let count = host_of.iter().max().map_or(0, |most| *most as usize + 1);
-        let mut hosts: Vec<Host<T>> = (0..count)
-            .map(|_| Host {
-                fresh: VecDeque::new(),
-                again: VecDeque::new(),
-                running: 0,
-            })
-            .collect();
+        let count = host_of.iter().max().map_or(0, |most| most + 1);
+        let mut hosts: Vec<Host<T>> = (0..count).map(|_| Host::new(per_host)).collect();
         for (id, host) in host_of.iter().enumerate() {
             hosts[*host as usize].fresh.push_back(id);
         }
-        let first = |(host, queue): (usize, &Host<T>)| {
-            Some((*queue.fresh.front()?, u32::try_from(host).ok()?))
-        };
-        let ready = hosts.iter().enumerate().filter_map(first).collect();
-        Self {
+        let mut queue = Self {
             hosts,
             host_of,
-            per_host: per_host.max(1),
-            ready,
+            ready: BTreeSet::new(),
             waiting: BinaryHeap::new(),
-            running: 0,
-        }
+            held: BinaryHeap::new(),
+            running: HashMap::new(),
+        };
+        (0..count).for_each(|host| queue.change(host, |_| {}));
+        queue
     }
 
     /// The first download in list order whose host has room, those that were put back before those that never began.
     pub fn next(&mut self, now: Instant) -> Next<T> {
         self.end_waits(|until| until <= now);
         let Some((_, host)) = self.ready.first().copied() else {
-            return match self.waiting.peek() {
-                Some(Reverse(waiting)) => Next::Wait(Some(waiting.until)),
-                None if self.running > 0 => Next::Wait(None),
-                None => Next::Done,
+            let waits = self.waiting.peek().map(|Reverse(waiting)| waiting.until);
+            let holds = self.held.peek().map(|Reverse((until, _))| *until);
+            return match waits.into_iter().chain(holds).min() {
+                None if self.running.is_empty() => Next::Done,
+                until => Next::Wait(until),
             };
         };
-        self.running += 1;
         let start = self.change(host, |queue| {
             queue.running += 1;
             match queue.again.pop_front() {
@@ -94,12 +91,16 @@ impl<T> Queue<T> {
             }
         });
         // A host is ready only with something to start.
-        start.map_or(Next::Done, |(id, kept)| Next::Start(id, kept))
+        let Some((id, kept)) = start else {
+            return Next::Done;
+        };
+        self.running.insert(id, self.hosts[host as usize].pace.era());
+        Next::Start(id, kept)
     }
 
     /// A started download has ended.
     pub fn end(&mut self, id: usize) {
-        self.running -= 1;
+        self.running.remove(&id);
         self.change(self.host_of[id], |host| host.running -= 1);
     }
 
@@ -107,6 +108,43 @@ impl<T> Queue<T> {
     pub fn put_back(&mut self, id: usize, until: Instant, kept: T) {
         self.waiting.push(Reverse(Waiting { until, id, kept }));
         self.end(id);
+    }
+
+    /// The host of a started download answered it as it should. Says whether more may be in flight there now.
+    pub fn answered(&mut self, id: usize) -> bool {
+        self.change(self.host_of[id], |host| host.pace.answered())
+    }
+
+    /// The host of a started download refused it, for want of strength.
+    pub fn refused(&mut self, id: usize) {
+        if let Some(era) = self.running.get(&id).copied() {
+            self.change(self.host_of[id], |host| {
+                host.pace.refused(host.running, era);
+            });
+        }
+    }
+
+    /// Asks nothing of the host of a download before `until`.
+    pub fn hold_host_of(&mut self, id: usize, until: Instant) {
+        self.hold(self.host_of[id], until);
+    }
+
+    /// Asks nothing of a host before `until`.
+    pub fn hold(&mut self, host: u32, until: Instant) {
+        if self.hosts[host as usize].held_until.is_none_or(|earlier| earlier < until) {
+            self.held.push(Reverse((until, host)));
+            self.change(host, |host| host.held_until = Some(until));
+        }
+    }
+
+    /// Whether something may start now.
+    pub fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Whether something waits for a time.
+    pub fn has_waits(&self) -> bool {
+        !self.waiting.is_empty() || !self.held.is_empty()
     }
 
     /// Starts nothing new from now on: what never began is handed out, in list order; what was put back still is tried.
@@ -127,11 +165,15 @@ impl<T> Queue<T> {
     }
 
     fn end_waits(&mut self, is_over: impl Fn(Instant) -> bool) {
-        while self
-            .waiting
-            .peek()
-            .is_some_and(|Reverse(waiting)| is_over(waiting.until))
-        {
+        while self.held.peek().is_some_and(|Reverse((until, _))| is_over(*until)) {
+            if let Some(Reverse((until, host))) = self.held.pop() {
+                // A longer hold may have come since.
+                self.change(host, |queue| {
+                    queue.held_until = queue.held_until.filter(|held| *held > until);
+                });
+            }
+        }
+        while self.waiting.peek().is_some_and(|Reverse(waiting)| is_over(waiting.until)) {
             if let Some(Reverse(over)) = self.waiting.pop() {
                 let host = self.host_of[over.id];
                 self.change(host, |queue| queue.again.push_back((over.id, over.kept)));
@@ -144,7 +186,7 @@ impl<T> Queue<T> {
         let host = &mut self.hosts[number as usize];
         let before = host.first();
         let result = change(host);
-        let now = host.first().filter(|_| host.running < self.per_host);
+        let now = host.first().filter(|_| host.has_room());
         if let Some(id) = before {
             self.ready.remove(&(id, number));
         }
@@ -156,12 +198,18 @@ impl<T> Queue<T> {
 }
 
 impl<T> Host<T> {
+    const fn new(per_host: usize) -> Self {
+        let most = if per_host == 0 { 1 } else { per_host };
+        Self { fresh: VecDeque::new(), again: VecDeque::new(), running: 0, pace: Pace::new(most), held_until: None }
+    }
+
     /// The download that would start next here.
     fn first(&self) -> Option<usize> {
-        self.again
-            .front()
-            .map(|(id, _)| *id)
-            .or_else(|| self.fresh.front().copied())
+        self.again.front().map(|(id, _)| *id).or_else(|| self.fresh.front().copied())
+    }
+
+    const fn has_room(&self) -> bool {
+        self.held_until.is_none() && self.running < self.pace.limit()
     }
 }
 
@@ -227,21 +275,14 @@ mod tests {
         let mut queue = Queue::new(vec![0, 0, 0], 1);
         assert_eq!(queue.next(now), Next::Start(0, None));
         queue.put_back(0, later, 'k');
-        assert_eq!(
-            queue.next(now),
-            Next::Start(1, None),
-            "its place is free meanwhile"
-        );
+        assert_eq!(queue.next(now), Next::Start(1, None), "its place is free meanwhile");
         assert_eq!(queue.next(now), Next::Wait(Some(later)));
         queue.end(1);
         assert_eq!(queue.next(later), Next::Start(0, Some('k')));
         queue.end(0);
         assert_eq!(queue.next(later), Next::Start(2, None));
         queue.put_back(2, later + Duration::from_secs(1), 'l');
-        assert_eq!(
-            queue.next(later),
-            Next::Wait(Some(later + Duration::from_secs(1)))
-        );
+        assert_eq!(queue.next(later), Next::Wait(Some(later + Duration::from_secs(1))));
         queue.end_all_waits();
         assert_eq!(queue.next(later), Next::Start(2, Some('l')));
     }
@@ -260,11 +301,40 @@ mod tests {
     }
 
     #[test]
+    fn a_host_that_is_held_back_is_left_alone_and_no_other() {
+        let now = Instant::now();
+        let (soon, later) = (now + Duration::from_secs(1), now + Duration::from_secs(2));
+        let mut queue = Queue::new(vec![0, 1, 0, 1], 4);
+        assert_eq!(queue.next(now), Next::Start(0, None));
+        queue.hold_host_of(0, later);
+        queue.hold(0, soon);
+        queue.put_back(0, now, 'k');
+        assert_eq!(started(&mut queue, now), [1, 3]);
+        assert_eq!(queue.next(now), Next::Wait(Some(later)));
+        assert_eq!(queue.next(soon), Next::Wait(Some(later)), "the longer hold counts");
+        assert_eq!(started(&mut queue, later), [0, 2]);
+    }
+
+    #[test]
+    fn a_refusal_halves_what_may_be_in_flight_and_answers_raise_it() {
+        let now = Instant::now();
+        let mut queue = Queue::new(vec![0; 20], 4);
+        assert_eq!(started(&mut queue, now), [0, 1, 2, 3]);
+        for id in 0..4 {
+            queue.refused(id);
+            queue.put_back(id, now, 'k');
+        }
+        assert_eq!(started(&mut queue, now), [0, 1], "two at once, after one burst of refusals");
+        for id in 0..2 {
+            queue.answered(id);
+            queue.end(id);
+        }
+        assert_eq!(started(&mut queue, now), [2, 3, 4], "and three after a round of answers");
+    }
+
+    #[test]
     fn an_empty_queue_is_done() {
-        assert_eq!(
-            Queue::<char>::new(vec![], 1).next(Instant::now()),
-            Next::Done
-        );
+        assert_eq!(Queue::<char>::new(vec![], 1).next(Instant::now()), Next::Done);
     }
 
     proptest! {

@@ -26,10 +26,7 @@ mod imp {
     ///
     /// The handlers cannot be installed.
     pub fn listen(first: impl FnOnce(Signal) + Send + 'static) -> io::Result<()> {
-        let heard: Vec<i32> = [SIGINT, SIGTERM, SIGHUP]
-            .into_iter()
-            .filter(|signal| !is_ignored(*signal))
-            .collect();
+        let heard: Vec<i32> = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)).collect();
         let seen = Arc::new(AtomicBool::new(false));
         for signal in &heard {
             // The order counts: the shutdown looks at the flag before the first signal sets it.
@@ -38,20 +35,15 @@ mod imp {
             flag::register(*signal, Arc::clone(&seen))?;
         }
         let mut signals = Signals::new(heard)?;
-        std::thread::Builder::new()
-            .name("tdl-signals".to_owned())
-            .spawn(move || {
-                if let Some(signal) = signals.forever().next() {
-                    first(u8::try_from(signal).unwrap_or_default());
-                }
-            })?;
+        std::thread::Builder::new().name("tdl-signals".to_owned()).spawn(move || {
+            if let Some(signal) = signals.forever().next() {
+                first(u8::try_from(signal).unwrap_or_default());
+            }
+        })?;
         Ok(())
     }
 
-    #[expect(
-        unsafe_code,
-        reason = "std and signal-hook cannot tell how a signal is handled"
-    )]
+    #[expect(unsafe_code, reason = "std and signal-hook cannot tell how a signal is handled")]
     fn is_ignored(signal: i32) -> bool {
         // SAFETY: all zeroes are a valid `sigaction`.
         let mut current: libc::sigaction = unsafe { std::mem::zeroed() };

@@ -30,20 +30,15 @@ impl Tdl {
     pub fn new(arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_tdl"));
-        command.args(arguments).current_dir(dir.path());
-        Self {
-            command,
-            dir,
-            input: None,
+        for variable in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+            command.env_remove(variable);
         }
+        command.args(arguments).current_dir(dir.path());
+        Self { command, dir, input: None }
     }
 
     pub fn args<T: AsRef<str>>(mut self, arguments: impl IntoIterator<Item = T>) -> Self {
-        self.command.args(
-            arguments
-                .into_iter()
-                .map(|argument| argument.as_ref().to_owned()),
-        );
+        self.command.args(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
         self
     }
 
@@ -57,12 +52,10 @@ impl Tdl {
     }
 
     /// Runs it by way of another program.
+    #[cfg(unix)]
     pub fn under(mut self, program: &str) -> Self {
         let mut command = Command::new(program);
-        command
-            .arg(self.command.get_program())
-            .args(self.command.get_args())
-            .current_dir(self.dir.path());
+        command.arg(self.command.get_program()).args(self.command.get_args()).current_dir(self.dir.path());
         self.command = command;
         self
     }
@@ -83,25 +76,10 @@ impl Tdl {
 
     /// Starts it, for tests that do something meanwhile.
     pub fn spawn(&mut self) -> Child {
-        let stdin = if self.input.is_some() {
-            Stdio::piped()
-        } else {
-            Stdio::null()
-        };
-        let mut child = self
-            .command
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let stdin = if self.input.is_some() { Stdio::piped() } else { Stdio::null() };
+        let mut child = self.command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         if let Some(text) = &self.input {
-            child
-                .stdin
-                .take()
-                .unwrap()
-                .write_all(text.as_bytes())
-                .unwrap();
+            child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
         }
         child
     }
@@ -136,11 +114,7 @@ impl From<Child> for Ended {
             let text = String::from_utf8(bytes).expect("output is UTF-8");
             text.replace("out\\\\", "out/").replace("out\\", "out/")
         };
-        Self {
-            code: output.status.code(),
-            stdout: text(output.stdout),
-            stderr: text(output.stderr),
-        }
+        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 }
 
@@ -148,13 +122,7 @@ impl Ended {
     /// Asserts an exit code, showing what was said otherwise.
     #[track_caller]
     pub fn with(self, code: i32) -> Self {
-        assert_eq!(
-            self.code,
-            Some(code),
-            "stdout:\n{}\nstderr:\n{}",
-            self.stdout,
-            self.stderr
-        );
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
 }
@@ -162,9 +130,7 @@ impl Ended {
 /// The names in a directory, sorted; none where it is missing.
 pub fn names(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).into_iter().flatten();
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }

@@ -13,67 +13,31 @@ fn both_ways_are_measured_and_the_scratch_is_gone() {
         let number = request.target[1..].parse().unwrap();
         Reply::ok(content(number, 1000 * number)).after(Duration::from_millis(60))
     });
-    let mut tdl = fetch()
-        .args((0..8).map(|number| server.url(&format!("/{number}"))))
-        .arg("--compare");
+    let mut tdl = fetch().args((0..8).map(|number| server.url(&format!("/{number}")))).arg("--compare");
     let ended = tdl.run().with(0);
     assert_eq!(tdl.names(), ["0", "1", "2", "3", "4", "5", "6", "7"]);
     assert_eq!(tdl.got("7"), content(7, 7000));
     let lines: Vec<_> = ended.stdout.lines().collect();
     assert!(lines[0].starts_with("8 of 8 files, "), "{lines:?}");
-    assert!(
-        lines[1].starts_with("  sequential ")
-            && lines[1].ends_with("measured; this run went first"),
-        "{lines:?}"
-    );
-    assert!(
-        lines[2].starts_with("  concurrent ") && lines[2].ends_with("measured; 8 threads"),
-        "{lines:?}"
-    );
-    assert!(
-        lines[3].starts_with("  speed-up ")
-            && lines[3].ends_with("x; both runs got the same bytes"),
-        "{lines:?}"
-    );
+    assert!(lines[1].starts_with("  sequential ") && lines[1].ends_with("measured; this run went first"), "{lines:?}");
+    assert!(lines[2].starts_with("  concurrent ") && lines[2].ends_with("measured; 8 threads"), "{lines:?}");
+    assert!(lines[3].starts_with("  speed-up ") && lines[3].ends_with("x; both runs got the same bytes"), "{lines:?}");
     let requests = server.requests();
     assert_eq!(requests.len(), 16);
-    let in_order: Vec<_> = requests[..8]
-        .iter()
-        .map(|request| request.target.as_str())
-        .collect();
-    assert_eq!(
-        in_order,
-        ["/0", "/1", "/2", "/3", "/4", "/5", "/6", "/7"],
-        "the plain loop goes first"
-    );
+    let in_order: Vec<_> = requests[..8].iter().map(|request| request.target.as_str()).collect();
+    assert_eq!(in_order, ["/0", "/1", "/2", "/3", "/4", "/5", "/6", "/7"], "the plain loop goes first");
 }
 
 #[test]
 fn json_has_both_measured_times() {
     let server = Server::start(|_| Reply::ok("x").after(Duration::from_millis(50)));
     let urls = ["/a", "/b", "/c", "/d"].map(|path| server.url(path));
-    let ended = fetch()
-        .args(urls)
-        .args(["--compare", "--json"])
-        .run()
-        .with(0);
-    let records: Vec<Value> = ended
-        .stdout
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    let finished = |pass: &str| {
-        records
-            .iter()
-            .filter(|r| r["event"] == "finished" && r["pass"] == pass)
-            .count()
-    };
+    let ended = fetch().args(urls).args(["--compare", "--json"]).run().with(0);
+    let records: Vec<Value> = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let finished = |pass: &str| records.iter().filter(|r| r["event"] == "finished" && r["pass"] == pass).count();
     assert_eq!((finished("sequential"), finished("concurrent")), (4, 4));
     let summary = records.last().unwrap();
-    assert_eq!(
-        (&summary["mode"], &summary["same"]),
-        (&"compare".into(), &4.into())
-    );
+    assert_eq!((&summary["mode"], &summary["same"]), (&"compare".into(), &4.into()));
     let time = |name: &str| summary[name].as_f64().unwrap();
     let ratio = time("sequential_seconds") / time("concurrent_seconds");
     assert!((ratio - time("speed_up")).abs() < 0.01, "{summary}");
@@ -82,19 +46,10 @@ fn json_has_both_measured_times() {
 #[test]
 fn existing_targets_are_refused() {
     let server = Server::echo();
-    let mut tdl = fetch()
-        .args([&server.url("/a"), "--compare"])
-        .file("out/a", "the user's");
+    let mut tdl = fetch().args([&server.url("/a"), "--compare"]).file("out/a", "the user's");
     let ended = tdl.run().with(2);
-    assert!(
-        ended.stderr.starts_with("out/a exists already; --compare "),
-        "{}",
-        ended.stderr
-    );
-    assert_eq!(
-        (server.requests().len(), tdl.got("a")),
-        (0, b"the user's".to_vec())
-    );
+    assert!(ended.stderr.starts_with("out/a exists already; --compare "), "{}", ended.stderr);
+    assert_eq!((server.requests().len(), tdl.got("a")), (0, b"the user's".to_vec()));
 }
 
 #[test]
@@ -105,31 +60,12 @@ fn different_bytes_are_a_failure() {
     });
     let urls = ["/same", "/clock?key=secret"].map(|path| server.url(path));
     for quiet in [false, true] {
-        let mut tdl = fetch()
-            .args(&urls)
-            .arg("--compare")
-            .args(quiet.then_some("-q"));
+        let mut tdl = fetch().args(&urls).arg("--compare").args(quiet.then_some("-q"));
         let ended = tdl.run().with(1);
-        let message = format!(
-            "{}?key=***: the two runs got different bytes\n",
-            server.url("/clock")
-        );
-        let (said, unsaid) = if quiet {
-            (&ended.stderr, &ended.stdout)
-        } else {
-            (&ended.stdout, &ended.stderr)
-        };
-        assert!(
-            said.contains(&message) && !unsaid.contains(&message),
-            "{ended:?}"
-        );
-        assert!(
-            quiet
-                || ended
-                    .stdout
-                    .contains("not known: the two runs did not get the same files"),
-            "{ended:?}"
-        );
+        let message = format!("{}?key=***: the two runs got different bytes\n", server.url("/clock"));
+        let (said, unsaid) = if quiet { (&ended.stderr, &ended.stdout) } else { (&ended.stdout, &ended.stderr) };
+        assert!(said.contains(&message) && !unsaid.contains(&message), "{ended:?}");
+        assert!(quiet || ended.stdout.contains("not known: the two runs did not get the same files"), "{ended:?}");
         assert_eq!(tdl.names(), ["clock", "same"]);
     }
 }
@@ -143,11 +79,7 @@ fn a_failure_in_one_way_is_told_and_no_speed_up_is() {
     let mut tdl = fetch().args([&server.url("/a"), &server.url("/flaky"), "--compare"]);
     let ended = tdl.run().with(1);
     assert!(ended.stdout.starts_with("2 of 2 files"), "{}", ended.stdout);
-    assert!(
-        ended.stdout.contains("of the sequential run: 1 of 2 files"),
-        "{}",
-        ended.stdout
-    );
+    assert!(ended.stdout.contains("of the sequential run: 1 of 2 files"), "{}", ended.stdout);
     assert!(ended.stdout.contains("not known"), "{}", ended.stdout);
     assert_eq!(tdl.names(), ["a", "flaky"]);
 }

@@ -17,20 +17,10 @@ fn a_404_among_good_files_fails_alone() {
         let mut tdl = fetch().args(urls).arg(mode);
         let ended = tdl.run().with(1);
         assert_eq!(tdl.names(), ["a", "b", "c"]);
-        let message = format!(
-            "{}?key=***: failed: the server answered 404 Not Found\n",
-            server.url("/missing")
-        );
+        let message = format!("{}?key=***: failed: the server answered 404 Not Found\n", server.url("/missing"));
         assert!(ended.stderr.contains(&message), "{}", ended.stderr);
-        assert!(
-            ended.stdout.starts_with("3 of 4 files, "),
-            "{}",
-            ended.stdout
-        );
-        let told = format!(
-            "    {}?key=***: the server answered 404 Not Found\n",
-            server.url("/missing")
-        );
+        assert!(ended.stdout.starts_with("3 of 4 files, "), "{}", ended.stdout);
+        let told = format!("    {}?key=***: the server answered 404 Not Found\n", server.url("/missing"));
         assert!(ended.stdout.contains(&told), "{}", ended.stdout);
         assert_eq!(server.requests().len(), 4, "a 404 is not asked for again");
     }
@@ -39,28 +29,17 @@ fn a_404_among_good_files_fails_alone() {
 #[test]
 fn error_pages_are_never_saved_whatever_the_status() {
     let for_now = [408, 425, 429, 500, 502, 503, 504, 520, 524];
-    let statuses = [
-        201, 202, 203, 204, 206, 300, 304, 400, 401, 403, 410, 416, 451, 501, 505,
-    ]
-    .into_iter()
-    .chain(for_now);
+    let statuses =
+        [201, 202, 203, 204, 206, 300, 304, 400, 401, 403, 410, 416, 451, 501, 505].into_iter().chain(for_now);
     for status in statuses {
         let server = Server::start(move |_| match status {
             204 | 304 => Reply::raw(format!("HTTP/1.1 {status} X\r\n\r\n")),
             _ => Reply::status(status),
         });
         let mut tdl = fetch().args([&server.url("/x"), "--retries", "0"]);
-        let ended = tdl
-            .run()
-            .with(if for_now.contains(&status) { 75 } else { 1 });
+        let ended = tdl.run().with(if for_now.contains(&status) { 75 } else { 1 });
         assert!(tdl.names().is_empty(), "{status}");
-        assert!(
-            ended
-                .stderr
-                .contains(&format!("the server answered {status}")),
-            "{}",
-            ended.stderr
-        );
+        assert!(ended.stderr.contains(&format!("the server answered {status}")), "{}", ended.stderr);
     }
 }
 
@@ -82,21 +61,35 @@ fn bodies_that_end_early_are_not_files() {
         ("/short", "the body ended after 60000 of 100000 bytes"),
         ("/none", "the body ended after 0 of 100000 bytes"),
         ("/chunked", "the connection broke after "),
-        (
-            "/stalls",
-            "no byte came for 500ms; --stall-timeout sets how long to wait",
-        ),
+        ("/stalls", "no byte came for 500ms; --stall-timeout sets how long to wait"),
         ("/silent", "no byte came for 500ms"),
     ] {
         let mut tdl = fetch().args([&server.url(path), "--retries=0", "--stall-timeout=500ms"]);
         let ended = tdl.run().with(75);
-        assert!(
-            ended.stderr.contains(&format!("{path}: failed: {message}")),
-            "{}",
-            ended.stderr
-        );
+        assert!(ended.stderr.contains(&format!("{path}: failed: {message}")), "{}", ended.stderr);
         assert!(tdl.names().is_empty(), "{path}: {:?}", tdl.names());
     }
+}
+
+#[test]
+fn an_error_page_that_drips_is_not_waited_for() {
+    let server = Server::start(|_| Reply::status(404).drip(1, Duration::from_secs(1)));
+    let begun = std::time::Instant::now();
+    fetch().arg(server.url("/x")).run().with(1);
+    let whole = Duration::from_secs("<h1>error 404</h1>".len() as u64);
+    assert!(begun.elapsed() < whole / 2, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn the_times_of_failures_count_for_a_loop_too() {
+    let server = Server::start(|request| match request.target.as_str() {
+        "/slow" => Reply::status(404).after(Duration::from_millis(300)),
+        target => Reply::ok(target),
+    });
+    let ended = fetch().args(["/a", "/b", "/slow"].map(|path| server.url(path))).run().with(1);
+    let row = ended.stdout.lines().find(|line| line.starts_with("  sequential")).unwrap();
+    let seconds: f64 = row.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(seconds >= 0.3, "{row}");
 }
 
 #[test]
@@ -108,60 +101,29 @@ fn what_is_no_http_fails_for_good() {
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnot hex\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
         b"HTTP/1.1 200 OK\r\nContent-Length: minus\r\n\r\nhello!",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello!",
     ] {
         let server = Server::start(move |_| Reply::raw(garbage));
         let mut tdl = fetch().args([&server.url("/x"), "--retries", "0"]);
         let ended = tdl.run().with(1);
-        assert!(
-            ended
-                .stderr
-                .contains("failed: the answer is not valid HTTP: "),
-            "{}",
-            ended.stderr
-        );
+        assert!(ended.stderr.contains("failed: the answer is not valid HTTP: "), "{}", ended.stderr);
         assert!(tdl.names().is_empty());
     }
 }
 
 #[test]
 fn no_connection_is_a_failure_for_now() {
-    let nobody = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let ended = fetch()
-        .args([&format!("http://{nobody}/x"), "--retries", "0"])
-        .run()
-        .with(75);
-    assert!(
-        ended.stderr.contains("/x: failed: could not connect: "),
-        "{}",
-        ended.stderr
-    );
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let ended = fetch().args([&format!("http://{nobody}/x"), "--retries", "0"]).run().with(75);
+    assert!(ended.stderr.contains("/x: failed: could not connect: "), "{}", ended.stderr);
     assert!(ended.stderr.contains("refused"), "{}", ended.stderr);
 
-    let ended = fetch()
-        .args(["http://no-such-host.invalid/x", "--retries", "0"])
-        .run()
-        .with(75);
-    assert!(
-        ended
-            .stderr
-            .contains("the host name could not be resolved: "),
-        "{}",
-        ended.stderr
-    );
+    let ended = fetch().args(["http://no-such-host.invalid/x", "--retries", "0"]).run().with(75);
+    assert!(ended.stderr.contains("the host name could not be resolved: "), "{}", ended.stderr);
 
     let hangs_up = Server::start(|_| Reply::raw(""));
-    let ended = fetch()
-        .args([&hangs_up.url("/x"), "--retries", "0"])
-        .run()
-        .with(75);
-    assert!(
-        ended.stderr.contains("the connection broke after 0 bytes"),
-        "{}",
-        ended.stderr
-    );
+    let ended = fetch().args([&hangs_up.url("/x"), "--retries", "0"]).run().with(75);
+    assert!(ended.stderr.contains("the connection broke after 0 bytes"), "{}", ended.stderr);
 }
 
 #[test]
@@ -179,16 +141,8 @@ fn failures_that_pass_are_tried_again() {
         assert_eq!(tdl.got("x"), body);
         assert_eq!(tdl.names(), ["x"]);
         assert_eq!(server.requests().len(), 3);
-        assert!(
-            ended.stderr.contains("x: trying again in "),
-            "{}",
-            ended.stderr
-        );
-        assert!(
-            ended.stdout.contains(r#""event":"retrying""#),
-            "{}",
-            ended.stdout
-        );
+        assert!(ended.stderr.contains("x: trying again in "), "{}", ended.stderr);
+        assert!(ended.stdout.contains(r#""event":"retrying""#), "{}", ended.stdout);
         assert!(ended.stdout.contains(r#""attempts":3"#), "{}", ended.stdout);
     }
 }
@@ -196,27 +150,15 @@ fn failures_that_pass_are_tried_again() {
 #[test]
 fn retries_end() {
     let server = Server::start(|_| Reply::status(500));
-    let ended = fetch()
-        .args([&server.url("/x"), "--retries", "1"])
-        .run()
-        .with(75);
+    let ended = fetch().args([&server.url("/x"), "--retries", "1"]).run().with(75);
     assert_eq!(server.requests().len(), 2);
-    assert!(
-        ended
-            .stderr
-            .contains("failed: the server answered 500 Internal Server Error"),
-        "{}",
-        ended.stderr
-    );
+    assert!(ended.stderr.contains("failed: the server answered 500 Internal Server Error"), "{}", ended.stderr);
 }
 
 #[test]
 fn one_failure_for_good_outweighs_those_for_now() {
     let server = Server::start(|request| Reply::status(request.target[1..].parse().unwrap()));
-    fetch()
-        .args([&server.url("/503"), &server.url("/404"), "--retries=0"])
-        .run()
-        .with(1);
+    fetch().args([&server.url("/503"), &server.url("/404"), "--retries=0"]).run().with(1);
 }
 
 #[test]
@@ -229,50 +171,20 @@ fn fail_fast_starts_nothing_new() {
         let urls = (0..5).map(|number| server.url(&format!("/{number}")));
         let mut tdl = fetch().args(urls).args([mode, "--fail-fast", "--json"]);
         let ended = tdl.run().with(1);
-        assert_eq!(
-            (server.targets(), tdl.names()),
-            (vec!["/0".to_owned(), "/1".to_owned()], vec!["0".to_owned()])
-        );
-        assert!(
-            ended
-                .stdout
-                .contains(r#""fetched":1,"skipped":0,"failed":1,"cancelled":3,"#),
-            "{}",
-            ended.stdout
-        );
-        assert_eq!(
-            ended
-                .stdout
-                .matches(r#""kind":"cancelled","temporary":true"#)
-                .count(),
-            3
-        );
+        assert_eq!((server.targets(), tdl.names()), (vec!["/0".to_owned(), "/1".to_owned()], vec!["0".to_owned()]));
+        assert!(ended.stdout.contains(r#""fetched":1,"skipped":0,"failed":1,"cancelled":3,"#), "{}", ended.stdout);
+        assert_eq!(ended.stdout.matches(r#""kind":"cancelled","temporary":true"#).count(), 3);
     }
     let server = Server::start(|_| Reply::status(503));
     let urls = ["/a", "/b"].map(|path| server.url(path));
-    fetch()
-        .args(urls)
-        .args(["--jobs=1", "--fail-fast", "--retries=0"])
-        .run()
-        .with(75);
-    assert_eq!(
-        server.requests().len(),
-        2,
-        "a failure for now does not stop the run"
-    );
+    fetch().args(urls).args(["--jobs=1", "--fail-fast", "--retries=0"]).run().with(75);
+    assert_eq!(server.requests().len(), 2, "a failure for now does not stop the run");
 }
 
 #[test]
 fn the_summary_tells_ten_failures_and_counts_the_rest() {
     let server = Server::start(|_| Reply::status(404));
-    let ended = fetch()
-        .args((0..13).map(|number| server.url(&format!("/{number}"))))
-        .run()
-        .with(1);
+    let ended = fetch().args((0..13).map(|number| server.url(&format!("/{number}")))).run().with(1);
     assert_eq!(ended.stdout.matches("the server answered 404").count(), 10);
-    assert!(
-        ended.stdout.contains("    and 3 more\n"),
-        "{}",
-        ended.stdout
-    );
+    assert!(ended.stdout.contains("    and 3 more\n"), "{}", ended.stdout);
 }

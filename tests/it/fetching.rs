@@ -1,9 +1,10 @@
 //! The main job: every file of a list, whole, side by side or one after another.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::command::{content, fetch};
-use crate::server::{Reply, Server};
+use crate::command::{Ended, content, fetch};
+use crate::server::{Gate, Reply, Server};
 
 /// A server of files whose content follows from their number: `/7` is `content(7, …)`.
 fn numbered(length: impl Fn(usize) -> usize + Send + Sync + 'static) -> Server {
@@ -14,39 +15,20 @@ fn numbered(length: impl Fn(usize) -> usize + Send + Sync + 'static) -> Server {
 }
 
 fn urls(server: &Server, count: usize) -> String {
-    (0..count)
-        .map(|number| server.url(&format!("/{number}\n")))
-        .collect()
+    (0..count).map(|number| server.url(&format!("/{number}\n"))).collect()
 }
 
 #[test]
 fn every_file_comes_byte_for_byte_in_every_mode() {
     let length = |number| [0, 1, 1000, 65_536, 65_537, 300_000][number % 6];
-    for arguments in [
-        &[][..],
-        &["-j", "3"],
-        &["--sequential"],
-        &["--per-host", "1"],
-        &["-j", "1"],
-    ] {
+    for arguments in [&[][..], &["-j", "3"], &["--sequential"], &["--per-host", "1"], &["-j", "1"]] {
         let server = numbered(length);
-        let mut tdl = fetch()
-            .args(["-i", "urls.txt"])
-            .args(arguments)
-            .file("urls.txt", urls(&server, 40));
+        let mut tdl = fetch().args(["-i", "urls.txt"]).args(arguments).file("urls.txt", urls(&server, 40));
         let ended = tdl.run().with(0);
-        assert!(
-            ended.stdout.starts_with("40 of 40 files, "),
-            "{}",
-            ended.stdout
-        );
+        assert!(ended.stdout.starts_with("40 of 40 files, "), "{}", ended.stdout);
         assert_eq!(tdl.names().len(), 40);
         for number in 0..40 {
-            assert_eq!(
-                tdl.got(&number.to_string()),
-                content(number, length(number)),
-                "{arguments:?}: {number}"
-            );
+            assert_eq!(tdl.got(&number.to_string()), content(number, length(number)), "{arguments:?}: {number}");
         }
         assert_eq!(server.requests().len(), 40);
     }
@@ -54,25 +36,33 @@ fn every_file_comes_byte_for_byte_in_every_mode() {
 
 #[test]
 fn ten_slow_answers_are_waited_for_together_or_one_by_one() {
-    for (arguments, at_once) in [
-        (&[][..], 10),
-        (&["-j", "4"], 4),
-        (&["--per-host", "3"], 3),
-        (&["--sequential"], 1),
-    ] {
-        let server = Server::start(|_| Reply::ok("x").after(Duration::from_millis(200)));
-        let urls = (0..10).map(|number| server.url(&format!("/{number}")));
-        fetch().args(urls).args(arguments).run().with(0);
+    for (arguments, at_once) in [(&[][..], 10), (&["-j", "4"], 4), (&["--per-host", "3"], 3), (&["--sequential"], 1)] {
+        let gate = Arc::new(Gate::default());
+        let held = Arc::clone(&gate);
+        let server = Server::start(move |_| Reply::ok("x").after(Duration::from_millis(20)).held_until(&held));
+        let mut tdl = fetch().args((0..10).map(|number| server.url(&format!("/{number}")))).args(arguments);
+        let child = tdl.spawn();
+        // No answer comes before as many are asked for as may be.
+        server.wait_for_requests(at_once);
+        gate.open();
+        Ended::from(child).with(0);
         assert_eq!(server.most_at_once(), at_once, "{arguments:?}");
     }
 }
 
 #[test]
 fn the_limit_per_host_is_each_hosts_own() {
-    let servers =
-        [(); 2].map(|()| Server::start(|_| Reply::ok("x").after(Duration::from_millis(100))));
+    let gate = Arc::new(Gate::default());
+    let servers = [(); 2].map(|()| {
+        let held = Arc::clone(&gate);
+        Server::start(move |_| Reply::ok("x").held_until(&held))
+    });
     let urls = (0..12).map(|number| servers[number % 2].url(&format!("/{number}")));
-    fetch().args(urls).args(["--per-host", "2"]).run().with(0);
+    let mut tdl = fetch().args(urls).args(["--per-host", "2"]);
+    let child = tdl.spawn();
+    servers.iter().for_each(|server| server.wait_for_requests(2));
+    gate.open();
+    Ended::from(child).with(0);
     assert_eq!(servers.each_ref().map(Server::most_at_once), [2, 2]);
 }
 
@@ -105,29 +95,16 @@ fn bodies_come_as_they_are_served_however_they_are_framed() {
     for name in names {
         assert_eq!(tdl.got(name), body, "{name}");
     }
-    assert!(
-        ended
-            .stdout
-            .contains("unchecked        1   no length was announced"),
-        "{}",
-        ended.stdout
-    );
+    assert!(ended.stdout.contains("unchecked        1   no length was announced"), "{}", ended.stdout);
 }
 
 #[test]
 fn a_file_has_the_time_of_its_last_modification() {
-    let server =
-        Server::start(|_| Reply::ok("x").header("Last-Modified", "Sun, 06 Nov 1994 08:49:37 GMT"));
+    let server = Server::start(|_| Reply::ok("x").header("Last-Modified", "Sun, 06 Nov 1994 08:49:37 GMT"));
     let mut tdl = fetch().arg(server.url("/old"));
     tdl.run().with(0);
-    let modified = std::fs::metadata(tdl.out().join("old"))
-        .unwrap()
-        .modified()
-        .unwrap();
-    assert_eq!(
-        modified,
-        std::time::UNIX_EPOCH + Duration::from_secs(784_111_777)
-    );
+    let modified = std::fs::metadata(tdl.out().join("old")).unwrap().modified().unwrap();
+    assert_eq!(modified, std::time::UNIX_EPOCH + Duration::from_secs(784_111_777));
 }
 
 #[test]
@@ -139,11 +116,5 @@ fn the_same_url_is_fetched_once_and_one_name_twice_is_two_files() {
     assert_eq!(tdl.names(), ["x-2.txt", "x.txt"]);
     assert_eq!(tdl.got("x-2.txt"), b"/b/x.txt");
     assert_eq!(server.requests().len(), 2);
-    assert!(
-        ended
-            .stderr
-            .contains("warning: 1 of the URLs were given before"),
-        "{}",
-        ended.stderr
-    );
+    assert!(ended.stderr.contains("warning: 1 of the URLs were given before"), "{}", ended.stderr);
 }

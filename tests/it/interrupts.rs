@@ -49,28 +49,10 @@ fn the_first_signal_ends_the_run_with_its_summary() {
             let sent = Instant::now();
             send(&child, signal);
             let ended = Ended::from(child).with(code);
-            assert!(
-                sent.elapsed() < Duration::from_secs(2),
-                "{:?}",
-                sent.elapsed()
-            );
-            assert!(
-                ended.stdout.starts_with("1 of 3 files, 5 B in "),
-                "{}",
-                ended.stdout
-            );
-            assert!(
-                ended
-                    .stdout
-                    .contains("  not done         2   the run ended before them\n"),
-                "{}",
-                ended.stdout
-            );
-            let finals: Vec<_> = tdl
-                .names()
-                .into_iter()
-                .filter(|name| !name.ends_with(".part"))
-                .collect();
+            assert!(sent.elapsed() < Duration::from_secs(2), "{:?}", sent.elapsed());
+            assert!(ended.stdout.starts_with("1 of 3 files, 5 B in "), "{}", ended.stdout);
+            assert!(ended.stdout.contains("  not done         2   the run ended before them\n"), "{}", ended.stdout);
+            let finals: Vec<_> = tdl.names().into_iter().filter(|name| !name.contains(".part")).collect();
             assert_eq!(finals, ["quick"]);
         }
     }
@@ -91,11 +73,7 @@ fn the_second_signal_ends_at_once() {
             send(&child, 2);
             std::thread::sleep(Duration::from_millis(5));
         }
-        assert!(
-            start.elapsed() < Duration::from_millis(1400),
-            "{:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() < Duration::from_millis(1400), "{:?}", start.elapsed());
         Ended::from(child)
     };
     ended.with(130);
@@ -103,8 +81,7 @@ fn the_second_signal_ends_at_once() {
 
 #[test]
 fn a_signal_that_was_ignored_stays_ignored() {
-    let server =
-        Server::start(|_| Reply::ok(content(1, 100_000)).drip(10_000, Duration::from_millis(50)));
+    let server = Server::start(|_| Reply::ok(content(1, 100_000)).drip(10_000, Duration::from_millis(50)));
     let mut tdl = fetch().arg(server.url("/x")).under("nohup");
     let child = tdl.spawn();
     server.wait_for_requests(1);
@@ -115,13 +92,37 @@ fn a_signal_that_was_ignored_stays_ignored() {
 }
 
 #[test]
-fn an_interrupted_comparison_leaves_no_scratch() {
-    let server = half_stuck();
-    let (tdl, child) = start(&server, &["--compare"]);
-    server.wait_for_requests(2);
-    send(&child, 2);
-    let ended = Ended::from(child).with(130);
-    assert!(tdl.names().is_empty(), "{:?}: {ended:?}", tdl.names());
+fn an_interrupted_comparison_tells_of_the_run_that_was_on_and_leaves_no_scratch() {
+    let stuck = half_stuck();
+    let dripping = Server::start(|request| match request.target.as_str() {
+        "/quick" => Reply::ok("quick"),
+        _ => Reply::ok(content(1, 400_000)).drip(4000, Duration::from_millis(20)),
+    });
+    for server in [&stuck, &dripping] {
+        let (tdl, child) = start(server, &["--compare"]);
+        server.wait_for_requests(2);
+        send(&child, 2);
+        let ended = Ended::from(child).with(130);
+        assert!(ended.stdout.starts_with("1 of 3 files, 5 B in "), "{}", ended.stdout);
+        assert!(!ended.stderr.contains("side by side"), "{}", ended.stderr);
+        assert!(tdl.names().is_empty(), "{:?}: {ended:?}", tdl.names());
+        assert_eq!(server.requests().len(), 2);
+    }
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_keeps_no_interrupted_run_alive() {
+    let server = Server::echo();
+    let mut tdl = fetch().args((0..3000).map(|number| server.url(&format!("/{number}")))).arg("--json");
+    let mut child = tdl.spawn();
+    // The planned records alone are more than a pipe holds, and nobody reads them.
+    let waiting = || rustix::io::ioctl_fionread(child.stdout.as_ref().unwrap()).unwrap();
+    wait_for(|| waiting() > 60_000);
+    let sent = Instant::now();
+    send(&child, 15);
+    let status = child.wait().unwrap();
+    assert!(sent.elapsed() < Duration::from_secs(2), "{:?}", sent.elapsed());
+    assert_eq!(status.code(), Some(143));
 }
 
 #[test]
@@ -130,20 +131,14 @@ fn a_killed_run_leaves_whole_files_or_none_and_the_next_one_ends_it() {
         let number: usize = request.target[1..].parse().unwrap();
         Reply::ok(content(number, 60_000)).drip(10_000, Duration::from_millis(2))
     });
-    let mut tdl = fetch()
-        .args((0..40).map(|number| server.url(&format!("/{number}"))))
-        .arg("-j4");
+    let mut tdl = fetch().args((0..40).map(|number| server.url(&format!("/{number}")))).arg("-j4");
     for round in 1..=4 {
         let mut child = tdl.spawn();
         server.wait_for_requests(round * 8);
         child.kill().unwrap();
         child.wait().unwrap();
-        for name in tdl.names().iter().filter(|name| !name.ends_with(".part")) {
-            assert_eq!(
-                tdl.got(name),
-                content(name.parse().unwrap(), 60_000),
-                "{name}"
-            );
+        for name in tdl.names().iter().filter(|name| !name.contains(".part")) {
+            assert_eq!(tdl.got(name), content(name.parse().unwrap(), 60_000), "{name}");
         }
     }
     tdl.run().with(0);
@@ -155,8 +150,7 @@ fn a_killed_run_leaves_whole_files_or_none_and_the_next_one_ends_it() {
 
 #[test]
 fn a_part_file_is_never_seen_under_the_final_name() {
-    let server =
-        Server::start(|_| Reply::ok(content(1, 300_000)).drip(20_000, Duration::from_millis(10)));
+    let server = Server::start(|_| Reply::ok(content(1, 300_000)).drip(20_000, Duration::from_millis(10)));
     let mut tdl = fetch().arg(server.url("/x"));
     let mut child = tdl.spawn();
     while child.try_wait().unwrap().is_none() {

@@ -1,7 +1,7 @@
 //! The library's front door, without the command.
 
 use std::collections::HashSet;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tdl::run::{Outcome, Reporter};
 use tdl::{Control, Error, Event, Failure, Options, Plan, WebUrl, download_file, run};
 
 use crate::command::{content, names};
-use crate::server::{Reply, Server};
+use crate::server::{Gate, Reply, Server};
 
 fn plan(server: &Server, count: usize) -> Plan {
     let urls = (0..count).map(|number| WebUrl::parse(&server.url(&format!("/{number}"))).unwrap());
@@ -45,29 +45,14 @@ fn one_file_is_one_call() {
         _ => Reply::status(404),
     });
     let file = download_file(&server.url("/x"), dir.path()).unwrap();
-    assert_eq!(
-        (file.name.as_str(), file.bytes, file.status),
-        ("x", 100_000, 200)
-    );
+    assert_eq!((file.name.as_str(), file.bytes, file.status), ("x", 100_000, 200));
     assert_eq!(std::fs::read(dir.path().join("x")).unwrap(), body);
 
     let again = download_file(&server.url("/x"), dir.path());
-    assert!(
-        matches!(again, Err(Error::Download(Failure::Exists(_)))),
-        "{again:?}"
-    );
+    assert!(matches!(again, Err(Error::Download(Failure::Exists(_)))), "{again:?}");
     let missing = download_file(&server.url("/y"), dir.path());
-    assert!(
-        matches!(
-            missing,
-            Err(Error::Download(Failure::Status { code: 404, .. }))
-        ),
-        "{missing:?}"
-    );
-    assert!(matches!(
-        download_file("not a url", dir.path()),
-        Err(Error::Url(_))
-    ));
+    assert!(matches!(missing, Err(Error::Download(Failure::Status { code: 404, .. }))), "{missing:?}");
+    assert!(matches!(download_file("not a url", dir.path()), Err(Error::Url(_))));
     match download_file(&server.url("/loop"), dir.path()) {
         Err(Error::Download(Failure::Redirect(redirect))) => {
             assert!(matches!(*redirect, Redirect::Circle(_)));
@@ -91,13 +76,7 @@ fn a_long_list_runs_in_no_more_threads_than_jobs() {
                 threads.lock().unwrap().insert(thread::current().id());
             }
         });
-        let summary = run(
-            &plan(&server, 2000),
-            &options,
-            &reporter,
-            &Control::default(),
-        )
-        .unwrap();
+        let summary = run(&plan(&server, 2000), &options, &reporter, &Control::default()).unwrap();
         assert_eq!((summary.fetched, summary.failed()), (2000, 0));
         let threads = threads.into_inner().unwrap();
         match mode {
@@ -106,45 +85,32 @@ fn a_long_list_runs_in_no_more_threads_than_jobs() {
                 assert!(server.most_at_once() <= jobs);
                 assert!(!threads.contains(&thread::current().id()));
             }
-            Mode::Sequential => assert_eq!(
-                threads,
-                HashSet::from([thread::current().id()]),
-                "the caller's thread"
-            ),
+            Mode::Sequential => assert_eq!(threads, HashSet::from([thread::current().id()]), "the caller's thread"),
         }
-        assert!(
-            server.connections() <= 2 * jobs,
-            "connections are kept: {}",
-            server.connections()
-        );
+        assert!(server.connections() <= 2 * jobs, "connections are kept: {}", server.connections());
     }
 }
 
 #[test]
 fn a_short_list_has_a_thread_for_each_url() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(|_| Reply::ok("x").after(Duration::from_millis(200)));
+    // No answer comes before all are asked for.
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let server = Server::start(move |request| {
+        if request.number == 11 {
+            held.open();
+        }
+        Reply::ok("x").held_until(&held)
+    });
     let threads = Mutex::new(HashSet::<ThreadId>::new());
     let reporter = Hears(|event: &Event<'_>| {
         if let Event::Started(..) = event {
             threads.lock().unwrap().insert(thread::current().id());
         }
     });
-    let summary = run(
-        &plan(&server, 12),
-        &options(&dir),
-        &reporter,
-        &Control::default(),
-    )
-    .unwrap();
-    assert_eq!(
-        (
-            summary.threads,
-            threads.into_inner().unwrap().len(),
-            server.most_at_once()
-        ),
-        (12, 12, 12)
-    );
+    let summary = run(&plan(&server, 12), &options(&dir), &reporter, &Control::default()).unwrap();
+    assert_eq!((summary.threads, threads.into_inner().unwrap().len(), server.most_at_once()), (12, 12, 12));
 }
 
 #[test]
@@ -159,21 +125,32 @@ fn a_panic_in_one_download_is_its_failure_alone() {
             Event::Started(download, _) if download.id == 3 => panic!("the third is unlucky"),
             Event::Ended(download, ending) => {
                 if let Outcome::Failed(failure) = &ending.outcome {
-                    failures
-                        .lock()
-                        .unwrap()
-                        .push((download.id, failure.chain()));
+                    failures.lock().unwrap().push((download.id, failure.chain()));
                 }
             }
             _ => {}
         });
         let summary = run(&plan(&server, 6), &options, &reporter, &Control::default()).unwrap();
         assert_eq!((summary.fetched, summary.failed_for_good), (5, 1));
-        assert_eq!(
-            failures.into_inner().unwrap(),
-            [(3, "internal error: the third is unlucky".to_owned())]
-        );
+        assert_eq!(failures.into_inner().unwrap(), [(3, "internal error: the third is unlucky".to_owned())]);
         assert_eq!(names(&dir.path().join("out")), ["0", "1", "2", "4", "5"]);
+    }
+}
+
+#[test]
+fn a_reporter_that_panics_at_an_end_stops_nothing() {
+    for (mode, jobs) in [(Mode::Concurrent, 3), (Mode::Concurrent, 1), (Mode::Sequential, 1)] {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Server::echo();
+        let mut options = options(&dir);
+        (options.limits.mode, options.limits.jobs) = (mode, jobs);
+        let reporter = Hears(|event: &Event<'_>| {
+            if let Event::Ended(..) = event {
+                panic!("no news is good news");
+            }
+        });
+        let summary = run(&plan(&server, 6), &options, &reporter, &Control::default()).unwrap();
+        assert_eq!((summary.fetched, summary.failed()), (6, 0));
     }
 }
 
@@ -181,8 +158,7 @@ fn a_panic_in_one_download_is_its_failure_alone() {
 fn a_cancelled_run_ends_and_leaves_no_half_file() {
     for mode in [Mode::Concurrent, Mode::Sequential] {
         let dir = tempfile::tempdir().unwrap();
-        let server =
-            Server::start(|_| Reply::ok(content(1, 400_000)).drip(4000, Duration::from_millis(10)));
+        let server = Server::start(|_| Reply::ok(content(1, 400_000)).drip(4000, Duration::from_millis(10)));
         let mut options = options(&dir);
         (options.limits.mode, options.limits.jobs) = (mode, 3);
         let control = Control::default();
@@ -192,10 +168,7 @@ fn a_cancelled_run_ends_and_leaves_no_half_file() {
             control.cancel();
             running.join().unwrap()
         });
-        assert_eq!(
-            (summary.fetched, summary.failed(), summary.cancelled()),
-            (0, 0, 9)
-        );
+        assert_eq!((summary.fetched, summary.failed(), summary.cancelled()), (0, 0, 9));
         assert!(names(&dir.path().join("out")).is_empty());
         assert!(server.requests().len() <= 3);
     }
@@ -219,10 +192,7 @@ fn a_cancelled_run_does_not_sit_out_its_waits() {
         }
     });
     let summary = run(&plan(&server, 5), &options, &reporter, &control).unwrap();
-    assert_eq!(
-        (summary.fetched, summary.failed(), summary.cancelled()),
-        (0, 0, 5)
-    );
+    assert_eq!((summary.fetched, summary.failed(), summary.cancelled()), (0, 0, 5));
 }
 
 #[test]
@@ -232,19 +202,10 @@ fn progress_can_be_read_while_it_goes() {
     let seen = Mutex::new(None);
     let reporter = Hears(|event: &Event<'_>| {
         if let Event::Started(_, progress) = event {
-            *seen.lock().unwrap() = Some(std::sync::Arc::clone(progress));
+            *seen.lock().unwrap() = Some(Arc::clone(progress));
         }
     });
-    run(
-        &plan(&server, 1),
-        &options(&dir),
-        &reporter,
-        &Control::default(),
-    )
-    .unwrap();
+    run(&plan(&server, 1), &options(&dir), &reporter, &Control::default()).unwrap();
     let progress = seen.into_inner().unwrap().unwrap();
-    assert_eq!(
-        (progress.received(), progress.length()),
-        (50_000, Some(50_000))
-    );
+    assert_eq!((progress.received(), progress.length()), (50_000, Some(50_000)));
 }

@@ -8,19 +8,8 @@ fn lists_arguments_and_standard_input_mix() {
     let server = Server::echo();
     let url = |path| server.url(path);
     let mut tdl = fetch()
-        .args([
-            &url("/argument"),
-            "-i",
-            "one.txt",
-            "-i",
-            "-",
-            "-i",
-            "two.txt",
-        ])
-        .file(
-            "one.txt",
-            format!("\u{feff}# comment\r\n{}\r\n\r\n", url("/one")),
-        )
+        .args([&url("/argument"), "-i", "one.txt", "-i", "-", "-i", "two.txt"])
+        .file("one.txt", format!("\u{feff}# comment\r\n{}\r\n\r\n", url("/one")))
         .file("two.txt", format!("  {}  \n", url("/two")))
         .input(&url("/stdin"));
     tdl.run().with(0);
@@ -46,15 +35,8 @@ fn what_is_no_url_is_refused_before_any_request() {
         lines[1],
         "urls.txt:3: 'example.com/file' is not an absolute URL; did you mean https://example.com/file?"
     );
-    assert_eq!(
-        lines[2],
-        "urls.txt:4: 'ftp://host/x' is not an http or https URL; tdl speaks only these"
-    );
-    assert!(
-        lines[3].starts_with("urls.txt:5: ") && lines[3].contains("has a tab in it"),
-        "{}",
-        lines[3]
-    );
+    assert_eq!(lines[2], "urls.txt:4: 'ftp://host/x' is not an http or https URL; tdl speaks only these");
+    assert!(lines[3].starts_with("urls.txt:5: ") && lines[3].contains("has a tab in it"), "{}", lines[3]);
     assert_eq!((lines.len(), ended.stdout.as_str()), (4, ""));
     assert_eq!(server.requests().len(), 0);
     assert!(!tdl.out().exists());
@@ -63,11 +45,7 @@ fn what_is_no_url_is_refused_before_any_request() {
 #[test]
 fn a_long_list_of_errors_is_cut() {
     let list = "nonsense\n".repeat(25);
-    let ended = fetch()
-        .args(["-i", "urls.txt"])
-        .file("urls.txt", list)
-        .run()
-        .with(2);
+    let ended = fetch().args(["-i", "urls.txt"]).file("urls.txt", list).run().with(2);
     assert_eq!(ended.stderr.lines().count(), 11);
     assert!(ended.stderr.ends_with("and 15 more\n"), "{}", ended.stderr);
 }
@@ -75,42 +53,15 @@ fn a_long_list_of_errors_is_cut() {
 #[test]
 fn likely_slips_are_named_with_their_mend() {
     for (arguments, message) in [
-        (
-            &["urls.txt"][..],
-            "'urls.txt' is not an absolute URL; to read a list, use -i urls.txt\n",
-        ),
-        (
-            &["-"],
-            "'-' is not an absolute URL; to read a list, use -i -\n",
-        ),
-        (
-            &["www.example.com"],
-            "'www.example.com' is not an absolute URL; did you mean https://www.example.com?\n",
-        ),
-        (
-            &["-i", "http://h/x"],
-            "http://h/x is a URL, not a list: give it without -i\n",
-        ),
-        (
-            &["-i", "-", "-i", "-"],
-            "-i -: standard input can be read only once\n",
-        ),
-        (
-            &["-O", "a/b", "http://h/x"],
-            "-O \"a/b\": a name has no directory in it; that is for -o DIR\n",
-        ),
-        (
-            &["-O", "x", "http://h/x", "http://h/y"],
-            "-O names the file of a single URL, and there are 2\n",
-        ),
-        (
-            &["-H", "Range: bytes=1-", "http://h/x"],
-            "-H \"Range\": Range is set by tdl itself\n",
-        ),
-        (
-            &["-H", "secret", "http://h/x"],
-            "-H \"...\": a header reads 'Name: value'\n",
-        ),
+        (&["urls.txt"][..], "'urls.txt' is not an absolute URL; to read a list, use -i urls.txt\n"),
+        (&["-"], "'-' is not an absolute URL; to read a list, use -i -\n"),
+        (&["www.example.com"], "'www.example.com' is not an absolute URL; did you mean https://www.example.com?\n"),
+        (&["-i", "http://h/x"], "http://h/x is a URL, not a list: give it without -i\n"),
+        (&["-i", "-", "-i", "-"], "-i -: standard input can be read only once\n"),
+        (&["-O", "a/b", "http://h/x"], "-O \"a/b\": a name has no directory in it; that is for -o DIR\n"),
+        (&["-O", "x", "http://h/x", "http://h/y"], "-O names the file of a single URL, and there are 2\n"),
+        (&["-H", "Range: bytes=1-", "http://h/x"], "-H \"Range\": Range is set by tdl itself\n"),
+        (&["-H", "secret", "http://h/x"], "-H \"...\": a header reads 'Name: value'\n"),
     ] {
         let ended = fetch().args(arguments).file("urls.txt", "").run().with(2);
         assert_eq!(ended.stderr, message);
@@ -120,16 +71,8 @@ fn likely_slips_are_named_with_their_mend() {
 #[test]
 fn an_empty_list_is_an_error() {
     for list in ["", "\n\n", "# nothing\n"] {
-        let ended = fetch()
-            .args(["-i", "urls.txt"])
-            .file("urls.txt", list)
-            .run()
-            .with(2);
-        assert!(
-            ended.stderr.starts_with("nothing to download"),
-            "{}",
-            ended.stderr
-        );
+        let ended = fetch().args(["-i", "urls.txt"]).file("urls.txt", list).run().with(2);
+        assert!(ended.stderr.starts_with("nothing to download"), "{}", ended.stderr);
     }
     fetch().run().with(2);
     fetch().args(["-i", "missing.txt"]).run().with(2);
@@ -147,38 +90,19 @@ fn the_command_line_is_checked() {
         &["--if-exists", "maybe"],
         &["--no-such-option"],
     ] {
-        fetch()
-            .args(arguments)
-            .arg("http://127.0.0.1:9/x")
-            .run()
-            .with(2);
+        fetch().args(arguments).arg("http://127.0.0.1:9/x").run().with(2);
     }
     let ended = Tdl::new(&["https://example.com/x"]).run().with(2);
-    assert!(
-        ended
-            .stderr
-            .ends_with("to download, write 'tdl fetch' before the URLs\n"),
-        "{}",
-        ended.stderr
-    );
+    assert!(ended.stderr.ends_with("to download, write 'tdl fetch' before the URLs\n"), "{}", ended.stderr);
 }
 
 #[test]
 fn a_dry_run_asks_for_nothing() {
     let server = Server::echo();
     let url = server.url("/x?token=secret");
-    let mut tdl = fetch()
-        .args([&url, &server.url("/y"), "--dry-run"])
-        .file("out/y", "");
+    let mut tdl = fetch().args([&url, &server.url("/y"), "--dry-run"]).file("out/y", "");
     let ended = tdl.run().with(0);
-    let expected = format!(
-        "{}?token=*** -> out/x\n{} -> out/y (exists)\n",
-        server.url("/x"),
-        server.url("/y")
-    );
+    let expected = format!("{}?token=*** -> out/x\n{} -> out/y (exists)\n", server.url("/x"), server.url("/y"));
     assert_eq!(ended.stdout, expected);
-    assert_eq!(
-        (server.requests().len(), tdl.names()),
-        (0, vec!["y".to_owned()])
-    );
+    assert_eq!((server.requests().len(), tdl.names()), (0, vec!["y".to_owned()]));
 }

@@ -27,16 +27,12 @@ fn hostile_names_stay_in_the_directory_and_can_be_printed() {
         "/%ff%fe",
     ];
     for mode in ["--sequential", "--jobs=8"] {
-        let mut tdl = fetch()
-            .args(paths.iter().map(|path| server.url(path)))
-            .args([mode, "--progress", "plain"]);
+        let mut tdl = fetch().args(paths.iter().map(|path| server.url(path))).args([mode, "--progress", "plain"]);
         let ended = tdl.run().with(0);
         assert_eq!(names(tdl.dir.path()), ["out"]);
         assert_eq!(tdl.names().len(), paths.len(), "{:?}", tdl.names());
         let hidden = |c: char| {
-            c.is_control()
-                || ('\u{202a}'..='\u{202e}').contains(&c)
-                || ('\u{2066}'..='\u{2069}').contains(&c)
+            c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c)
         };
         for name in tdl.names() {
             assert!(!name.contains(hidden) && name.len() <= 245, "{name:?}");
@@ -49,8 +45,7 @@ fn hostile_names_stay_in_the_directory_and_can_be_printed() {
 #[test]
 fn part_files_of_one_download_are_no_targets_of_another() {
     let server = Server::echo();
-    let mut tdl =
-        fetch().args(["/x", "/x.part", "/X", "/x.part.json"].map(|path| server.url(path)));
+    let mut tdl = fetch().args(["/x", "/x.part", "/X", "/x.part.json"].map(|path| server.url(path)));
     tdl.run().with(0);
     // X-2 is not free: its part file would be x-2.part, where case does not count.
     assert_eq!(tdl.names(), ["X-3", "x", "x-2.part", "x.part-2.json"]);

@@ -6,58 +6,30 @@ use crate::server::{Reply, Server};
 #[test]
 fn a_request_says_who_asks_and_wants_the_bytes_as_they_are() {
     let server = Server::echo();
-    fetch()
-        .args([&server.url("/x?q=1"), "-H", "X-Own: a: b", "-H", "X-Own: c"])
-        .run()
-        .with(0);
+    fetch().args([&server.url("/x?q=1"), "-H", "X-Own: a: b", "-H", "X-Own: c"]).run().with(0);
     let request = &server.requests()[0];
     assert_eq!(request.target, "/x?q=1");
-    assert_eq!(
-        request.header("user-agent"),
-        Some(concat!("tdl/", env!("CARGO_PKG_VERSION")))
-    );
+    assert_eq!(request.header("user-agent"), Some(concat!("tdl/", env!("CARGO_PKG_VERSION"))));
     assert_eq!(request.header("accept-encoding"), Some("identity"));
-    assert_eq!(
-        (request.header("referer"), request.header("range")),
-        (None, None)
-    );
-    let own: Vec<_> = request
-        .headers
-        .iter()
-        .filter(|(name, _)| name == "x-own")
-        .map(|(_, value)| value)
-        .collect();
+    assert_eq!((request.header("referer"), request.header("range")), (None, None));
+    let own: Vec<_> = request.headers.iter().filter(|(name, _)| name == "x-own").map(|(_, value)| value).collect();
     assert_eq!(own, ["a: b", "c"]);
 }
 
 #[test]
 fn the_user_may_call_himself_something_else() {
     let server = Server::echo();
-    fetch()
-        .args([&server.url("/x"), "-H", "User-Agent: me/1"])
-        .run()
-        .with(0);
+    fetch().args([&server.url("/x"), "-H", "User-Agent: me/1"]).run().with(0);
     assert_eq!(server.requests()[0].header("user-agent"), Some("me/1"));
 }
 
 #[test]
 fn headers_come_from_a_file_too() {
     let server = Server::echo();
-    fetch()
-        .args([&server.url("/x"), "-H", "@headers"])
-        .file("headers", "X-A: 1\r\n\nX-B: 2\n")
-        .run()
-        .with(0);
+    fetch().args([&server.url("/x"), "-H", "@headers"]).file("headers", "X-A: 1\r\n\nX-B: 2\n").run().with(0);
     let request = &server.requests()[0];
-    assert_eq!(
-        (request.header("x-a"), request.header("x-b")),
-        (Some("1"), Some("2"))
-    );
-    let ended = fetch()
-        .args(["http://h/x", "-H", "@headers"])
-        .file("headers", "X-A: 1\nnonsense")
-        .run()
-        .with(2);
+    assert_eq!((request.header("x-a"), request.header("x-b")), (Some("1"), Some("2")));
+    let ended = fetch().args(["http://h/x", "-H", "@headers"]).file("headers", "X-A: 1\nnonsense").run().with(2);
     assert_eq!(ended.stderr, "headers:2: a header reads 'Name: value'\n");
 }
 
@@ -72,19 +44,10 @@ fn redirects_are_followed_and_named_after_the_url_that_was_given() {
     let ended = tdl.run().with(0);
     assert_eq!(tdl.names(), ["given.txt"]);
     assert_eq!(tdl.got("given.txt"), b"/elsewhere/last");
-    assert!(
-        server
-            .requests()
-            .iter()
-            .all(|request| request.header("referer").is_none())
-    );
+    assert!(server.requests().iter().all(|request| request.header("referer").is_none()));
     let hop = format!("redirected to {}\n", server.url("/elsewhere/other.bin?***"));
     assert!(ended.stderr.contains(&hop), "{}", ended.stderr);
-    assert_eq!(
-        server.connections(),
-        1,
-        "the short body of a redirect is read, and its connection used again"
-    );
+    assert_eq!(server.connections(), 1, "the short body of a redirect is read, and its connection used again");
 }
 
 #[test]
@@ -97,38 +60,21 @@ fn credentials_stay_with_their_origin() {
         target => Reply::ok(target),
     });
     let with_user = server.url("").replace("://", "://user:pass@");
-    for (url, authorization) in [
-        (server.url(""), "Bearer secret"),
-        (with_user, "Basic dXNlcjpwYXNz"),
-    ] {
-        let mut arguments = vec![
-            format!("{url}/away"),
-            format!("{url}/within"),
-            "-HCookie: a=secret".to_owned(),
-        ];
+    for (url, authorization) in [(server.url(""), "Bearer secret"), (with_user, "Basic dXNlcjpwYXNz")] {
+        let mut arguments = vec![format!("{url}/away"), format!("{url}/within"), "-HCookie: a=secret".to_owned()];
         if authorization.starts_with("Bearer") {
             arguments.push(format!("-HAuthorization: {authorization}"));
         }
         let ended = fetch().args(arguments).run().with(0);
         assert!(!format!("{ended:?}").contains("pass@"), "{ended:?}");
-        assert!(
-            !ended.stderr.contains("warning"),
-            "one origin is no reason to warn: {}",
-            ended.stderr
-        );
+        assert!(!ended.stderr.contains("warning"), "one origin is no reason to warn: {}", ended.stderr);
         for request in server.requests() {
-            assert!(
-                request.header("cookie").is_some() && request.header("authorization").is_some(),
-                "{request:?}"
-            );
+            assert!(request.header("cookie").is_some() && request.header("authorization").is_some(), "{request:?}");
         }
     }
     assert_eq!(other.requests().len(), 2);
     for request in other.requests() {
-        assert_eq!(
-            (request.header("cookie"), request.header("authorization")),
-            (None, None)
-        );
+        assert_eq!((request.header("cookie"), request.header("authorization")), (None, None));
     }
 }
 
@@ -136,11 +82,7 @@ fn credentials_stay_with_their_origin() {
 fn a_credential_for_several_servers_is_warned_of_once() {
     let servers = [Server::echo(), Server::echo()];
     let urls = servers.each_ref().map(|server| server.url("/x"));
-    let ended = fetch()
-        .args(urls)
-        .args(["-H", "Authorization: Bearer secret", "-H", "Cookie: a=b"])
-        .run()
-        .with(0);
+    let ended = fetch().args(urls).args(["-H", "Authorization: Bearer secret", "-H", "Cookie: a=b"]).run().with(0);
     let warning = "warning: the header Authorization goes to all 2 servers that the URLs name\n";
     assert_eq!(ended.stderr.matches(warning).count(), 1, "{}", ended.stderr);
     assert!(!ended.stderr.contains("secret"));
@@ -149,9 +91,7 @@ fn a_credential_for_several_servers_is_warned_of_once() {
 #[test]
 fn redirects_that_lead_nowhere_good_are_not_followed() {
     let server = Server::start(|request| match request.target.split_once('-') {
-        Some(("/count", number)) => {
-            Reply::redirect(format!("/count-{}", number.parse::<u32>().unwrap() + 1))
-        }
+        Some(("/count", number)) => Reply::redirect(format!("/count-{}", number.parse::<u32>().unwrap() + 1)),
         _ => match request.target.as_str() {
             "/circle" => Reply::redirect("/circle2"),
             "/circle2" => Reply::redirect("/circle"),
@@ -165,21 +105,9 @@ fn redirects_that_lead_nowhere_good_are_not_followed() {
     for (path, message, requests) in [
         ("/count-0", "more than 10 redirects, the last to ", 11),
         ("/circle", "the redirects go round in a circle through ", 2),
-        (
-            "/file",
-            "redirects to 'file:///etc/passwd', which is no http or https URL",
-            1,
-        ),
-        (
-            "/ftp",
-            "redirects to 'ftp://127.0.0.1/x', which is no http or https URL",
-            1,
-        ),
-        (
-            "/escape",
-            "redirects to 'data:,\\u{202e}x', which is no http or https URL",
-            1,
-        ),
+        ("/file", "redirects to 'file:///etc/passwd', which is no http or https URL", 1),
+        ("/ftp", "redirects to 'ftp://127.0.0.1/x', which is no http or https URL", 1),
+        ("/escape", "redirects to 'data:,\\u{202e}x', which is no http or https URL", 1),
         ("/nowhere", "the server answered 302 Found", 1),
     ] {
         let before = server.requests().len();
@@ -196,16 +124,8 @@ fn a_certificate_that_nobody_signed_fails_for_good_unless_insecure() {
     let server = Server::start_tls(|request| Reply::ok(request.target.clone()));
     let mut tdl = fetch().arg(server.url("/x"));
     let ended = tdl.run().with(1);
-    assert!(
-        ended.stderr.contains("failed: no secure connection: "),
-        "{}",
-        ended.stderr
-    );
-    assert!(
-        ended.stderr.contains("--insecure takes any certificate"),
-        "{}",
-        ended.stderr
-    );
+    assert!(ended.stderr.contains("failed: no secure connection: "), "{}", ended.stderr);
+    assert!(ended.stderr.contains("--insecure takes any certificate"), "{}", ended.stderr);
     assert!(tdl.names().is_empty());
 
     let mut tdl = fetch().args([&server.url("/x"), "--insecure"]);
@@ -220,34 +140,27 @@ fn https_never_falls_to_http() {
     let secure = Server::start_tls(move |_| Reply::redirect(target.clone()));
     let mut tdl = fetch().args([&secure.url("/x"), "--insecure"]);
     let ended = tdl.run().with(1);
-    let message = format!(
-        "{0}: failed: {0} redirects from https to {1}",
-        secure.url("/x"),
-        plain.url("/x")
-    );
+    let message = format!("{0}: failed: {0} redirects from https to {1}", secure.url("/x"), plain.url("/x"));
     assert!(ended.stderr.contains(&message), "{}", ended.stderr);
     assert_eq!(plain.requests().len(), 0);
 
     let target = secure.url("/y");
     let up = Server::start(move |_| Reply::redirect(target.clone()));
     let ended = fetch().args([&up.url("/x"), "--insecure"]).run().with(1);
-    assert!(
-        ended.stderr.contains("redirects from https to"),
-        "http may rise to https: {}",
-        ended.stderr
-    );
+    assert!(ended.stderr.contains("redirects from https to"), "http may rise to https: {}", ended.stderr);
 }
 
 #[test]
 fn a_host_without_a_certificate_store_still_downloads_over_http() {
     let server = Server::echo();
-    let nowhere = [
-        ("SSL_CERT_FILE", "/nonexistent"),
-        ("SSL_CERT_DIR", "/nonexistent"),
-    ];
+    let nowhere = [("SSL_CERT_FILE", "/nonexistent"), ("SSL_CERT_DIR", "/nonexistent")];
     fetch().envs(nowhere).arg(server.url("/x")).run().with(0);
-    fetch()
-        .envs(nowhere)
-        .args(["https://127.0.0.1:9/x", "--retries", "0"])
-        .run();
+    let mut tdl = fetch().envs(nowhere).args([&server.url("/y"), "https://127.0.0.1:9/x", "--retries", "0"]);
+    let ended = tdl.run();
+    assert_eq!(tdl.names(), ["y"], "{ended:?}");
+    if cfg!(target_os = "linux") {
+        let message = "failed: the HTTP client could not be set up: ";
+        assert_eq!(ended.stderr.matches(message).count(), 1, "{}", ended.stderr);
+        assert!(ended.stderr.contains("is a certificate store installed"), "{}", ended.stderr);
+    }
 }

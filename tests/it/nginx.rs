@@ -19,11 +19,7 @@ struct Nginx {
 impl Nginx {
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let root = dir.path().display();
         let config = format!(
             "daemon off; master_process off; pid {root}/pid; error_log {root}/error.log;
@@ -57,11 +53,7 @@ impl Nginx {
     fn list(&self, count: usize, length: usize) -> String {
         (0..count)
             .map(|number| {
-                fs::write(
-                    self.dir.path().join(format!("files/{number}.bin")),
-                    content(number, length),
-                )
-                .unwrap();
+                fs::write(self.dir.path().join(format!("files/{number}.bin")), content(number, length)).unwrap();
                 format!("http://127.0.0.1:{}/{number}.bin\n", self.port)
             })
             .collect()
@@ -79,24 +71,12 @@ fn arrives_whole(count: usize, length: usize) {
     let nginx = Nginx::start();
     let list = nginx.list(count, length);
     for arguments in [&[][..], &["-j", "3"], &["--sequential"]] {
-        let mut tdl = fetch()
-            .args(["-i", "urls.txt"])
-            .args(arguments)
-            .file("urls.txt", &list);
+        let mut tdl = fetch().args(["-i", "urls.txt"]).args(arguments).file("urls.txt", &list);
         let ended = tdl.run().with(0);
-        assert!(
-            ended
-                .stdout
-                .starts_with(&format!("{count} of {count} files, ")),
-            "{}",
-            ended.stdout
-        );
+        assert!(ended.stdout.starts_with(&format!("{count} of {count} files, ")), "{}", ended.stdout);
         assert_eq!(tdl.names().len(), count);
         for number in 0..count {
-            assert!(
-                tdl.got(&format!("{number}.bin")) == content(number, length),
-                "{arguments:?}: {number}"
-            );
+            assert!(tdl.got(&format!("{number}.bin")) == content(number, length), "{arguments:?}: {number}");
         }
     }
 }

@@ -24,32 +24,18 @@ fn mixed_urls(server: &Server) -> [String; 4] {
 fn a_pipe_gets_a_line_for_each_change_and_no_escapes() {
     let server = mixed();
     for style in ["auto", "bars", "plain"] {
-        let mut tdl = fetch()
-            .args(mixed_urls(&server))
-            .args(["--progress", style])
-            .file("out/there", "");
+        let mut tdl = fetch().args(mixed_urls(&server)).args(["--progress", style]).file("out/there", "");
         let ended = tdl.run().with(1);
         let shown = format!("{}{}", ended.stdout, ended.stderr);
         assert!(!shown.contains(['\x1b', '\r']), "{shown:?}");
-        let mut lines: Vec<_> = ended
-            .stderr
-            .lines()
-            .map(|line| line.replace(&server.url(""), ""))
-            .collect();
+        let mut lines: Vec<_> = ended.stderr.lines().map(|line| line.replace(&server.url(""), "")).collect();
         lines.sort();
         assert_eq!(lines.len(), 7, "{lines:?}");
-        assert!(
-            lines[0].starts_with("/good: fetched, 5 B in 0."),
-            "{}",
-            lines[0]
-        );
+        assert!(lines[0].starts_with("/good: fetched, 5 B in 0."), "{}", lines[0]);
         assert_eq!(lines[1], "/good: started");
-        assert_eq!(
-            lines[2],
-            "/missing: failed: the server answered 404 Not Found"
-        );
+        assert_eq!(lines[2], "/missing: failed: the server answered 404 Not Found");
         assert_eq!(lines[3], "/missing: started");
-        assert_eq!(lines[6], "/there: skipped, out/there is there, not checked");
+        assert_eq!(lines[6], "/there: skipped, there is there, not checked");
     }
 }
 
@@ -59,51 +45,25 @@ fn the_summary_says_how_each_time_is_known() {
     let urls = ["/a", "/b", "/c"].map(|path| server.url(path));
     let lines = |mode: &str| {
         let ended = fetch().args(&urls).arg(mode).run().with(0);
-        ended
-            .stdout
-            .lines()
-            .map(ToOwned::to_owned)
-            .collect::<Vec<_>>()
+        ended.stdout.lines().map(ToOwned::to_owned).collect::<Vec<_>>()
     };
     let concurrent = lines("--jobs=64");
-    assert!(
-        concurrent[0].starts_with("3 of 3 files, 3 B in 0."),
-        "{concurrent:?}"
-    );
-    assert!(
-        concurrent[1].starts_with("  concurrent ") && concurrent[1].ends_with(" s   3 threads"),
-        "{concurrent:?}"
-    );
+    assert!(concurrent[0].starts_with("3 of 3 files, 3 B in 0."), "{concurrent:?}");
+    assert!(concurrent[1].starts_with("  concurrent ") && concurrent[1].ends_with(" s   3 threads"), "{concurrent:?}");
     assert!(concurrent[2].starts_with("  sequential "), "{concurrent:?}");
-    assert!(
-        concurrent[2].contains("at most: the files' own times added up"),
-        "{concurrent:?}"
-    );
+    assert!(concurrent[2].contains("at most: the downloads' own times added up"), "{concurrent:?}");
     let sequential = lines("--sequential");
-    assert!(
-        sequential[1].contains("at least: the longest file's own time"),
-        "{sequential:?}"
-    );
-    assert!(
-        sequential[2].ends_with("one after another"),
-        "{sequential:?}"
-    );
+    assert!(sequential[1].contains("at least: the longest download's own time"), "{sequential:?}");
+    assert!(sequential[2].ends_with("one after another"), "{sequential:?}");
 }
 
 #[test]
 fn quiet_and_none_show_failures_only() {
     let server = mixed();
-    let failure = format!(
-        "{}: failed: the server answered 404 Not Found\n",
-        server.url("/missing")
-    );
+    let failure = format!("{}: failed: the server answered 404 Not Found\n", server.url("/missing"));
     let quiet = fetch().args(mixed_urls(&server)).arg("-q").run().with(1);
     assert_eq!((quiet.stdout.as_str(), &quiet.stderr), ("", &failure));
-    let none = fetch()
-        .args(mixed_urls(&server))
-        .args(["--progress", "none"])
-        .run()
-        .with(1);
+    let none = fetch().args(mixed_urls(&server)).args(["--progress", "none"]).run().with(1);
     assert_eq!(none.stderr, failure);
     assert!(none.stdout.starts_with("3 of 4 files"), "{}", none.stdout);
 }
@@ -112,99 +72,40 @@ fn quiet_and_none_show_failures_only() {
 fn verbose_tells_redirects_and_checks() {
     let server = mixed();
     let ended = fetch().args([&server.url("/moved"), "-v"]).run().with(0);
-    assert!(
-        ended
-            .stderr
-            .contains(&format!("/moved: redirected to {}\n", server.url("/good"))),
-        "{}",
-        ended.stderr
-    );
-    assert!(
-        ended
-            .stderr
-            .contains("status 200, attempts 1; its length is the announced one\n"),
-        "{}",
-        ended.stderr
-    );
+    assert!(ended.stderr.contains(&format!("/moved: redirected to {}\n", server.url("/good"))), "{}", ended.stderr);
+    assert!(ended.stderr.contains("status 200, attempts 1; its length is the announced one\n"), "{}", ended.stderr);
 }
 
 #[test]
 fn json_lines_tell_every_change() {
     let server = mixed();
     for mode in ["--jobs=4", "--sequential"] {
-        let mut tdl = fetch()
-            .args(mixed_urls(&server))
-            .args(["--json", mode])
-            .file("out/there", "");
+        let mut tdl = fetch().args(mixed_urls(&server)).args(["--json", mode]).file("out/there", "");
         let ended = tdl.run().with(1);
-        let records: Vec<Value> = ended
-            .stdout
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        let records: Vec<Value> = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let mut counts = HashMap::new();
         for record in &records {
             *counts.entry(record["event"].as_str().unwrap()).or_insert(0) += 1;
         }
-        let expected = [
-            ("planned", 4),
-            ("started", 3),
-            ("finished", 2),
-            ("failed", 1),
-            ("skipped", 1),
-            ("summary", 1),
-        ];
+        let expected = [("planned", 4), ("started", 3), ("finished", 2), ("failed", 1), ("skipped", 1), ("summary", 1)];
         assert_eq!(counts, HashMap::from(expected));
 
-        let of = |event: &str, out: &str| {
-            records
-                .iter()
-                .find(|r| r["event"] == event && r["out"] == out)
-                .unwrap()
-        };
+        let of = |event: &str, out: &str| records.iter().find(|r| r["event"] == event && r["out"] == out).unwrap();
         let good = of("finished", "good");
-        assert_eq!(
-            (&good["id"], &good["url"]),
-            (&0.into(), &server.url("/good").into())
-        );
-        assert_eq!(
-            (&good["path"], &good["bytes"], &good["status"]),
-            (&"out/good".into(), &5.into(), &200.into())
-        );
-        assert_eq!(
-            (&good["attempts"], &good["checked"]),
-            (&1.into(), &true.into())
-        );
+        assert_eq!((&good["id"], &good["url"]), (&0.into(), &server.url("/good").into()));
+        assert_eq!((&good["path"], &good["bytes"], &good["status"]), (&"out/good".into(), &5.into(), &200.into()));
+        assert_eq!((&good["attempts"], &good["checked"]), (&1.into(), &true.into()));
         assert!(good["seconds"].as_f64().unwrap() > 0.0);
         let missing = of("failed", "missing");
-        assert_eq!(
-            (&missing["kind"], &missing["temporary"]),
-            (&"status".into(), &false.into())
-        );
-        assert_eq!(
-            (&missing["status"], &missing["error"]),
-            (&404.into(), &"the server answered 404 Not Found".into())
-        );
+        assert_eq!((&missing["kind"], &missing["temporary"]), (&"status".into(), &false.into()));
+        assert_eq!((&missing["status"], &missing["error"]), (&404.into(), &"the server answered 404 Not Found".into()));
         let summary = records.last().unwrap();
-        assert_eq!(
-            (&summary["fetched"], &summary["skipped"], &summary["failed"]),
-            (&2.into(), &1.into(), &1.into())
-        );
+        assert_eq!((&summary["fetched"], &summary["skipped"], &summary["failed"]), (&2.into(), &1.into(), &1.into()));
         assert_eq!(
             (&summary["bytes"], &summary["threads"]),
-            (
-                &10.into(),
-                &(if mode == "--sequential" { 1 } else { 4 }).into()
-            )
+            (&10.into(), &(if mode == "--sequential" { 1 } else { 4 }).into())
         );
-        assert_eq!(
-            summary["mode"],
-            if mode == "--sequential" {
-                "sequential"
-            } else {
-                "concurrent"
-            }
-        );
+        assert_eq!(summary["mode"], if mode == "--sequential" { "sequential" } else { "concurrent" });
     }
 }
 
@@ -213,11 +114,7 @@ fn json_keeps_a_url_that_works_again() {
     let server = Server::echo();
     let url = server.url("/x?token=secret");
     let ended = fetch().args([&url, "--json"]).run().with(0);
-    assert!(
-        ended.stdout.contains(&format!(r#""url":"{url}""#)),
-        "{}",
-        ended.stdout
-    );
+    assert!(ended.stdout.contains(&format!(r#""url":"{url}""#)), "{}", ended.stdout);
     assert!(!ended.stderr.contains("secret"), "{}", ended.stderr);
 }
 

@@ -32,10 +32,7 @@ pub struct Request {
 impl Request {
     /// The value of a header, by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(given, _)| given == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -86,10 +83,7 @@ impl Reply {
 
     /// An error page.
     pub fn status(status: u16) -> Self {
-        Self {
-            status,
-            ..Self::ok(format!("<h1>error {status}</h1>"))
-        }
+        Self { status, ..Self::ok(format!("<h1>error {status}</h1>")) }
     }
 
     pub fn redirect(location: impl Into<String>) -> Self {
@@ -98,10 +92,7 @@ impl Reply {
 
     /// Bytes in place of an answer, and then the end of the connection.
     pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
-        Self {
-            raw: Some(bytes.into()),
-            ..Self::ok("")
-        }
+        Self { raw: Some(bytes.into()), ..Self::ok("") }
     }
 
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
@@ -116,49 +107,31 @@ impl Reply {
 
     /// Waits before the first byte of the answer until the gate is open.
     pub fn held_until(self, gate: &Arc<Gate>) -> Self {
-        Self {
-            held_until: Some(Arc::clone(gate)),
-            ..self
-        }
+        Self { held_until: Some(Arc::clone(gate)), ..self }
     }
 
     /// Ends the connection after so many bytes of the body.
     pub fn cut_after(self, bytes: usize) -> Self {
-        Self {
-            fault: Some((bytes, Fault::Cut)),
-            ..self
-        }
+        Self { fault: Some((bytes, Fault::Cut)), ..self }
     }
 
     /// Sends nothing more after so many bytes of the body, and keeps the connection.
     pub fn stall_after(self, bytes: usize) -> Self {
-        Self {
-            fault: Some((bytes, Fault::Stall)),
-            ..self
-        }
+        Self { fault: Some((bytes, Fault::Stall)), ..self }
     }
 
     pub fn chunked(self) -> Self {
-        Self {
-            framing: Framing::Chunked,
-            ..self
-        }
+        Self { framing: Framing::Chunked, ..self }
     }
 
     /// No length and no chunks: the close of the connection ends the body.
     pub fn until_close(self) -> Self {
-        Self {
-            framing: Framing::Close,
-            ..self
-        }
+        Self { framing: Framing::Close, ..self }
     }
 
     /// Sends the body in pieces, with a pause before each.
     pub fn drip(self, piece: usize, pause: Duration) -> Self {
-        Self {
-            drip: Some((piece, pause)),
-            ..self
-        }
+        Self { drip: Some((piece, pause)), ..self }
     }
 }
 
@@ -177,10 +150,7 @@ impl Gate {
 
     fn wait(&self) {
         let is_open = self.is_open.lock().unwrap();
-        let (is_open, _) = self
-            .changed
-            .wait_timeout_while(is_open, PATIENCE, |is_open| !*is_open)
-            .unwrap();
+        let (is_open, _) = self.changed.wait_timeout_while(is_open, PATIENCE, |is_open| !*is_open).unwrap();
         assert!(*is_open, "nobody opened the gate");
     }
 }
@@ -212,8 +182,7 @@ impl Server {
     pub fn start_tls(handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let made = rcgen::generate_simple_self_signed(names).unwrap();
-        let key =
-            rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -236,12 +205,8 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let shared = Arc::new(Shared {
-            handler: Box::new(handler),
-            state: Mutex::default(),
-            changed: Condvar::new(),
-            tls,
-        });
+        let shared =
+            Arc::new(Shared { handler: Box::new(handler), state: Mutex::default(), changed: Condvar::new(), tls });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -253,11 +218,7 @@ impl Server {
                 thread::spawn(move || drop(shared.serve(stream)));
             }
         });
-        Self {
-            address,
-            scheme,
-            shared,
-        }
+        Self { address, scheme, shared }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -271,11 +232,7 @@ impl Server {
 
     /// What was asked for, sorted.
     pub fn targets(&self) -> Vec<String> {
-        let mut targets: Vec<_> = self
-            .requests()
-            .into_iter()
-            .map(|request| request.target)
-            .collect();
+        let mut targets: Vec<_> = self.requests().into_iter().map(|request| request.target).collect();
         targets.sort();
         targets
     }
@@ -293,16 +250,8 @@ impl Server {
     pub fn wait_for_requests(&self, count: usize) {
         let state = self.shared.state.lock().unwrap();
         let too_few = |state: &mut State| state.requests.len() < count;
-        let (state, _) = self
-            .shared
-            .changed
-            .wait_timeout_while(state, PATIENCE, too_few)
-            .unwrap();
-        assert!(
-            state.requests.len() >= count,
-            "only {} of {count} requests came",
-            state.requests.len()
-        );
+        let (state, _) = self.shared.changed.wait_timeout_while(state, PATIENCE, too_few).unwrap();
+        assert!(state.requests.len() >= count, "only {} of {count} requests came", state.requests.len());
     }
 }
 
@@ -324,8 +273,7 @@ impl Shared {
         let stream: Box<dyn Stream> = match &self.tls {
             None => Box::new(stream),
             Some(config) => {
-                let tls =
-                    rustls::ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
+                let tls = rustls::ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
                 Box::new(rustls::StreamOwned::new(tls, stream))
             }
         };
@@ -357,11 +305,7 @@ impl Shared {
             headers.push((name.to_lowercase(), value.trim().to_owned()));
         }
         let mut state = self.state.lock().unwrap();
-        let request = Request {
-            target,
-            headers,
-            number: state.requests.len(),
-        };
+        let request = Request { target, headers, number: state.requests.len() };
         state.requests.push(request.clone());
         state.in_flight += 1;
         state.most_in_flight = state.most_in_flight.max(state.in_flight);
@@ -391,9 +335,7 @@ impl Shared {
         };
         stream.write_all(head.as_bytes())?;
         stream.flush()?;
-        let end = reply
-            .fault
-            .map_or(reply.body.len(), |(bytes, _)| bytes.min(reply.body.len()));
+        let end = reply.fault.map_or(reply.body.len(), |(bytes, _)| bytes.min(reply.body.len()));
         let (piece, pause) = reply.drip.unwrap_or((64 * 1024, Duration::ZERO));
         for piece in reply.body[..end].chunks(piece) {
             self.pause(pause);
@@ -430,10 +372,6 @@ impl Shared {
         let until = Instant::now() + time;
         let state = self.state.lock().unwrap();
         let left = until.saturating_duration_since(Instant::now());
-        drop(
-            self.changed
-                .wait_timeout_while(state, left, |state| !state.is_ended)
-                .unwrap(),
-        );
+        drop(self.changed.wait_timeout_while(state, left, |state| !state.is_ended).unwrap());
     }
 }

@@ -13,13 +13,7 @@ fn what_is_there_is_treated_as_asked() {
         (&[][..], 0, &["a", "b"][..], "the user's", 1),
         (&["--if-exists", "skip"], 0, &["a", "b"], "the user's", 1),
         (&["--if-exists", "overwrite"], 0, &["a", "b"], "/a", 2),
-        (
-            &["--if-exists", "rename"],
-            0,
-            &["a", "a-2", "b"],
-            "the user's",
-            2,
-        ),
+        (&["--if-exists", "rename"], 0, &["a", "a-2", "b"], "the user's", 2),
         (&["--if-exists", "fail"], 1, &["a", "b"], "the user's", 1),
     ] {
         for mode in ["--jobs=2", "--sequential"] {
@@ -40,25 +34,9 @@ fn what_is_there_is_treated_as_asked() {
 #[test]
 fn skipped_files_are_said_not_to_be_checked() {
     let server = Server::echo();
-    let ended = fetch()
-        .arg(server.url("/a"))
-        .file("out/a", "x")
-        .run()
-        .with(0);
-    assert_eq!(
-        ended.stderr,
-        format!(
-            "{}: skipped, out/a is there, not checked\n",
-            server.url("/a")
-        )
-    );
-    assert!(
-        ended
-            .stdout
-            .contains("  skipped          1   there, not checked\n"),
-        "{}",
-        ended.stdout
-    );
+    let ended = fetch().arg(server.url("/a")).file("out/a", "x").run().with(0);
+    assert_eq!(ended.stderr, format!("{}: skipped, a is there, not checked\n", server.url("/a")));
+    assert!(ended.stdout.contains("  skipped          1   there, not checked\n"), "{}", ended.stdout);
 }
 
 #[test]
@@ -71,8 +49,7 @@ fn a_file_that_appears_meanwhile_is_never_replaced_unasked() {
     ] {
         let gate = Arc::new(Gate::default());
         let held = Arc::clone(&gate);
-        let server =
-            Server::start(move |request| Reply::ok(request.target.clone()).held_until(&held));
+        let server = Server::start(move |request| Reply::ok(request.target.clone()).held_until(&held));
         let mut tdl = fetch().args([&server.url("/a"), "--if-exists", policy]);
         let child = tdl.spawn();
         server.wait_for_requests(1);
@@ -92,17 +69,10 @@ fn a_file_that_appears_meanwhile_is_never_replaced_unasked() {
 fn a_directory_in_the_targets_place_fails_that_download() {
     let server = Server::echo();
     for policy in ["skip", "overwrite", "fail"] {
-        let mut tdl = fetch()
-            .args([&server.url("/a"), &server.url("/b"), "--if-exists", policy])
-            .file("out/a/inside", "x");
+        let mut tdl =
+            fetch().args([&server.url("/a"), &server.url("/b"), "--if-exists", policy]).file("out/a/inside", "x");
         let ended = tdl.run().with(1);
-        assert!(
-            ended
-                .stderr
-                .contains("/a: failed: out/a is not a regular file\n"),
-            "{}",
-            ended.stderr
-        );
+        assert!(ended.stderr.contains("/a: failed: out/a is not a regular file\n"), "{}", ended.stderr);
         assert_eq!(tdl.names(), ["a", "b"]);
     }
 }
@@ -110,73 +80,47 @@ fn a_directory_in_the_targets_place_fails_that_download() {
 #[test]
 fn an_output_directory_that_cannot_be_is_refused() {
     let server = Server::echo();
-    let ended = fetch()
-        .arg(server.url("/a"))
-        .file("out", "a file")
-        .run()
-        .with(2);
-    assert!(
-        ended.stderr.starts_with("cannot make the directory out: "),
-        "{}",
-        ended.stderr
-    );
+    let ended = fetch().arg(server.url("/a")).file("out", "a file").run().with(2);
+    assert!(ended.stderr.starts_with("cannot make the directory out: "), "{}", ended.stderr);
     assert_eq!(server.requests().len(), 0);
 }
 
 #[test]
 fn two_runs_do_not_write_to_one_part_file() {
-    let gate = Arc::new(Gate::default());
-    let held = Arc::clone(&gate);
-    let server = Server::start(move |request| match request.number {
-        0 => Reply::ok("first")
-            .drip(1, std::time::Duration::from_millis(1))
-            .held_until(&held),
-        _ => Reply::ok("second"),
-    });
+    let server = Server::echo();
     // A part file that another process holds: this one.
-    let mut tdl = fetch()
-        .args([&server.url("/a"), "--retries", "0"])
-        .file("out/a.part", "held");
+    let mut tdl = fetch().args([&server.url("/a"), "--retries", "0"]).file("out/a.part", "held");
     let part = fs::File::open(tdl.out().join("a.part")).unwrap();
     part.try_lock().unwrap();
-    gate.open();
     let ended = tdl.run().with(75);
-    assert!(
-        ended
-            .stderr
-            .contains("out/a.part is being written by another process"),
-        "{}",
-        ended.stderr
-    );
+    assert!(ended.stderr.contains("out/a.part is being written by another process"), "{}", ended.stderr);
+    assert_eq!(server.requests().len(), 0);
     part.unlock().unwrap();
     assert_eq!(fs::read(tdl.out().join("a.part")).unwrap(), b"held");
-    tdl.run().with(0);
-    assert_eq!(
-        (tdl.names(), tdl.got("a")),
-        (vec!["a".to_owned()], b"second".to_vec())
-    );
+}
+
+#[test]
+fn a_part_file_that_is_not_tdls_is_kept() {
+    let server = Server::echo();
+    let mut tdl = fetch().arg(server.url("/a")).file("out/a.part", "the user's");
+    let ended = tdl.run().with(0);
+    assert_eq!(tdl.names(), ["a", "a.part.kept"]);
+    assert_eq!((tdl.got("a"), tdl.got("a.part.kept")), (b"/a".to_vec(), b"the user's".to_vec()));
+    let message = "/a: starting over: out/a.part is not tdl's; it is out/a.part.kept now\n";
+    assert!(ended.stderr.contains(message), "{}", ended.stderr);
 }
 
 #[cfg(unix)]
 #[test]
 fn symbolic_links_are_not_followed() {
     let server = Server::echo();
-    for (link, policy, code) in [
-        ("a", "overwrite", 0),
-        ("a", "skip", 0),
-        ("a.part", "skip", 1),
-        ("a.part", "overwrite", 1),
-    ] {
-        let mut tdl = fetch()
-            .args([&server.url("/a"), "--if-exists", policy])
-            .file("elsewhere", "the user's")
-            .file("out/b", "");
+    for (link, policy, code) in
+        [("a", "overwrite", 0), ("a", "skip", 0), ("a.part", "skip", 1), ("a.part", "overwrite", 1)]
+    {
+        let mut tdl =
+            fetch().args([&server.url("/a"), "--if-exists", policy]).file("elsewhere", "the user's").file("out/b", "");
         std::os::unix::fs::symlink("../elsewhere", tdl.out().join(link)).unwrap();
         tdl.run().with(code);
-        assert_eq!(
-            fs::read(tdl.dir.path().join("elsewhere")).unwrap(),
-            b"the user's",
-            "{link} {policy}"
-        );
+        assert_eq!(fs::read(tdl.dir.path().join("elsewhere")).unwrap(), b"the user's", "{link} {policy}");
     }
 }

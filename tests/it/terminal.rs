@@ -11,14 +11,7 @@ use crate::server::{Reply, Server};
 /// What a terminal of this size is sent by `tdl fetch` with these arguments, and its exit code.
 fn on_terminal(rows: u16, cols: u16, env: &[(&str, &str)], arguments: &[String]) -> (String, u32) {
     let dir = tempfile::tempdir().unwrap();
-    let pty = native_pty_system()
-        .openpty(PtySize {
-            rows,
-            cols,
-            pixel_width: 0,
-            pixel_height: 0,
-        })
-        .unwrap();
+    let pty = native_pty_system().openpty(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }).unwrap();
     let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_tdl"));
     command.env_clear();
     command.env("TERM", "xterm-256color");
@@ -69,72 +62,51 @@ fn bars_show_each_running_download_and_the_run() {
     ] {
         assert!(shown.contains(expected), "{expected:?} is not in {shown:?}");
     }
-    assert!(
-        !shown.contains(": started"),
-        "the bars tell of it: {shown:?}"
-    );
+    assert!(!shown.contains(": started"), "the bars tell of it: {shown:?}");
 }
 
 #[test]
 fn never_more_bars_than_fit_the_screen() {
     let server = slow();
-    let urls: Vec<_> = (10..40)
-        .map(|number| server.url(&format!("/file{number}.bin")))
-        .collect();
+    let urls: Vec<_> = (10..40).map(|number| server.url(&format!("/file{number}.bin"))).collect();
     let arguments = [&urls[..], &["--per-host=30".to_owned()]].concat();
     let (shown, code) = on_terminal(8, 80, &[], &arguments);
     assert_eq!(code, 0);
     // Each drawing begins with the run's first line; the bars below it are those until the next.
     let drawings: Vec<_> = shown.split(" done, ").skip(1).collect();
     assert!(drawings.len() > 2, "{shown:?}");
-    let most = drawings
-        .iter()
-        .map(|drawing| {
-            drawing
-                .split("fetched, ")
-                .next()
-                .unwrap()
-                .matches(" file")
-                .count()
-        })
-        .max();
+    let most = drawings.iter().map(|drawing| drawing.split("fetched, ").next().unwrap().matches(" file").count()).max();
     assert_eq!(most, Some(6), "{shown:?}");
 }
 
 #[test]
 fn without_a_terminal_that_can_draw_there_are_plain_lines() {
     let server = Server::echo();
-    for (env, arguments) in [
-        (&[("TERM", "dumb")][..], &["--progress=auto"][..]),
-        (&[], &["--progress=plain"]),
-    ] {
-        let arguments: Vec<_> = arguments
-            .iter()
-            .map(ToString::to_string)
-            .chain([server.url("/x")])
-            .collect();
+    for (env, arguments) in [(&[("TERM", "dumb")][..], &["--progress=auto"][..]), (&[], &["--progress=plain"])] {
+        let arguments: Vec<_> = arguments.iter().map(ToString::to_string).chain([server.url("/x")]).collect();
         let (shown, code) = on_terminal(24, 80, env, &arguments);
         assert_eq!(code, 0);
-        assert!(
-            shown.contains("/x: started\r\n") && !shown.contains('\x1b'),
-            "{shown:?}"
-        );
+        assert!(shown.contains("/x: started\r\n") && !shown.contains('\x1b'), "{shown:?}");
     }
 }
 
 #[test]
-fn no_color_is_obeyed() {
-    let server = slow();
-    let arguments = [server.url("/x"), server.url("/missing")];
-    for env in [&[("NO_COLOR", "1")][..], &[]] {
-        let (shown, _) = on_terminal(24, 80, env, &arguments);
-        // Cursor movements are no colours; select graphic rendition ends in m.
-        let colours = shown.split("\x1b[").skip(1).filter(|rest| {
-            rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';')
-                .starts_with('m')
-        });
-        if !env.is_empty() {
-            assert_eq!(colours.count(), 0, "{shown:?}");
-        }
+fn help_has_colours_on_a_terminal_and_none_with_no_color() {
+    // Cursor movements are no colours; select graphic rendition ends in m.
+    let is_colour = |rest: &str| rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m');
+    for (env, has_colours) in [(&[][..], true), (&[("NO_COLOR", "1")], false)] {
+        let (shown, code) = on_terminal(24, 80, env, &["--help".to_owned()]);
+        assert_eq!(code, 0);
+        assert_eq!(shown.split("\x1b[").skip(1).any(is_colour), has_colours, "{shown:?}");
     }
+    let server = slow();
+    let (shown, _) = on_terminal(24, 80, &[("NO_COLOR", "1")], &[server.url("/x"), server.url("/missing")]);
+    assert!(!shown.split("\x1b[").skip(1).any(is_colour), "{shown:?}");
+}
+
+#[test]
+fn a_warning_before_the_bars_is_seen() {
+    let (shown, code) = on_terminal(24, 80, &[], &["http://h/x", "http://h/x", "--dry-run"].map(ToOwned::to_owned));
+    assert_eq!(code, 0);
+    assert!(shown.contains("warning: 1 of the URLs were given before"), "{shown:?}");
 }

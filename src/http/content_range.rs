@@ -1,0 +1,89 @@
+//! `Content-Range` (RFC 9110, section 14.4): which bytes of how many an answer holds.
+
+/// What a `Content-Range` header says. A range that is no range (`5-2`, or beyond its total) is not made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContentRange {
+    /// `bytes first-last/total`, as in a 206; the total may be `*`.
+    Part {
+        /// The first byte's place, from 0.
+        first: u64,
+        /// The last byte's place, not before the first.
+        last: u64,
+        /// The length of the whole, beyond the last byte.
+        total: Option<u64>,
+    },
+    /// `bytes */total`, as in a 416.
+    Unsatisfied {
+        /// The length of the whole.
+        total: u64,
+    },
+}
+
+impl ContentRange {
+    /// Reads a header's value; `None` for anything that the grammar does not have.
+    #[must_use]
+    pub fn parse(value: &str) -> Option<Self> {
+        let (unit, rest) = value.trim().split_once(' ')?;
+        let (range, total) = rest.trim().split_once('/')?;
+        if !unit.eq_ignore_ascii_case("bytes") {
+            return None;
+        }
+        if range == "*" {
+            return Some(Self::Unsatisfied { total: number(total)? });
+        }
+        let (first, last) = range.split_once('-')?;
+        let (first, last) = (number(first)?, number(last)?);
+        let total = if total == "*" { None } else { Some(number(total)?) };
+        let is_range = first <= last && total.is_none_or(|total| last < total);
+        is_range.then_some(Self::Part { first, last, total })
+    }
+}
+
+/// Digits alone: no sign, no space, nothing that is too large.
+fn number(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn values_seen_in_the_wild() {
+        let part = |first, last, total| Some(ContentRange::Part { first, last, total });
+        for (value, expected) in [
+            ("bytes 0-499/1234", part(0, 499, Some(1234))),
+            ("bytes 500-1233/1234", part(500, 1233, Some(1234))),
+            ("Bytes 0-0/1", part(0, 0, Some(1))),
+            ("bytes 42-1233/*", part(42, 1233, None)),
+            ("bytes */1234", Some(ContentRange::Unsatisfied { total: 1234 })),
+            ("bytes 0-1234/1234", None),
+            ("bytes 9-8/10", None),
+            ("bytes */*", None),
+            ("bytes -5/10", None),
+            ("bytes +1-5/10", None),
+            ("bytes 0-99999999999999999999/*", None),
+            ("items 0-4/5", None),
+            ("bytes=0-4/5", None),
+            ("", None),
+        ] {
+            assert_eq!(ContentRange::parse(value), expected, "{value}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "(?s)(bytes )?[-0-9*/ .]{0,30}.{0,10}") {
+            let _ = ContentRange::parse(&text);
+        }
+
+        #[test]
+        fn a_range_is_within_its_total(first: u64, last: u64, total: u64) {
+            let parsed = ContentRange::parse(&format!("bytes {first}-{last}/{total}"));
+            prop_assert_eq!(parsed.is_some(), first <= last && last < total);
+        }
+    }
+}

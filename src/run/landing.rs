@@ -1,0 +1,200 @@
+//! From an answer to a file under its final name.
+
+use std::path::{Path, PathBuf};
+
+use super::event::Progress;
+use super::outcome::{Fetched, Outcome};
+use super::transfer::Context;
+use crate::error::Failure;
+use crate::http::{Answer, Framing};
+use crate::options::IfExists;
+use crate::part::{Commit, Linked, Nameless, PartFile};
+use crate::plan::{Download, SafeName};
+
+/// Bytes read at once. 64 KiB and 256 KiB make no difference (measured).
+pub const BUFFER: usize = 128 * 1024;
+
+/// A body no longer than this is received whole before there is any file of it.
+const SMALL: u64 = 64 * 1024;
+
+/// The status of the answer that there is no rest of a file.
+const NO_REST: u16 = 416;
+
+/// Where the body of one answer goes.
+pub struct Landing<'a> {
+    pub download: &'a Download,
+    pub part_path: &'a Path,
+    pub progress: &'a Progress,
+    pub context: &'a Context<'a>,
+}
+
+impl Landing<'_> {
+    /// Receives an answer's body, after what is in `part` if it is the rest of that, and gives the file its name.
+    /// Without an answer, `part` has everything already.
+    pub fn receive(
+        &self,
+        answer: Option<Answer>,
+        part: Option<PartFile>,
+        buffer: &mut [u8],
+    ) -> Result<Outcome, Failure> {
+        match (answer, part) {
+            (Some(answer), None) if self.is_small(&answer) => self.receive_small(answer, buffer),
+            (Some(mut answer), part) => {
+                let mut part = match part {
+                    Some(part) => part,
+                    None => PartFile::create(self.part_path)?,
+                };
+                if !part.is_locked() {
+                    self.context.control.warn_of_no_locks(self.context.reporter);
+                }
+                match self.receive_into(&mut part, &mut answer, buffer) {
+                    Ok(()) => self.commit(part, answer.status(), answer.framing()),
+                    Err(failure) => {
+                        put_by(part, &failure);
+                        Err(failure)
+                    }
+                }
+            }
+            (None, Some(mut part)) => {
+                part.go_on_from(part.position())?;
+                let length = Framing::Length(part.position());
+                self.commit(part, NO_REST, length)
+            }
+            (None, None) => Err(Failure::Range("nothing was there, and no rest is")),
+        }
+    }
+
+    fn is_small(&self, answer: &Answer) -> bool {
+        answer.framing().length().is_some_and(|length| length <= SMALL) && self.commit_how() == Commit::Keep
+    }
+
+    /// All of a small body, and only then a file.
+    fn receive_small(&self, mut answer: Answer, buffer: &mut [u8]) -> Result<Outcome, Failure> {
+        self.progress.begin(0, answer.framing().length());
+        let mut filled = 0;
+        loop {
+            match self.read(&mut answer, &mut buffer[filled..])? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        let (bytes, modified) = (&buffer[..filled], answer.last_modified());
+        if let Some(file) = Nameless::write(&self.context.output.directory, bytes, modified)? {
+            let mut is_possible = true;
+            let name = self.settle(|path| {
+                let linked = file.link(path)?;
+                is_possible = linked != Linked::Impossible;
+                Ok(linked != Linked::Taken)
+            })?;
+            if is_possible {
+                return Ok(self.outcome(name, filled as u64, answer.status(), answer.framing()));
+            }
+        }
+        let mut part = PartFile::create(self.part_path)?;
+        let start = part.start(&self.download.url, answer.validator(), answer.framing().length());
+        if let Err(failure) = start.and_then(|()| part.write(bytes)) {
+            put_by(part, &failure);
+            return Err(failure);
+        }
+        if let Some(time) = modified {
+            part.set_modified(time);
+        }
+        self.commit(part, answer.status(), answer.framing())
+    }
+
+    /// A body into the part file, as served.
+    fn receive_into(&self, part: &mut PartFile, answer: &mut Answer, buffer: &mut [u8]) -> Result<(), Failure> {
+        let (from, length) = (answer.position(), answer.framing().length());
+        if from > 0 {
+            part.go_on_from(from)?;
+        } else {
+            part.start(&self.download.url, answer.validator(), length)?;
+        }
+        self.progress.begin(from, length);
+        loop {
+            match self.read(answer, buffer)? {
+                0 => break,
+                count => part.write(&buffer[..count])?,
+            }
+        }
+        if let Some(time) = answer.last_modified() {
+            part.set_modified(time);
+        }
+        Ok(())
+    }
+
+    fn read(&self, answer: &mut Answer, buffer: &mut [u8]) -> Result<usize, Failure> {
+        if self.context.control.is_cancelled() {
+            return Err(Failure::Cancelled);
+        }
+        let count = answer.read(buffer)?;
+        self.progress.add(count as u64);
+        Ok(count)
+    }
+
+    /// Gives a whole part file its final name.
+    fn commit(&self, part: PartFile, status: u16, framing: Framing) -> Result<Outcome, Failure> {
+        let how = self.commit_how();
+        let settled = self.settle(|path| part.commit(path, how));
+        let bytes = part.position();
+        match settled {
+            Ok(Some(name)) => Ok(self.outcome(Some(name), bytes, status, framing)),
+            Ok(None) => {
+                part.discard();
+                Ok(Outcome::Skipped)
+            }
+            Err(failure) => {
+                put_by(part, &failure);
+                Err(failure)
+            }
+        }
+    }
+
+    const fn commit_how(&self) -> Commit {
+        match self.context.output.if_exists {
+            IfExists::Overwrite => Commit::Replace,
+            IfExists::Skip | IfExists::Rename | IfExists::Fail => Commit::Keep,
+        }
+    }
+
+    /// Finds the final name with `give`, which says whether a path could be taken. `None`: a file that appeared
+    /// meanwhile was left alone.
+    fn settle(&self, mut give: impl FnMut(&Path) -> Result<bool, Failure>) -> Result<Option<SafeName>, Failure> {
+        let target = &self.download.target;
+        if give(&self.path(target))? {
+            return Ok(Some(target.clone()));
+        }
+        match self.context.output.if_exists {
+            IfExists::Skip => Ok(None),
+            IfExists::Overwrite | IfExists::Fail => Err(Failure::Exists(self.path(target))),
+            IfExists::Rename => {
+                let mut number = 2;
+                loop {
+                    let name = target.numbered(number);
+                    if !self.context.plan.uses(&name) && give(&self.path(&name))? {
+                        return Ok(Some(name));
+                    }
+                    number += 1;
+                }
+            }
+        }
+    }
+
+    fn path(&self, name: &SafeName) -> PathBuf {
+        self.context.output.directory.join(name.as_str())
+    }
+
+    fn outcome(&self, name: Option<SafeName>, bytes: u64, status: u16, framing: Framing) -> Outcome {
+        name.map_or(Outcome::Skipped, |name| {
+            Outcome::Fetched(Fetched { path: self.path(&name), name, bytes, status, framing })
+        })
+    }
+}
+
+/// Keeps what has arrived for the next attempt, unless the failure says that it is of no use.
+fn put_by(part: PartFile, failure: &Failure) {
+    match failure {
+        Failure::Range(_) | Failure::Exists(_) | Failure::PartGone(_) => part.discard(),
+        _ => part.put_by(),
+    }
+}

@@ -1,0 +1,121 @@
+//! What is wrong with a text that was meant as a URL, and the mend that it likely needs.
+
+use std::fmt;
+
+use super::redact::redacted;
+use crate::text::safe;
+
+/// Why a text is no URL that tdl can ask for. Shows the text redacted, and the likely mend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UrlError {
+    text: String,
+    problem: Problem,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Problem {
+    /// No `://`; with the URL that was likely meant.
+    NotAbsolute(Option<String>),
+    Scheme,
+    Control(char),
+    Several,
+    Backslash,
+    Malformed(String),
+}
+
+impl UrlError {
+    /// Refuses what the URL standard would mend in silence.
+    pub(super) fn check(text: &str) -> Result<(), Self> {
+        let problem = if let Some(c) = text.chars().find(char::is_ascii_control) {
+            Problem::Control(c)
+        } else if text.contains(" http://") || text.contains(" https://") {
+            Problem::Several
+        } else {
+            match text.split_once("://") {
+                None => Problem::NotAbsolute(likely_meant(text)),
+                Some((scheme, _)) if !["http", "https"].iter().any(|web| scheme.eq_ignore_ascii_case(web)) => {
+                    Problem::Scheme
+                }
+                Some((_, rest)) if rest.is_empty() || rest.starts_with(['/', '?', '#']) => {
+                    Problem::Malformed("no host".to_owned())
+                }
+                Some((_, rest)) if rest.contains('\\') => Problem::Backslash,
+                Some(_) => return Ok(()),
+            }
+        };
+        Err(Self { text: text.to_owned(), problem })
+    }
+
+    /// The text is no URL by the standard.
+    pub(super) fn malformed(text: &str, why: &str) -> Self {
+        Self { text: text.to_owned(), problem: Problem::Malformed(why.to_owned()) }
+    }
+}
+
+impl std::error::Error for UrlError {}
+
+impl fmt::Display for UrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = redacted(&self.text);
+        let text = safe(&text);
+        match &self.problem {
+            Problem::NotAbsolute(None) => write!(f, "'{text}' is not an absolute URL"),
+            Problem::NotAbsolute(Some(meant)) => {
+                write!(f, "'{text}' is not an absolute URL; did you mean {}?", safe(&redacted(meant)))
+            }
+            Problem::Scheme => write!(f, "'{text}' is not an http or https URL; tdl speaks only these"),
+            Problem::Control('\t') => {
+                write!(f, "'{text}' has a tab in it; give each URL a line of its own")
+            }
+            Problem::Control(c) => {
+                write!(f, "'{text}' has the control character {} in it; percent-encode it", c.escape_unicode())
+            }
+            Problem::Several => write!(f, "'{text}' holds several URLs; give each a line of its own"),
+            Problem::Backslash => write!(f, "'{text}' has a backslash in it; write / or %5C"),
+            Problem::Malformed(why) => write!(f, "'{text}' is not a URL: {why}"),
+        }
+    }
+}
+
+/// The URL behind the usual slips: a forgotten or half-typed scheme.
+fn likely_meant(text: &str) -> Option<String> {
+    for scheme in ["https", "http"] {
+        let after = text.get(..scheme.len()).filter(|start| start.eq_ignore_ascii_case(scheme));
+        if let Some(rest) = after.and_then(|_| text[scheme.len()..].strip_prefix([':', '/'])) {
+            let rest = rest.trim_start_matches([':', '/', '\\']);
+            return (!rest.is_empty()).then(|| format!("{scheme}://{rest}"));
+        }
+    }
+    let host = text.split(['/', ':']).next()?;
+    let label = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '-');
+    let is_host = host == "localhost" || (host.contains('.') && host.split('.').all(label));
+    (is_host && !text.contains(' ')).then(|| format!("https://{text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::WebUrl;
+
+    #[test]
+    fn what_is_no_absolute_web_url_is_refused_with_the_likely_mend() {
+        for (text, message) in [
+            ("not a url", "'not a url' is not an absolute URL"),
+            ("", "'' is not an absolute URL"),
+            ("example.com/x", "'example.com/x' is not an absolute URL; did you mean https://example.com/x?"),
+            ("localhost:80/x", "'localhost:80/x' is not an absolute URL; did you mean https://localhost:80/x?"),
+            ("http:/host/x", "'http:/host/x' is not an absolute URL; did you mean http://host/x?"),
+            ("https//host/x", "'https//host/x' is not an absolute URL; did you mean https://host/x?"),
+            ("mailto:me@host", "'host' is not an absolute URL"),
+            ("ftp://u:secret@host/x", "'ftp://host/x' is not an http or https URL; tdl speaks only these"),
+            ("http://a\thttp://b", "'http://a\\u{9}http://b' has a tab in it; give each URL a line of its own"),
+            ("http://a http://b", "'http://a http://b' holds several URLs; give each a line of its own"),
+            ("http://h\\a", "'http://h\\a' has a backslash in it; write / or %5C"),
+            ("http://", "'http://' is not a URL: no host"),
+            ("http:///x", "'http:///x' is not a URL: no host"),
+            ("http://host:99999/", "'http://host:99999/' is not a URL: invalid port number"),
+            ("http://h/\u{1b}[2J", "'http://h/\\u{1b}[2J' has the control character \\u{1b} in it; percent-encode it"),
+        ] {
+            assert_eq!(WebUrl::parse(text).unwrap_err().to_string(), message);
+        }
+    }
+}

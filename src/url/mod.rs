@@ -1,0 +1,193 @@
+//! A URL that can be asked for and shown: absolute, http or https, with a host, and redacting itself
+//! whenever it is displayed.
+
+mod error;
+mod redact;
+
+use std::fmt;
+
+use ::url::Url;
+
+pub use error::UrlError;
+pub use redact::redacted;
+use redact::redacted_query;
+
+/// An absolute http or https URL without a fragment.
+///
+/// `Display` and `Debug` leave out user info and mask the values of the query;
+/// [`unredacted`](Self::unredacted) is for requests and for lists that must work again.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct WebUrl(Url);
+
+impl WebUrl {
+    /// Reads a URL as a user writes it.
+    ///
+    /// Stricter than the URL standard, which would take `http:host`, backslashes and tabs inside a
+    /// URL in silence: what it would mend without a word is refused here, with the mend in the message.
+    ///
+    /// # Errors
+    ///
+    /// [`UrlError`] says what is wrong with the text.
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
+        UrlError::check(text)?;
+        let url = Url::parse(text).map_err(|error| UrlError::malformed(text, &error.to_string()))?;
+        Self::from_url(url).ok_or_else(|| UrlError::malformed(text, "no host"))
+    }
+
+    /// What `reference` means when this URL's answer names it (RFC 3986, section 5);
+    /// `None` where that is no http or https URL.
+    #[must_use]
+    pub fn join(&self, reference: &str) -> Option<Self> {
+        Self::from_url(self.0.join(reference).ok()?)
+    }
+
+    fn from_url(mut url: Url) -> Option<Self> {
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return None;
+        }
+        url.set_fragment(None);
+        Some(Self(url))
+    }
+
+    /// The whole URL, with user info and query.
+    #[must_use]
+    pub fn unredacted(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The last part of the path, still percent-encoded; empty where the path ends in a slash.
+    #[must_use]
+    pub fn last_segment(&self) -> &str {
+        self.0.path().rsplit('/').next().unwrap_or_default()
+    }
+
+    /// Whether this is an https URL.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.0.scheme() == "https"
+    }
+
+    /// Host and port, which share one limit on requests in flight.
+    #[must_use]
+    pub fn host(&self) -> String {
+        let host = self.0.host_str().unwrap_or_default();
+        format!("{host}:{}", self.0.port_or_known_default().unwrap_or_default())
+    }
+
+    /// Scheme, host and port (RFC 6454), as one comparable text: credentials for an origin are for no other.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        self.0.origin().ascii_serialization()
+    }
+
+    /// User name and password, if the URL has any, percent-decoded.
+    #[must_use]
+    pub fn credentials(&self) -> Option<(String, Option<String>)> {
+        let decoded = |text: &str| percent_decoded(text);
+        let password = self.0.password().map(decoded);
+        (!self.0.username().is_empty() || password.is_some()).then(|| (decoded(self.0.username()), password))
+    }
+
+    /// The same URL without user name and password.
+    #[must_use]
+    pub fn without_credentials(&self) -> Self {
+        let mut url = self.0.clone();
+        // Both fail only for URLs that cannot have user info; those with a host can.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        Self(url)
+    }
+}
+
+impl fmt::Display for WebUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.without_credentials();
+        let text = shown.0.as_str();
+        let Some((before, query)) = text.split_once('?') else {
+            return f.write_str(text);
+        };
+        write!(f, "{before}?{}", redacted_query(query))
+    }
+}
+
+impl fmt::Debug for WebUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WebUrl({self})")
+    }
+}
+
+/// Percent-decodes once (RFC 3986, section 2.1); bytes that are not UTF-8 stay encoded.
+#[must_use]
+pub fn percent_decoded(text: &str) -> String {
+    let bytes: Vec<u8> = percent_encoding::percent_decode_str(text).collect();
+    text_of_bytes(&bytes)
+}
+
+/// Bytes as text, those that are not UTF-8 percent-encoded.
+#[must_use]
+pub fn text_of_bytes(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|byte| percent_encoding::percent_encode_byte(*byte)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> WebUrl {
+        WebUrl::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_shown_url_has_no_credentials_and_no_values() {
+        for (given, shown) in [
+            ("http://user:secret@host/a?token=secret&b", "http://host/a?token=***&***"),
+            ("https://host:8443/a%20b#secret", "https://host:8443/a%20b"),
+            ("http://host?", "http://host/?"),
+            ("HTTP://HOST/ü", "http://host/%C3%BC"),
+        ] {
+            assert_eq!(url(given).to_string(), shown);
+            assert!(!format!("{:?}", url(given)).contains("secret"));
+        }
+    }
+
+    #[test]
+    fn origin_is_scheme_host_and_port() {
+        let base = url("http://u:p@host/a");
+        for (other, same) in [
+            ("http://HOST:80/b", true),
+            ("https://host/a", false),
+            ("http://host:81/a", false),
+            ("http://sub.host/a", false),
+        ] {
+            assert_eq!(base.origin() == url(other).origin(), same, "{other}");
+        }
+        assert_eq!(base.host(), "host:80");
+    }
+
+    #[test]
+    fn credentials_are_decoded_and_can_be_taken_off() {
+        let given = url("http://us%40er:p%3Aw@host/");
+        assert_eq!(given.credentials(), Some(("us@er".to_owned(), Some("p:w".to_owned()))));
+        assert_eq!(given.without_credentials().unredacted(), "http://host/");
+        assert_eq!(url("http://host/").credentials(), None);
+    }
+
+    #[test]
+    fn decoding_happens_once_and_keeps_what_is_not_utf8() {
+        for (text, decoded) in [
+            ("a%20b", "a b"),
+            ("%252e", "%2e"),
+            ("caf%C3%A9", "café"),
+            ("caf%E9.txt", "caf%E9.txt"),
+            ("100%", "100%"),
+            ("%zz", "%zz"),
+        ] {
+            assert_eq!(percent_decoded(text), decoded);
+        }
+    }
+}
