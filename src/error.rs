@@ -53,8 +53,14 @@ pub enum Failure {
     #[error("no secure connection")]
     Tls(#[source] Cause),
     /// The client could not be set up, for want of a certificate store, say.
-    #[error("the HTTP client could not be set up: {0}")]
-    Client(String),
+    #[error("the HTTP client could not be set up")]
+    Client {
+        /// Whether it was for want of threads, open files or memory.
+        is_temporary: bool,
+        /// What was wanting.
+        #[source]
+        cause: Cause,
+    },
     /// The URL or a header is such that no request can be made of it.
     #[error("no request can be made of it")]
     Request(#[source] Cause),
@@ -130,9 +136,6 @@ pub enum Redirect {
     /// More hops than [`MAX_REDIRECTS`].
     #[error("more than {MAX_REDIRECTS} redirects, the last to {0}")]
     TooMany(WebUrl),
-    /// The hop leads back to a URL that was asked already.
-    #[error("the redirects go round in a circle through {0}")]
-    Circle(WebUrl),
     /// The target is no http or https URL.
     #[error("{from} redirects to '{}', which is no http or https URL", safe(&redacted(.location)))]
     NotWeb {
@@ -165,7 +168,7 @@ impl Failure {
             Self::Connect(_) => "connect",
             Self::ConnectTimeout(_) | Self::Stalled(_) => "timeout",
             Self::Tls(_) => "tls",
-            Self::Client(_) => "client",
+            Self::Client { .. } => "client",
             Self::Request(_) => "request",
             Self::Broken { .. } => "broken",
             Self::Truncated { .. } => "truncated",
@@ -189,6 +192,7 @@ impl Failure {
             Self::Status { code, .. } => {
                 matches!(code, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=524)
             }
+            Self::Client { is_temporary, .. } => *is_temporary,
             Self::Range(_)
             | Self::Dns(_)
             | Self::Connect(_)
@@ -200,7 +204,6 @@ impl Failure {
             | Self::PartGone(_)
             | Self::Cancelled => true,
             Self::Tls(_)
-            | Self::Client(_)
             | Self::Request(_)
             | Self::Protocol(_)
             | Self::Redirect(_)

@@ -12,7 +12,14 @@ use crate::report::{Detail, Style, Wishes};
 
 /// Download a list of files at once, and know that each came whole.
 #[derive(Debug, Parser)]
-#[command(name = "tdl", bin_name = "tdl", version, disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(
+    name = "tdl",
+    bin_name = "tdl",
+    version,
+    disable_help_subcommand = true,
+    args_override_self = true,
+    arg_required_else_help = true
+)]
 pub struct Args {
     #[command(subcommand)]
     pub command: Command,
@@ -114,8 +121,8 @@ pub struct FetchArgs {
     quiet: bool,
 
     /// Show redirects, statuses and checks as well
-    #[arg(short, long, help_heading = "What is shown")]
-    verbose: bool,
+    #[arg(short, long, action = ArgAction::Count, help_heading = "What is shown")]
+    verbose: u8,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -191,8 +198,8 @@ impl FetchArgs {
             },
             detail: match (self.quiet, self.verbose) {
                 (true, _) => Detail::Failures,
-                (_, true) => Detail::Everything,
-                (false, false) => Detail::Normal,
+                (_, 1..) => Detail::Everything,
+                (false, 0) => Detail::Normal,
             },
             json: self.json,
             directory: self.output_dir.clone(),

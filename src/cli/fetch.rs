@@ -37,13 +37,13 @@ pub fn fetch(request: Fetch) -> anyhow::Result<Exit> {
     warn_of_shared_credentials(&urls, &request.options, &report);
     let plan = plan(urls, &request);
     if plan.repeated() > 0 {
-        let warning = format!("{} of the URLs were given before; each is fetched once", plan.repeated());
+        let warning = format!("URLs that were given again, and are fetched once: {}", plan.repeated());
         report.event(&Event::Warning(&warning));
     }
     let directory = &request.options.output.directory;
     if request.dry_run {
         report.plan(&plan, |download| is_taken(&download.path(directory)));
-        return Ok(Exit::Success);
+        return Ok(with_output(Exit::Success, &report));
     }
     if request.compare {
         refuse_existing(&plan, directory)?;
@@ -101,7 +101,10 @@ fn read_list(path: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
 
 /// The likely slip where an argument names no URL but a file, or standard input.
 fn mend_of_argument(text: &str) -> Option<String> {
-    let is_list = text == "-" || Path::new(text).is_file();
+    let looks_like_a_list = Path::new(text).extension().is_some_and(|extension| {
+        ["txt", "lst", "list", "urls"].iter().any(|list| extension.eq_ignore_ascii_case(list))
+    });
+    let is_list = text == "-" || Path::new(text).is_file() || (looks_like_a_list && !text.contains("://"));
     is_list.then(|| format!("'{0}' is not an absolute URL; to read a list, use -i {0}", safe(text)))
 }
 
@@ -129,8 +132,9 @@ fn plan(mut urls: Vec<WebUrl>, request: &Fetch) -> Plan {
     }
 }
 
+/// Whether something is at the path. Where that cannot be told, the download itself will say why.
 fn is_taken(path: &Path) -> bool {
-    !matches!(part::place(path), Ok(Place::Free))
+    matches!(part::place(path), Ok(Place::Taken | Place::NotAFile))
 }
 
 fn refuse_existing(plan: &Plan, directory: &Path) -> anyhow::Result<()> {
@@ -184,7 +188,7 @@ fn carry_out(plan: Plan, request: Fetch, report: Report) -> anyhow::Result<Exit>
         if second.total > 0 { second } else { first }
     };
     match hear.recv().context("the run has vanished")? {
-        Heard::Ended(Ok(ended)) => Ok(conclude(&ended, &report)),
+        Heard::Ended(Ok(ended)) => Ok(with_output(conclude(&ended, &report), &report)),
         Heard::Ended(Err(failure)) if so_far().total == 0 => Err(anyhow!(failure.chain())),
         Heard::Ended(Err(failure)) => {
             report.finish();
@@ -210,6 +214,17 @@ fn conclude(ended: &Ended, report: &Report) -> Exit {
         Ended::Comparison(comparison) => {
             report.comparison(comparison);
             comparison.exit()
+        }
+    }
+}
+
+/// A result that could not be written is a failure, whatever came of the downloads.
+fn with_output(exit: Exit, report: &Report) -> Exit {
+    match report.failure() {
+        None => exit,
+        Some(error) => {
+            to_stderr(&format!("standard output: {error}\n"));
+            Exit::Failed
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Asking for a URL: a few clients that threads share, one request with its redirects, and the answer's body.
 
 use std::io::Read as _;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::blocking as http;
@@ -57,8 +58,11 @@ pub struct Client {
     network: Network,
     headers: HeaderMap,
     /// For http: it knows no certificates, which take most of the time to set up and may be missing.
-    plain: OnceLock<Result<http::Client, String>>,
-    secure: OnceLock<Result<http::Client, String>>,
+    plain: OnceLock<http::Client>,
+    secure: OnceLock<http::Client>,
+    setting_up: Mutex<()>,
+    /// Whether anything was ever answered, so that connections may be kept that the other side has closed.
+    has_answered: AtomicBool,
 }
 
 impl Client {
@@ -72,7 +76,14 @@ impl Client {
                 headers.append(name, value);
             }
         }
-        Self { network: network.clone(), headers, plain: OnceLock::new(), secure: OnceLock::new() }
+        Self {
+            network: network.clone(),
+            headers,
+            plain: OnceLock::new(),
+            secure: OnceLock::new(),
+            setting_up: Mutex::default(),
+            has_answered: AtomicBool::default(),
+        }
     }
 
     /// Asks for a URL, or for the rest of it, and follows its redirects. What the user gave for the URL, headers and
@@ -120,7 +131,20 @@ impl Client {
         }
     }
 
+    /// One request. A kept connection that the server closed at that moment costs no attempt: the request is sent once
+    /// more at once, as it may be (RFC 9110, section 9.2.2).
     fn request(&self, url: &WebUrl, hops: &Hops, resume: Option<&Resume<'_>>) -> Result<http::Response, Failure> {
+        match self.send(url, hops, resume) {
+            Err(Failure::Broken { .. }) if self.has_answered.load(Ordering::Relaxed) => self.send(url, hops, resume),
+            Ok(response) => {
+                self.has_answered.store(true, Ordering::Relaxed);
+                Ok(response)
+            }
+            failed => failed,
+        }
+    }
+
+    fn send(&self, url: &WebUrl, hops: &Hops, resume: Option<&Resume<'_>>) -> Result<http::Response, Failure> {
         let client = self.for_url(hops.current())?;
         let mut request = client.get(hops.current().unredacted());
         if hops.is_at_origin() {
@@ -133,19 +157,24 @@ impl Client {
             request = request.header(header::RANGE, format!("bytes={}-", resume.from));
             request = request.header(header::IF_RANGE, resume.validator.if_range());
         }
-        request
-            .send()
-            .map_err(|error| failure::of_request(error, self.network.stall_timeout, self.network.connect_timeout))
+        let Network { stall_timeout, connect_timeout, .. } = self.network;
+        request.send().map_err(|error| failure::of_request(error, stall_timeout, connect_timeout))
     }
 
     fn for_url(&self, url: &WebUrl) -> Result<&http::Client, Failure> {
         let slot = if url.is_https() { &self.secure } else { &self.plain };
-        let client = slot.get_or_init(|| {
-            let builder = builder(&self.network);
-            let builder = if url.is_https() { builder } else { builder.tls_certs_only([]) };
-            builder.build().map_err(|error| failure::root(&error.without_url()).to_string())
-        });
-        client.as_ref().map_err(|why| Failure::Client(why.clone()))
+        if let Some(client) = slot.get() {
+            return Ok(client);
+        }
+        // One thread sets it up while the others that share it wait. What fails is tried again by the next.
+        let _alone = self.setting_up.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = slot.get() {
+            return Ok(client);
+        }
+        let builder = builder(&self.network);
+        let builder = if url.is_https() { builder } else { builder.tls_certs_only([]) };
+        let client = builder.build().map_err(failure::of_setup)?;
+        Ok(slot.get_or_init(|| client))
     }
 }
 

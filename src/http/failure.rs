@@ -26,6 +26,19 @@ pub fn of_request(error: reqwest::Error, stall_timeout: Duration, connect_timeou
     of_exchange(&error, 0, stall_timeout)
 }
 
+/// The failure of setting a client up: for want of certificates, or for now of threads, files or memory.
+pub fn of_setup(error: reqwest::Error) -> Failure {
+    let error = error.without_url();
+    let exhausted = [io::ErrorKind::WouldBlock, io::ErrorKind::OutOfMemory];
+    let is_temporary = causes(&error).filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|cause| {
+        exhausted.contains(&cause.kind()) || cause.raw_os_error().is_some_and(|code| OPEN_FILES.contains(&code))
+    });
+    Failure::Client { is_temporary, cause: root(&error) }
+}
+
+/// `ENFILE` and `EMFILE`, on every Unix: too many open files.
+const OPEN_FILES: [i32; 2] = [23, 24];
+
 /// The failure of reading a body of which `received` of `expected` bytes had come.
 pub fn of_body(error: &io::Error, received: u64, expected: Option<u64>, stall_timeout: Duration) -> Failure {
     let failure = of_exchange(error, received, stall_timeout);
@@ -63,7 +76,7 @@ fn io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
 }
 
 /// The innermost cause, which is the one that says what happened.
-pub fn root(error: &(dyn StdError + 'static)) -> Cause {
+fn root(error: &(dyn StdError + 'static)) -> Cause {
     causes(error).last().map_or_else(String::new, ToString::to_string).into()
 }
 

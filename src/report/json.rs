@@ -2,18 +2,19 @@
 //! program may have to ask them again. Fields are only ever added.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::to_stdout;
+use super::Stdout;
 use crate::options::Mode;
 use crate::plan::{Download, SafeName};
 use crate::run::{Comparison, Event, Outcome, Summary};
 
 /// Writes the records.
 pub struct JsonLines {
+    stdout: Arc<Stdout>,
     directory: PathBuf,
     compares: bool,
     state: Mutex<State>,
@@ -95,8 +96,8 @@ struct Compared<'a> {
 }
 
 impl JsonLines {
-    pub fn new(directory: PathBuf, compares: bool) -> Self {
-        Self { directory, compares, state: Mutex::default() }
+    pub fn new(stdout: Arc<Stdout>, directory: PathBuf, compares: bool) -> Self {
+        Self { stdout, directory, compares, state: Mutex::default() }
     }
 
     pub fn event(&self, event: &Event<'_>) {
@@ -162,7 +163,7 @@ impl JsonLines {
 
     /// The closing record of a run.
     pub fn summary(&self, summary: &Summary) {
-        write(&closing(summary, None));
+        self.write(&closing(summary, None));
     }
 
     /// The closing record of a comparison: its counts are those of the run whose files stay.
@@ -174,12 +175,19 @@ impl JsonLines {
             same: comparison.same,
             differing: &comparison.differing,
         };
-        write(&closing(&comparison.concurrent, Some(compared)));
+        self.write(&closing(&comparison.concurrent, Some(compared)));
     }
 
     /// Lets no record but the closing one pass from now on.
     pub fn finish(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).is_finished = true;
+    }
+
+    fn write(&self, record: &impl Serialize) {
+        // These types have nothing that cannot be written as JSON.
+        if let Ok(line) = serde_json::to_string(record) {
+            self.stdout.write(&(line + "\n"));
+        }
     }
 
     fn record(&self, event: &'static str, download: &Download, details: Details) {
@@ -193,7 +201,7 @@ impl JsonLines {
             return;
         }
         let path = || self.directory.join(name.as_str()).to_string_lossy().into_owned();
-        write(&Record {
+        self.write(&Record {
             event,
             id: download.id,
             url: download.url.unredacted(),
@@ -217,13 +225,6 @@ fn closing<'a>(summary: &Summary, comparison: Option<Compared<'a>>) -> Closing<'
         mode: if comparison.is_some() { "compare" } else { summary.mode.name() },
         threads: summary.threads,
         comparison,
-    }
-}
-
-fn write(record: &impl Serialize) {
-    // These types have nothing that cannot be written as JSON.
-    if let Ok(line) = serde_json::to_string(record) {
-        to_stdout(&(line + "\n"));
     }
 }
 

@@ -83,7 +83,7 @@ pub const fn help(failure: &Failure) -> &'static str {
     match failure {
         Failure::Status { code: 401, .. } => "; give credentials with -H 'Authorization: ...' or in the URL",
         Failure::Tls(_) => "; --insecure takes any certificate",
-        Failure::Client(_) => "; is a certificate store installed (ca-certificates)?",
+        Failure::Client { is_temporary: false, .. } => "; is a certificate store installed (ca-certificates)?",
         Failure::Stalled(_) => "; --stall-timeout sets how long to wait",
         Failure::ConnectTimeout(_) => "; --connect-timeout sets how long to wait",
         Failure::Exists(_) => "; --if-exists says what to do then",

@@ -8,7 +8,9 @@ mod units;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
+use crate::options::Mode;
 use crate::plan::{Download, Plan};
 use crate::run::{Comparison, Event, Outcome, Reporter, Summary};
 use bars::Bars;
@@ -45,6 +47,7 @@ pub struct Wishes {
 /// Everything that a user sees of a run.
 pub struct Report {
     wishes: Wishes,
+    stdout: Arc<Stdout>,
     json: Option<JsonLines>,
     bars: Option<Bars>,
 }
@@ -55,8 +58,10 @@ impl Report {
             Style::Auto | Style::Bars => wishes.detail != Detail::Failures && can_draw(),
             Style::Plain | Style::None => false,
         };
+        let stdout = Arc::new(Stdout::default());
         Self {
-            json: wishes.json.then(|| JsonLines::new(wishes.directory.clone(), wishes.compares)),
+            json: wishes.json.then(|| JsonLines::new(Arc::clone(&stdout), wishes.directory.clone(), wishes.compares)),
+            stdout,
             bars: has_bars.then(Bars::start),
             wishes,
         }
@@ -72,13 +77,22 @@ impl Report {
         }
     }
 
+    /// Why the result could not be written, if it could not.
+    pub fn failure(&self) -> Option<&io::Error> {
+        self.stdout.failure.get()
+    }
+
     /// The closing words after a run.
     pub fn summary(&self, summary: &Summary) {
         self.finish();
         if let Some(json) = &self.json {
             json.summary(summary);
-        } else if self.wishes.detail != Detail::Failures {
-            to_stdout(&summary::of_run(summary));
+        } else if self.wishes.detail == Detail::Failures {
+            // Failures were told when they came.
+        } else if self.wishes.compares && summary.mode == Mode::Sequential {
+            self.stdout.write(&summary::of_first_run(summary));
+        } else {
+            self.stdout.write(&summary::of_run(summary));
         }
     }
 
@@ -88,7 +102,7 @@ impl Report {
         if let Some(json) = &self.json {
             json.comparison(comparison);
         } else if self.wishes.detail != Detail::Failures {
-            to_stdout(&summary::of_comparison(comparison));
+            self.stdout.write(&summary::of_comparison(comparison));
         } else if !comparison.differing.is_empty() {
             to_stderr(&summary::of_differences(comparison));
         }
@@ -101,7 +115,7 @@ impl Report {
         }
         for download in plan.downloads() {
             let line = lines::planned(download, &self.wishes.directory, exists(download));
-            to_stdout(&format!("{line}\n"));
+            self.stdout.write(&format!("{line}\n"));
         }
     }
 }
@@ -136,10 +150,22 @@ impl Reporter for Report {
     }
 }
 
-/// Writes the result. A reader that has gone, as with `| head`, stops no download.
-pub fn to_stdout(text: &str) {
-    let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+/// Standard output, for the result.
+#[derive(Default)]
+struct Stdout {
+    /// Why something could not be written.
+    failure: OnceLock<io::Error>,
+}
+
+impl Stdout {
+    /// Writes, and stops no download if it cannot. A reader that has gone, as with `| head`, is no failure.
+    fn write(&self, text: &str) {
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => drop(self.failure.set(error)),
+            _ => {}
+        }
+    }
 }
 
 /// Writes a message.

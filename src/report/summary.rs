@@ -10,6 +10,9 @@ use crate::run::{Comparison, Summary};
 /// A speed-up nearer to 1 than this may be chance: one measurement is no more exact.
 const NOISE: f64 = 0.1;
 
+/// A difference smaller than this may be that the first run had to warm up.
+const WARM_UP: Duration = Duration::from_millis(50);
+
 /// After a run.
 pub fn of_run(summary: &Summary) -> String {
     let mut text = counts(summary);
@@ -43,13 +46,21 @@ pub fn of_comparison(comparison: &Comparison) -> String {
     row(&mut text, "concurrent", concurrent.elapsed, &threads);
     let gain = match comparison.speed_up() {
         None => "not known: the two runs did not get the same files".to_owned(),
-        Some(ratio) if (ratio - 1.0).abs() < NOISE => {
+        Some(_) if concurrent.total == 1 => {
+            "none: one file has nothing to run beside; both runs got the same bytes".to_owned()
+        }
+        Some(ratio) if (ratio - 1.0).abs() < NOISE || concurrent.elapsed.abs_diff(sequential.elapsed) < WARM_UP => {
             format!("{ratio:.2}x, within the noise of one measurement; both runs got the same bytes")
         }
         Some(ratio) => format!("{ratio:.1}x; both runs got the same bytes"),
     };
     let _ = writeln!(text, "  speed-up    {gain}");
     text + &of_differences(comparison)
+}
+
+/// After the first run of a comparison was interrupted.
+pub fn of_first_run(summary: &Summary) -> String {
+    format!("interrupted in the sequential run, whose files are not kept\n{}", counts(summary))
 }
 
 /// The files of which the two runs of a comparison got different bytes.

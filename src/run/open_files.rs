@@ -15,7 +15,7 @@ pub fn affordable(jobs: usize, reporter: &dyn Reporter) -> usize {
         return jobs;
     };
     let affordable = usize::try_from(limit.saturating_sub(BASE) / PER_JOB).unwrap_or(jobs).max(1);
-    let warning = format!("only {limit} files may be open at once: running {affordable} jobs instead of {jobs}");
+    let warning = format!("only {limit} files may be open at once: --jobs is {affordable} instead of {jobs}");
     reporter.event(&Event::Warning(&warning));
     affordable
 }

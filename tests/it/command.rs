@@ -4,6 +4,9 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::server::PATIENCE;
 
 /// A command `tdl fetch`, with an empty directory of its own to run in.
 pub struct Tdl {
@@ -11,6 +14,7 @@ pub struct Tdl {
     /// The working directory; `out` in it is the output directory.
     pub dir: tempfile::TempDir,
     input: Option<String>,
+    has_full_stdout: bool,
 }
 
 /// How a command ended.
@@ -34,7 +38,7 @@ impl Tdl {
             command.env_remove(variable);
         }
         command.args(arguments).current_dir(dir.path());
-        Self { command, dir, input: None }
+        Self { command, dir, input: None, has_full_stdout: false }
     }
 
     pub fn args<T: AsRef<str>>(mut self, arguments: impl IntoIterator<Item = T>) -> Self {
@@ -60,6 +64,12 @@ impl Tdl {
         self
     }
 
+    /// Its standard output is a device that is full.
+    pub fn into_full_device(mut self) -> Self {
+        self.has_full_stdout = true;
+        self
+    }
+
     /// What it reads from standard input.
     pub fn input(mut self, text: &str) -> Self {
         self.input = Some(text.to_owned());
@@ -77,7 +87,9 @@ impl Tdl {
     /// Starts it, for tests that do something meanwhile.
     pub fn spawn(&mut self) -> Child {
         let stdin = if self.input.is_some() { Stdio::piped() } else { Stdio::null() };
-        let mut child = self.command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let stdout = if self.has_full_stdout { full().into() } else { Stdio::piped() };
+        let mut child = self.command.stdin(stdin).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
         if let Some(text) = &self.input {
             child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
         }
@@ -87,6 +99,14 @@ impl Tdl {
     /// Runs it to its end.
     pub fn run(&mut self) -> Ended {
         self.spawn().into()
+    }
+
+    /// Runs `tdl fetch` with other arguments in the same directories.
+    pub fn again(&self, arguments: &[&str]) -> Ended {
+        let mut command = Command::new(self.command.get_program());
+        command.args(["fetch", "-o", "out"]).args(arguments).current_dir(self.dir.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap().into()
     }
 
     /// The output directory.
@@ -140,4 +160,13 @@ pub fn content(seed: usize, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     fastrand::Rng::with_seed(seed as u64).fill(&mut bytes);
     bytes
+}
+
+/// Waits until something has come to pass.
+pub fn wait_for(condition: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < PATIENCE, "it did not come to pass");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }

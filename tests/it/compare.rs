@@ -83,3 +83,10 @@ fn a_failure_in_one_way_is_told_and_no_speed_up_is() {
     assert!(ended.stdout.contains("not known"), "{}", ended.stdout);
     assert_eq!(tdl.names(), ["a", "flaky"]);
 }
+
+#[test]
+fn one_file_has_nothing_to_gain() {
+    let server = Server::echo();
+    let ended = fetch().args([&server.url("/x"), "--compare"]).run().with(0);
+    assert!(ended.stdout.contains("  speed-up    none: one file has nothing to run beside"), "{}", ended.stdout);
+}

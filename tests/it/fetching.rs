@@ -116,5 +116,17 @@ fn the_same_url_is_fetched_once_and_one_name_twice_is_two_files() {
     assert_eq!(tdl.names(), ["x-2.txt", "x.txt"]);
     assert_eq!(tdl.got("x-2.txt"), b"/b/x.txt");
     assert_eq!(server.requests().len(), 2);
-    assert!(ended.stderr.contains("warning: 1 of the URLs were given before"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("warning: URLs that were given again, and are fetched once: 1"), "{}", ended.stderr);
+}
+
+#[test]
+fn connections_that_the_server_closes_after_an_answer_cost_no_retry() {
+    let server = Server::start(|request| {
+        let reply = Reply::ok(request.target.clone());
+        // Whole, and then the connection is closed without having said so.
+        if request.number % 3 == 0 { reply.cut_after(usize::MAX) } else { reply }
+    });
+    let mut tdl = fetch().args((0..200).map(|number| server.url(&format!("/{number}")))).args(["--retries", "0"]);
+    tdl.run().with(0);
+    assert_eq!(tdl.names().len(), 200);
 }

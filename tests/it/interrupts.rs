@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use crate::command::{Ended, Tdl, content, fetch};
+use crate::command::{Ended, Tdl, content, fetch, wait_for};
 use crate::server::{PATIENCE, Reply, Server};
 
 /// A server with one quick file and others that never end.
@@ -27,15 +27,6 @@ fn send(child: &Child, signal: i32) {
     let pid = rustix::process::Pid::from_child(child);
     let signal = rustix::process::Signal::from_named_raw(signal).unwrap();
     rustix::process::kill_process(pid, signal).unwrap();
-}
-
-/// Waits until a condition holds of the output directory.
-fn wait_for(condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < PATIENCE, "it did not come to pass");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]
@@ -103,7 +94,8 @@ fn an_interrupted_comparison_tells_of_the_run_that_was_on_and_leaves_no_scratch(
         server.wait_for_requests(2);
         send(&child, 2);
         let ended = Ended::from(child).with(130);
-        assert!(ended.stdout.starts_with("1 of 3 files, 5 B in "), "{}", ended.stdout);
+        let words = "interrupted in the sequential run, whose files are not kept\n1 of 3 files, 5 B in ";
+        assert!(ended.stdout.starts_with(words), "{}", ended.stdout);
         assert!(!ended.stderr.contains("side by side"), "{}", ended.stderr);
         assert!(tdl.names().is_empty(), "{:?}: {ended:?}", tdl.names());
         assert_eq!(server.requests().len(), 2);

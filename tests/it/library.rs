@@ -55,7 +55,7 @@ fn one_file_is_one_call() {
     assert!(matches!(download_file("not a url", dir.path()), Err(Error::Url(_))));
     match download_file(&server.url("/loop"), dir.path()) {
         Err(Error::Download(Failure::Redirect(redirect))) => {
-            assert!(matches!(*redirect, Redirect::Circle(_)));
+            assert!(matches!(*redirect, Redirect::TooMany(_)));
         }
         other => panic!("{other:?}"),
     }

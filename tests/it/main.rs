@@ -12,6 +12,8 @@ mod lists;
 mod names;
 mod network;
 mod reports;
+mod resume;
+mod retries;
 mod structure;
 mod targets;
 

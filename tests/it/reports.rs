@@ -140,3 +140,15 @@ fn closed_streams_are_borne() {
     assert!(child.wait().unwrap().success());
     assert_eq!(tdl.got("x"), b"/x");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_result_that_cannot_be_written_is_a_failure() {
+    let server = Server::echo();
+    for argument in ["--json", "--dry-run", "--progress=none"] {
+        let mut tdl = fetch().args([&server.url("/x"), argument]).into_full_device();
+        let ended = tdl.run().with(1);
+        assert!(ended.stderr.contains("standard output: No space left on device"), "{}", ended.stderr);
+        assert_eq!(tdl.names().len(), usize::from(argument != "--dry-run"));
+    }
+}

@@ -27,6 +27,10 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// The number of the request, from 0.
     pub number: usize,
+    /// When it came.
+    pub at: Instant,
+    /// How many were being answered then, with this one.
+    pub in_flight: usize,
 }
 
 impl Request {
@@ -90,9 +94,40 @@ impl Reply {
         Self::status(302).header("Location", location)
     }
 
+    /// A file as a good server gives it: the whole, or the rest that is asked for if `If-Range` names its tag.
+    pub fn file(request: &Request, body: &[u8], etag: &str) -> Self {
+        let from =
+            request.header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+        let reply = match from {
+            Some(from) if request.header("if-range") == Some(etag) && from >= body.len() => {
+                Self::status(416).header("Content-Range", format!("bytes */{}", body.len()))
+            }
+            Some(from) if request.header("if-range") == Some(etag) => Self::rest(body, from),
+            _ => Self::ok(body),
+        };
+        reply.header("ETag", etag)
+    }
+
+    /// A 206 of the bytes from a place on.
+    pub fn rest(body: &[u8], from: usize) -> Self {
+        let range = format!("bytes {from}-{}/{}", body.len() - 1, body.len());
+        Self::partial(&body[from..]).header("Content-Range", range)
+    }
+
     /// Bytes in place of an answer, and then the end of the connection.
     pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
         Self { raw: Some(bytes.into()), ..Self::ok("") }
+    }
+
+    /// A 206 without a range.
+    pub fn partial(body: impl Into<Vec<u8>>) -> Self {
+        Self { status: 206, ..Self::ok(body) }
+    }
+
+    /// Leaves a header out.
+    pub fn without(mut self, name: &str) -> Self {
+        self.headers.retain(|(given, _)| given != name);
+        self
     }
 
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
@@ -305,9 +340,10 @@ impl Shared {
             headers.push((name.to_lowercase(), value.trim().to_owned()));
         }
         let mut state = self.state.lock().unwrap();
-        let request = Request { target, headers, number: state.requests.len() };
-        state.requests.push(request.clone());
         state.in_flight += 1;
+        let (number, in_flight) = (state.requests.len(), state.in_flight);
+        let request = Request { target, headers, number, at: Instant::now(), in_flight };
+        state.requests.push(request.clone());
         state.most_in_flight = state.most_in_flight.max(state.in_flight);
         self.changed.notify_all();
         Ok(Some(request))

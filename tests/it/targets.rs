@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use crate::command::{Ended, fetch};
+use crate::command::{Ended, Tdl, content, fetch, wait_for};
 use crate::server::{Gate, Reply, Server};
 
 #[test]
@@ -122,5 +122,37 @@ fn symbolic_links_are_not_followed() {
         std::os::unix::fs::symlink("../elsewhere", tdl.out().join(link)).unwrap();
         tdl.run().with(code);
         assert_eq!(fs::read(tdl.dir.path().join("elsewhere")).unwrap(), b"the user's", "{link} {policy}");
+    }
+}
+
+#[test]
+fn a_part_file_that_is_replaced_meanwhile_is_not_taken_for_the_download() {
+    let body = content(1, 300_000);
+    let served = body.clone();
+    let server = Server::start(move |request| {
+        Reply::file(request, &served, "\"one\"").drip(20_000, std::time::Duration::from_millis(20))
+    });
+    let mut tdl = fetch().arg(server.url("/a"));
+    let child = tdl.spawn();
+    let part = tdl.out().join("a.part");
+    wait_for(|| fs::metadata(&part).is_ok_and(|meta| meta.len() > 50_000));
+    fs::remove_file(&part).unwrap();
+    fs::write(&part, "the user's").unwrap();
+    let ended = Ended::from(child).with(0);
+    assert!(ended.stderr.contains("out/a.part was taken away or replaced meanwhile"), "{}", ended.stderr);
+    assert!(tdl.got("a") == body);
+    let kept: Vec<_> = tdl.names().into_iter().filter(|name| name != "a").collect();
+    // By then a sidecar lay beside it, so it was tdl's to start over, or it was moved aside.
+    assert!(kept.is_empty() || kept == ["a.part.kept"], "{kept:?}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_looked_into_does_not_hold_up_the_search_for_a_name() {
+    for arguments in [&["--dry-run"][..], &[]] {
+        let mut tdl = Tdl::new(&["fetch", "-o", "file/sub", "http://h/a", "--if-exists", "rename"]);
+        tdl = tdl.args(arguments).file("file", "no directory");
+        let ended = tdl.run();
+        let (code, stdout) = if arguments.is_empty() { (2, "") } else { (0, "http://h/a -> file/sub/a\n") };
+        assert_eq!((ended.code, ended.stdout.replace('\\', "/").as_str()), (Some(code), stdout), "{ended:?}");
     }
 }

@@ -1,0 +1,221 @@
+//! Going on with what is there: only with proof, only with the exact rest, within a run and across runs.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::command::{Tdl, content, fetch};
+use crate::server::{Reply, Request, Server};
+
+const LENGTH: usize = 200_000;
+const TAG: &str = "\"one\"";
+const OLD: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+
+fn body() -> Vec<u8> {
+    content(1, LENGTH)
+}
+
+/// What each request asked for: the value of its `Range`.
+fn ranges(server: &Server) -> Vec<Option<String>> {
+    server.requests().iter().map(|request| request.header("range").map(ToOwned::to_owned)).collect()
+}
+
+/// A server that cuts its first answer after 120,000 bytes and gives later ones by `then`.
+fn cuts_once(then: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Server {
+    Server::start(move |request| match request.number {
+        0 => Reply::file(request, &body(), TAG).cut_after(120_000),
+        _ => then(request),
+    })
+}
+
+/// A run that leaves 120,000 bytes of `/x` in a part file.
+fn interrupted(server: &Server) -> Tdl {
+    let mut tdl = fetch().args([&server.url("/x"), "--retries", "0"]);
+    tdl.run().with(75);
+    assert_eq!(tdl.names(), ["x.part", "x.part.json"]);
+    tdl
+}
+
+#[test]
+fn a_cut_download_asks_for_the_rest_within_a_run_and_across_runs() {
+    let server = cuts_once(|request| Reply::file(request, &body(), TAG));
+    let mut tdl = fetch().arg(server.url("/x"));
+    tdl.run().with(0);
+    assert_eq!(ranges(&server), [None, Some("bytes=120000-".to_owned())]);
+    assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true));
+
+    let server = cuts_once(|request| Reply::file(request, &body(), TAG));
+    let mut tdl = interrupted(&server);
+    tdl.run().with(0);
+    let requests = server.requests();
+    assert_eq!((requests[1].header("range"), requests[1].header("if-range")), (Some("bytes=120000-"), Some(TAG)));
+    assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true));
+}
+
+#[test]
+fn an_old_modification_date_is_proof_and_a_young_one_a_weak_tag_or_nothing_are_not() {
+    for (headers, proof) in [
+        (vec![("Last-Modified", OLD), ("Date", "Sun, 06 Nov 1994 08:50:37 GMT")], Some(OLD)),
+        (vec![("Last-Modified", OLD), ("Date", "Sun, 06 Nov 1994 08:50:00 GMT")], None),
+        (vec![("ETag", "W/\"weak\"")], None),
+        (vec![], None),
+    ] {
+        let server = Server::start(move |request| {
+            let reply = match request.header("range") {
+                Some(_) => Reply::rest(&body(), 120_000),
+                None if request.number == 0 => Reply::ok(body()).cut_after(120_000),
+                None => Reply::ok(body()),
+            };
+            headers.iter().fold(reply, |reply, (name, value)| reply.header(name, *value))
+        });
+        let mut tdl = fetch().arg(server.url("/x"));
+        tdl.run().with(0);
+        assert_eq!(server.requests()[1].header("if-range"), proof);
+        assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true));
+    }
+}
+
+#[test]
+fn a_partial_answer_that_is_not_the_exact_rest_throws_the_part_away() {
+    let rest = |range: &str| {
+        let range = range.to_owned();
+        move |_: &Request| Reply::rest(&body(), 120_000).without("Content-Range").header("Content-Range", range.clone())
+    };
+    type Answer = Box<dyn Fn(&Request) -> Reply + Send + Sync>;
+    let lies: Vec<(&str, Answer)> = vec![
+        ("begins elsewhere", Box::new(|_| Reply::rest(&body(), 119_999))),
+        ("says another start than it has", Box::new(rest("bytes 0-79999/200000"))),
+        ("has another total", Box::new(rest("bytes 120000-199999/200001"))),
+        ("is longer than its range", Box::new(rest("bytes 120000-199998/200000"))),
+        ("is of another file", Box::new(|_| Reply::rest(&body(), 120_000).header("ETag", "\"two\""))),
+        ("is of a weak tag", Box::new(|_| Reply::rest(&body(), 120_000).header("ETag", "W/\"one\""))),
+        ("says no range", Box::new(|_| Reply::rest(&body(), 120_000).without("Content-Range"))),
+        ("says nonsense", Box::new(rest("bytes lots/many"))),
+        (
+            "is chunked and too long",
+            Box::new(|_| {
+                let long = [&body()[120_000..], b"more"].concat();
+                let range = "bytes 120000-199999/200000";
+                Reply::partial(long).header("Content-Range", range).chunked()
+            }),
+        ),
+        ("refuses the range of another length", Box::new(|_| Reply::status(416).header("Content-Range", "bytes */7"))),
+        ("refuses the range without a word", Box::new(|_| Reply::status(416))),
+    ];
+    for (lie, answer) in lies {
+        let server = cuts_once(move |request| match request.header("range") {
+            Some(_) => answer(request),
+            None => Reply::file(request, &body(), TAG),
+        });
+        let mut tdl = fetch().arg(server.url("/x"));
+        let ended = tdl.run().with(0);
+        assert_eq!(ranges(&server), [None, Some("bytes=120000-".to_owned()), None], "{lie}");
+        assert!(ended.stderr.contains("the partial answer cannot be used: "), "{lie}: {}", ended.stderr);
+        assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true), "{lie}");
+    }
+}
+
+#[test]
+fn a_rest_that_is_cut_again_is_gone_on_with() {
+    let server = Server::start(|request| match request.number {
+        0..5 => Reply::file(request, &body(), TAG).cut_after(30_000),
+        _ => Reply::file(request, &body(), TAG),
+    });
+    // Each gains something, so that one retry in a row is enough.
+    let mut tdl = fetch().args([&server.url("/x"), "--retries", "1"]);
+    tdl.run().with(0);
+    let asked: Vec<_> = (1..=5).map(|cuts| Some(format!("bytes={}-", cuts * 30_000))).collect();
+    assert_eq!(ranges(&server)[1..], asked);
+    assert!(tdl.got("x") == body());
+}
+
+#[test]
+fn a_changed_file_is_fetched_anew() {
+    let server = cuts_once(|request| Reply::file(request, b"the new version", "\"two\""));
+    let mut tdl = fetch().arg(server.url("/x"));
+    tdl.run().with(0);
+    assert_eq!((tdl.names(), tdl.got("x")), (vec!["x".to_owned()], b"the new version".to_vec()));
+}
+
+#[test]
+fn a_part_that_has_everything_becomes_the_file() {
+    let server = cuts_once(|request| Reply::file(request, &body(), TAG));
+    let mut tdl = interrupted(&server);
+    // As after a kill between the last byte's sidecar and the rename.
+    fs::write(tdl.out().join("x.part"), body()).unwrap();
+    let sidecar = fs::read_to_string(tdl.out().join("x.part.json")).unwrap();
+    fs::write(tdl.out().join("x.part.json"), sidecar.replace("120000", "200000")).unwrap();
+    tdl.run().with(0);
+    assert_eq!(ranges(&server)[1..], [Some("bytes=200000-".to_owned())]);
+    assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true));
+}
+
+#[test]
+fn a_part_of_another_url_or_without_a_good_sidecar_is_started_over_with_a_word() {
+    for (change, why) in [
+        ("other url", "the bytes that are left are of another URL"),
+        ("other query", "the bytes that are left are of another URL"),
+        ("damaged", "what was noted of the bytes that are left is damaged"),
+        ("newer", "a newer version of tdl left the bytes that are there"),
+        ("shorter part", "what was noted of the bytes that are left is damaged"),
+    ] {
+        let server = cuts_once(|request| Reply::file(request, &body(), TAG));
+        let tdl = interrupted(&server);
+        let (part, sidecar) = (tdl.out().join("x.part"), tdl.out().join("x.part.json"));
+        let text = fs::read_to_string(&sidecar).unwrap();
+        match change {
+            "damaged" => fs::write(&sidecar, &text[..text.len() / 2]).unwrap(),
+            "newer" => fs::write(&sidecar, text.replace("\"version\":1", "\"version\":2")).unwrap(),
+            "shorter part" => fs::write(&part, &body()[..119_999]).unwrap(),
+            _ => {}
+        }
+        let path = match change {
+            "other url" => "/other/x",
+            "other query" => "/x?version=2",
+            _ => "/x",
+        };
+        let ended = tdl.again(&[&server.url(path)]).with(0);
+        assert!(ended.stderr.contains(&format!(": starting over: {why}\n")), "{change}: {}", ended.stderr);
+        assert_eq!(ranges(&server), [None, None], "{change}");
+        assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true), "{change}");
+    }
+}
+
+#[test]
+fn a_sidecar_without_its_part_is_gone_after_the_next_run() {
+    let server = Server::echo();
+    let mut tdl = fetch().args([server.url("/x"), server.url("/there")]).file("out/x.part.json", "{}");
+    tdl = tdl.file("out/there", "").file("out/there.part.json", "{}").file("out/there.part.tmp", "{}");
+    tdl.run().with(0);
+    assert_eq!(tdl.names(), ["there", "x"]);
+}
+
+#[test]
+fn a_killed_run_asks_only_for_what_is_missing_and_the_last_second() {
+    const RATE: usize = 40_000;
+    let long = || content(2, 20 * RATE);
+    // Four pieces a second, until the kill.
+    let server = Server::start(move |request| match request.number {
+        0 => Reply::file(request, &long(), TAG).drip(RATE / 4, Duration::from_millis(25)),
+        _ => Reply::file(request, &long(), TAG),
+    });
+    let mut tdl = fetch().arg(server.url("/x"));
+    let mut child = tdl.spawn();
+    let claimed = || {
+        let text = fs::read_to_string(tdl.out().join("x.part.json")).unwrap_or_default();
+        let done = text.split("\"done\":[[0,").nth(1)?;
+        done.split(']').next()?.parse::<usize>().ok()
+    };
+    let begun = std::time::Instant::now();
+    while claimed().is_none() {
+        assert!(begun.elapsed() < crate::server::PATIENCE && child.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let claimed = claimed().unwrap();
+    let on_disk = fs::metadata(tdl.out().join("x.part")).unwrap().len() as usize;
+    assert!(claimed > 0 && claimed <= on_disk, "{claimed} of {on_disk}");
+    tdl.run().with(0);
+    assert_eq!(ranges(&server)[1..], [Some(format!("bytes={claimed}-"))]);
+    assert_eq!((tdl.names(), tdl.got("x") == long()), (vec!["x".to_owned()], true));
+}

@@ -1,0 +1,79 @@
+//! When a download is tried again, how long the server is left alone, and when it ends.
+
+use std::time::Duration;
+
+use crate::command::{content, fetch};
+use crate::server::{Reply, Server};
+
+#[test]
+fn a_server_that_cuts_every_answer_at_the_same_point_is_not_asked_for_ever() {
+    let server = Server::start(|_| Reply::ok(content(1, 100_000)).cut_after(50_000));
+    let mut tdl = fetch().args([&server.url("/x"), "--retries", "2"]);
+    let ended = tdl.run().with(75);
+    // One that gained something, and two in a row that did not.
+    assert_eq!(server.requests().len(), 3, "{}", ended.stderr);
+    assert!(tdl.names().is_empty());
+}
+
+#[test]
+fn retry_after_holds_back_the_whole_host_and_no_other() {
+    for date in [false, true] {
+        let other = Server::echo();
+        let server = Server::start(move |request| match request.number {
+            0 if date => {
+                // A date has whole seconds, so that one two seconds ahead is more than one second ahead.
+                let then = std::time::SystemTime::now() + Duration::from_secs(2);
+                Reply::status(503).header("Retry-After", httpdate::fmt_http_date(then))
+            }
+            0 => Reply::status(429).header("Retry-After", "1"),
+            _ => Reply::ok(request.target.clone()),
+        });
+        let urls = [server.url("/a"), server.url("/b"), other.url("/c"), other.url("/d")];
+        let mut tdl = fetch().args(&urls).arg("-j1");
+        let ended = tdl.run().with(0);
+        assert_eq!(tdl.names(), ["a", "b", "c", "d"]);
+        assert!(ended.stderr.contains("/a: trying again in 1."), "{}", ended.stderr);
+        let requests = server.requests();
+        let refused = requests[0].at;
+        for request in &requests[1..] {
+            let waited = request.at.duration_since(refused);
+            assert!(waited >= Duration::from_millis(if date { 900 } else { 1000 }), "{}: {waited:?}", request.target);
+        }
+        // The other host was asked meanwhile.
+        assert!(other.requests().iter().all(|request| request.at < requests[1].at));
+    }
+}
+
+#[test]
+fn a_wish_of_more_than_five_minutes_is_not_waited_for() {
+    for mode in ["--jobs=2", "--sequential"] {
+        let server = Server::start(|_| Reply::status(503).header("Retry-After", "301"));
+        fetch().args([&server.url("/x"), mode]).run().with(75);
+        assert_eq!(server.requests().len(), 1);
+    }
+}
+
+#[test]
+fn a_host_that_refuses_more_than_two_at_a_time_gives_every_file() {
+    let server = Server::start(|request| {
+        if request.in_flight > 2 {
+            Reply::status(503)
+        } else {
+            Reply::ok(request.target.clone()).after(Duration::from_millis(5))
+        }
+    });
+    let mut tdl = fetch().args((0..60).map(|number| server.url(&format!("/{number}")))).args(["--retries", "20"]);
+    tdl.run().with(0);
+    assert_eq!(tdl.names().len(), 60);
+    let refused = server.requests().len() - 60;
+    assert!(refused <= 40, "{refused} requests were refused");
+}
+
+#[test]
+fn a_206_that_was_not_asked_for_is_no_file() {
+    let server = Server::start(|_| Reply::rest(b"whole file", 5));
+    let mut tdl = fetch().arg(server.url("/x"));
+    let ended = tdl.run().with(1);
+    assert!(ended.stderr.contains("the server answered 206 Partial Content"), "{}", ended.stderr);
+    assert!(tdl.names().is_empty());
+}
