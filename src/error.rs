@@ -99,6 +99,22 @@ pub enum Failure {
     /// Another process is downloading to the same target.
     #[error("{} is being written by another process", safe_path(.0))]
     Locked(PathBuf),
+    /// The file is longer than it may be.
+    #[error("the file is longer than the {0} bytes that are allowed")]
+    TooLarge(u64),
+    /// The disk has no room for the rest of the file.
+    #[error("{} has no room for it: {needed} bytes are needed, {free} are free", safe_path(path))]
+    NoRoom {
+        /// The part file.
+        path: PathBuf,
+        /// Bytes that are still to come.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// The time for the whole run is over.
+    #[error("the time for the run was over")]
+    OutOfTime,
     /// The part file is not where it was.
     #[error("{} was taken away or replaced meanwhile", safe_path(.0))]
     PartGone(PathBuf),
@@ -176,6 +192,9 @@ impl Failure {
             Self::Redirect(_) => "redirect",
             Self::Exists(_) => "exists",
             Self::Locked(_) => "locked",
+            Self::TooLarge(_) => "too-large",
+            Self::OutOfTime => "out-of-time",
+            Self::NoRoom { .. } => "no-room",
             Self::NotAFile(_) | Self::PartGone(_) | Self::Disk { .. } => "disk",
             Self::Panicked(_) => "internal",
             Self::Cancelled => "cancelled",
@@ -202,6 +221,7 @@ impl Failure {
             | Self::Truncated { .. }
             | Self::Locked(_)
             | Self::PartGone(_)
+            | Self::OutOfTime
             | Self::Cancelled => true,
             Self::Tls(_)
             | Self::Request(_)
@@ -209,6 +229,8 @@ impl Failure {
             | Self::Redirect(_)
             | Self::Exists(_)
             | Self::NotAFile(_)
+            | Self::TooLarge(_)
+            | Self::NoRoom { .. }
             | Self::Disk { .. }
             | Self::Panicked(_) => false,
         }
@@ -230,6 +252,13 @@ impl Failure {
             Self::Status { retry_after, .. } => retry_after.as_deref(),
             _ => None,
         }
+    }
+
+    /// Whether the disk is full, so that other downloads would fail as well.
+    #[must_use]
+    pub fn is_full_disk(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, Self::Disk { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
     }
 
     /// Whether the server refused for want of strength, so that less should be asked of it at once.

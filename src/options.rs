@@ -65,11 +65,15 @@ pub struct Limits {
     pub per_host: usize,
     /// Start nothing new after the first failure for good.
     pub fail_fast: bool,
+    /// The longest that the run may take; what is unfinished then fails for now.
+    pub max_time: Option<Duration>,
+    /// The longest file in bytes; a longer one fails, if possible before a byte of it is read.
+    pub max_filesize: Option<u64>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { mode: Mode::Concurrent, jobs: 64, per_host: 16, fail_fast: false }
+        Self { mode: Mode::Concurrent, jobs: 64, per_host: 16, fail_fast: false, max_time: None, max_filesize: None }
     }
 }
 
@@ -101,11 +105,13 @@ pub struct Output {
     pub directory: PathBuf,
     /// What to do where a target exists.
     pub if_exists: IfExists,
+    /// A file counts as fetched only when it and its name are on the disk, even if the power fails then.
+    pub fsync: bool,
 }
 
 impl Default for Output {
     fn default() -> Self {
-        Self { directory: PathBuf::from("."), if_exists: IfExists::Skip }
+        Self { directory: PathBuf::from("."), if_exists: IfExists::Skip, fsync: false }
     }
 }
 
@@ -119,6 +125,8 @@ pub enum IfExists {
     Overwrite,
     /// Keep it, and give the new file the next free name.
     Rename,
+    /// Ask whether it has changed since its own time, which is that of the server's; replace it only then.
+    Update,
     /// Count the download as failed.
     Fail,
 }

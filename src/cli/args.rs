@@ -64,6 +64,10 @@ pub struct FetchArgs {
     #[arg(long, value_name = "WHAT", default_value = "skip", help_heading = "What and where")]
     if_exists: IfExistsArg,
 
+    /// Count files as fetched only when they are on the disk, come a power cut
+    #[arg(long, help_heading = "What and where")]
+    fsync: bool,
+
     /// Print what would be downloaded to where, and ask for nothing
     #[arg(long, help_heading = "What and where")]
     dry_run: bool,
@@ -100,6 +104,14 @@ pub struct FetchArgs {
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration, help_heading = "When it goes wrong")]
     stall_timeout: Duration,
 
+    /// Longest time for the whole run; what is unfinished then fails for now
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "When it goes wrong")]
+    max_time: Option<Duration>,
+
+    /// Longest file, such as 500k, 20M or 4GiB
+    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "When it goes wrong")]
+    max_filesize: Option<u64>,
+
     /// Header for each URL's own origin; repeated; '@FILE' reads them from FILE
     #[arg(short = 'H', long, value_name = "'NAME: VALUE'", help_heading = "How to ask")]
     header: Vec<String>,
@@ -133,6 +145,8 @@ enum IfExistsArg {
     Overwrite,
     /// Keep it, and give the new file the next free name
     Rename,
+    /// Ask whether it has changed since its own time, and replace it only then
+    Update,
     /// Count it as failed
     Fail,
 }
@@ -182,11 +196,14 @@ impl FetchArgs {
             jobs: usize::from(self.jobs),
             per_host: usize::from(self.per_host),
             fail_fast: self.fail_fast,
+            max_time: self.max_time,
+            max_filesize: self.max_filesize,
         };
         let if_exists = match self.if_exists {
             IfExistsArg::Skip => IfExists::Skip,
             IfExistsArg::Overwrite => IfExists::Overwrite,
             IfExistsArg::Rename => IfExists::Rename,
+            IfExistsArg::Update => IfExists::Update,
             IfExistsArg::Fail => IfExists::Fail,
         };
         let wishes = Wishes {
@@ -206,7 +223,7 @@ impl FetchArgs {
             compares: self.compare,
         };
         let retry = Retry { retries: self.retries };
-        let output = Output { directory: self.output_dir, if_exists };
+        let output = Output { directory: self.output_dir, if_exists, fsync: self.fsync };
         Ok(Fetch {
             urls: self.urls,
             lists: self.input,
@@ -248,6 +265,24 @@ fn headers(given: &[String]) -> anyhow::Result<Vec<Header>> {
 /// A header as it may be shown: its value may be a secret.
 fn name_only(header: &str) -> &str {
     header.split_once(':').map_or("...", |(name, _)| name)
+}
+
+/// A size such as `500k`, `20M` or `4GiB`: powers of 1000, or with `i` of 1024; a bare number is bytes.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit.trim().trim_end_matches(['B', 'b']) {
+        "" => 1,
+        "k" | "K" => 1000,
+        "M" | "m" => 1000_u64.pow(2),
+        "G" | "g" => 1000_u64.pow(3),
+        "Ki" => 1024,
+        "Mi" => 1024_u64.pow(2),
+        "Gi" => 1024_u64.pow(3),
+        _ => return Err("write it as 500k, 20M or 4GiB".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| "write it as 500k, 20M or 4GiB".to_owned())?;
+    number.checked_mul(unit).ok_or_else(|| "too large".to_owned())
 }
 
 /// A time such as `500ms`, `30s` or `5m`; a bare number is seconds.

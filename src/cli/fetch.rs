@@ -134,7 +134,7 @@ fn plan(mut urls: Vec<WebUrl>, request: &Fetch) -> Plan {
 
 /// Whether something is at the path. Where that cannot be told, the download itself will say why.
 fn is_taken(path: &Path) -> bool {
-    matches!(part::place(path), Ok(Place::Taken | Place::NotAFile))
+    matches!(part::place(path), Ok(Place::Taken(_) | Place::NotAFile))
 }
 
 fn refuse_existing(plan: &Plan, directory: &Path) -> anyhow::Result<()> {
@@ -167,6 +167,7 @@ fn carry_out(plan: Plan, request: Fetch, report: Report) -> anyhow::Result<Exit>
     let scratch = scratch.map_err(|failure| anyhow!(failure.chain()))?;
 
     let scratch_path = scratch.as_ref().map(|scratch| scratch.path().to_owned());
+    let longest = request.options.limits.max_time.map(|time| time + GRACE);
     let report = Arc::new(report);
     let controls = Arc::new([Control::default(), Control::default()]);
     let (seen, controlled) = (Arc::clone(&report), Arc::clone(&controls));
@@ -187,7 +188,19 @@ fn carry_out(plan: Plan, request: Fetch, report: Report) -> anyhow::Result<Exit>
         let [first, second] = summaries;
         if second.total > 0 { second } else { first }
     };
-    match hear.recv().context("the run has vanished")? {
+    let heard = match longest {
+        None => hear.recv().ok(),
+        Some(longest) => hear.recv_timeout(longest).ok(),
+    };
+    // The run's own time is over, and a thread is stuck in a read.
+    let Some(heard) = heard else {
+        controls.iter().for_each(Control::cancel);
+        let summary = so_far();
+        let exit = Exit::after(summary.failed_for_good, summary.failed_for_now + summary.cancelled());
+        last_words(&report, summary);
+        return Ok(exit);
+    };
+    match heard {
         Heard::Ended(Ok(ended)) => Ok(with_output(conclude(&ended, &report), &report)),
         Heard::Ended(Err(failure)) if so_far().total == 0 => Err(anyhow!(failure.chain())),
         Heard::Ended(Err(failure)) => {

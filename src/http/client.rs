@@ -87,8 +87,7 @@ impl Client {
     }
 
     /// Asks for a URL, or for the rest of it, and follows its redirects. What the user gave for the URL, headers and
-    /// user info, goes to the URL's own origin only. `on_redirect` hears of each hop. `None`: there is no rest, what was
-    /// there before is the whole file.
+    /// user info, goes to the URL's own origin only. `on_redirect` hears of each hop.
     ///
     /// # Errors
     ///
@@ -97,19 +96,22 @@ impl Client {
     pub fn get(
         &self,
         url: &WebUrl,
-        resume: Option<&Resume<'_>>,
+        conditions: &Conditions<'_>,
         mut on_redirect: impl FnMut(&WebUrl),
-    ) -> Result<Option<Answer>, Failure> {
+    ) -> Result<Got, Failure> {
+        let resume = conditions.resume.as_ref();
         let mut hops = Hops::from(url);
         loop {
-            let response = self.request(url, &hops, resume)?;
+            let response = self.request(url, &hops, conditions)?;
             let status = response.status();
             match (status.as_u16(), resume) {
                 (200, _) => {
-                    return Answer::whole(response, self.network.stall_timeout).map(Some);
+                    let answer = Answer::whole(response, self.network.stall_timeout)?;
+                    return Ok(if conditions.already_have(&answer) { Got::Unchanged } else { answer.into() });
                 }
+                (304, _) if conditions.changed_since.is_some() => return Ok(Got::Unchanged),
                 (206, Some(resume)) => {
-                    return Answer::rest(response, resume, self.network.stall_timeout).map(Some);
+                    return Answer::rest(response, resume, self.network.stall_timeout).map(Got::from);
                 }
                 (416, Some(resume)) => return resume.judge_unsatisfied(response.headers()),
                 (301 | 302 | 303 | 307 | 308, _) => {
@@ -133,9 +135,11 @@ impl Client {
 
     /// One request. A kept connection that the server closed at that moment costs no attempt: the request is sent once
     /// more at once, as it may be (RFC 9110, section 9.2.2).
-    fn request(&self, url: &WebUrl, hops: &Hops, resume: Option<&Resume<'_>>) -> Result<http::Response, Failure> {
-        match self.send(url, hops, resume) {
-            Err(Failure::Broken { .. }) if self.has_answered.load(Ordering::Relaxed) => self.send(url, hops, resume),
+    fn request(&self, url: &WebUrl, hops: &Hops, conditions: &Conditions<'_>) -> Result<http::Response, Failure> {
+        match self.send(url, hops, conditions) {
+            Err(Failure::Broken { .. }) if self.has_answered.load(Ordering::Relaxed) => {
+                self.send(url, hops, conditions)
+            }
             Ok(response) => {
                 self.has_answered.store(true, Ordering::Relaxed);
                 Ok(response)
@@ -144,7 +148,7 @@ impl Client {
         }
     }
 
-    fn send(&self, url: &WebUrl, hops: &Hops, resume: Option<&Resume<'_>>) -> Result<http::Response, Failure> {
+    fn send(&self, url: &WebUrl, hops: &Hops, conditions: &Conditions<'_>) -> Result<http::Response, Failure> {
         let client = self.for_url(hops.current())?;
         let mut request = client.get(hops.current().unredacted());
         if hops.is_at_origin() {
@@ -153,7 +157,10 @@ impl Client {
             }
             request = request.headers(self.headers.clone());
         }
-        if let Some(resume) = resume {
+        if let Some(time) = conditions.changed_since {
+            request = request.header(header::IF_MODIFIED_SINCE, httpdate::fmt_http_date(time));
+        }
+        if let Some(resume) = &conditions.resume {
             request = request.header(header::RANGE, format!("bytes={}-", resume.from));
             request = request.header(header::IF_RANGE, resume.validator.if_range());
         }
@@ -213,14 +220,50 @@ pub struct Resume<'a> {
     pub length: Option<u64>,
 }
 
+/// What is asked for only under a condition.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Conditions<'a> {
+    /// The rest alone, if the file is still the same.
+    pub resume: Option<Resume<'a>>,
+    /// Anything at all, only if the file has changed since (RFC 9110, section 13.1.3).
+    pub changed_since: Option<SystemTime>,
+}
+
+/// What came of asking.
+#[derive(Debug)]
+pub enum Got {
+    /// A body to be read.
+    Answer(Box<Answer>),
+    /// There is no rest: what was there before is the whole file.
+    AllThere,
+    /// The file has not changed.
+    Unchanged,
+}
+
+impl From<Answer> for Got {
+    fn from(answer: Answer) -> Self {
+        Self::Answer(Box::new(answer))
+    }
+}
+
+impl Conditions<'_> {
+    /// Whether a server that does not heed the condition sends what has not changed, by its own word.
+    fn already_have(&self, answer: &Answer) -> bool {
+        match (self.changed_since, answer.last_modified()) {
+            (Some(time), Some(modified)) => modified <= time,
+            _ => false,
+        }
+    }
+}
+
 impl Resume<'_> {
     /// A 416: nothing is wrong with it if the file ends where the rest would begin.
-    fn judge_unsatisfied(&self, headers: &HeaderMap) -> Result<Option<Answer>, Failure> {
+    fn judge_unsatisfied(&self, headers: &HeaderMap) -> Result<Got, Failure> {
         let range = text_of(headers, &header::CONTENT_RANGE).and_then(ContentRange::parse);
         let is_whole = range == Some(ContentRange::Unsatisfied { total: self.from })
             && self.length.is_none_or(|length| length == self.from)
             && self.is_same_file(headers);
-        if is_whole { Ok(None) } else { Err(Failure::Range("the file has no such range")) }
+        if is_whole { Ok(Got::AllThere) } else { Err(Failure::Range("the file has no such range")) }
     }
 
     /// The end of the body and the length of the file, of a 206 that is the rest of this very file.

@@ -87,3 +87,56 @@ fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (
         None => error.source(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use io::ErrorKind::*;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_of_io_error_while_a_body_is_read_has_its_meaning() {
+        let meaning = |kind: io::ErrorKind, expected| {
+            let failure = of_body(&io::Error::new(kind, "x"), 3, expected, Duration::from_secs(1));
+            (failure.kind(), failure.is_temporary())
+        };
+        for kind in [UnexpectedEof, Other] {
+            assert_eq!(meaning(kind, Some(5)), ("truncated", true), "{kind:?}");
+            assert_eq!(meaning(kind, None), ("broken", true), "{kind:?}");
+        }
+        for kind in [
+            NotFound,
+            PermissionDenied,
+            ConnectionRefused,
+            ConnectionReset,
+            HostUnreachable,
+            NetworkUnreachable,
+            ConnectionAborted,
+            NotConnected,
+            AddrInUse,
+            AddrNotAvailable,
+            NetworkDown,
+            BrokenPipe,
+            AlreadyExists,
+            WouldBlock,
+            TimedOut,
+            WriteZero,
+            Interrupted,
+            Unsupported,
+            OutOfMemory,
+        ] {
+            assert_eq!(meaning(kind, Some(5)), ("broken", true), "{kind:?}");
+        }
+        for kind in [InvalidData, InvalidInput] {
+            assert_eq!(meaning(kind, Some(5)), ("protocol", false), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn causes_are_found_however_deep_they_are_wrapped() {
+        let inner = io::Error::new(ConnectionReset, "reset");
+        let outer = io::Error::other(io::Error::other(inner));
+        assert_eq!(io_kind(&outer), Some(ConnectionReset));
+        assert_eq!(root(&outer).to_string(), "reset");
+    }
+}

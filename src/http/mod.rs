@@ -8,7 +8,7 @@ mod redirect;
 mod retry_after;
 mod validator;
 
-pub use client::{Answer, Client, Clients, Framing, Resume};
+pub use client::{Answer, Client, Clients, Conditions, Framing, Got, Resume};
 pub use content_range::ContentRange;
 pub use retry_after::parse as parse_retry_after;
 pub use validator::Validator;

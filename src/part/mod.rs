@@ -35,6 +35,9 @@ pub struct PartFile {
     saved: Instant,
 }
 
+/// For less no room is looked for beforehand.
+const RESERVED_FROM: u64 = 1024 * 1024;
+
 /// While bytes arrive the sidecar is saved so often; what came since is asked for again.
 const SAVED_EVERY: Duration = Duration::from_secs(1);
 
@@ -43,8 +46,8 @@ const SAVED_EVERY: Duration = Duration::from_secs(1);
 pub enum Place {
     /// Nothing.
     Free,
-    /// A file, or a symbolic link, which is not followed.
-    Taken,
+    /// A file, or a symbolic link, which is not followed; with the time of its last change.
+    Taken(Option<SystemTime>),
     /// Something that no file can replace: a directory, a device.
     NotAFile,
 }
@@ -67,7 +70,7 @@ pub fn place(target: &Path) -> Result<Place, Failure> {
     match target.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Place::Free),
         Err(source) => Err(disk("look at", target, source)),
-        Ok(meta) if meta.is_file() || meta.is_symlink() => Ok(Place::Taken),
+        Ok(meta) if meta.is_file() || meta.is_symlink() => Ok(Place::Taken(meta.modified().ok())),
         Ok(_) => Ok(Place::NotAFile),
     }
 }
@@ -247,6 +250,37 @@ impl PartFile {
         Ok(())
     }
 
+    /// Makes sure that there is room for the rest of a file of this length, and keeps it where the platform can, so that
+    /// a file that does not fit fails at once and takes no room from those that do.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::NoRoom`].
+    pub fn reserve(&self, length: u64) -> Result<(), Failure> {
+        let needed = length.saturating_sub(self.position);
+        if needed < RESERVED_FROM {
+            return Ok(());
+        }
+        let no_room = |free| Failure::NoRoom { path: self.path.clone(), needed, free };
+        match platform::free_space(&self.path) {
+            Some(free) if free < needed => Err(no_room(free)),
+            free => match platform::preallocate(&self.file, self.position, needed) {
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => Err(no_room(free.unwrap_or_default())),
+                // A file system that cannot is no reason to fail.
+                _ => Ok(()),
+            },
+        }
+    }
+
+    /// Puts the file's bytes onto the disk.
+    ///
+    /// # Errors
+    ///
+    /// The disk is full, or failing.
+    pub fn sync(&self) -> Result<(), Failure> {
+        self.file.sync_all().map_err(|source| disk("write", &self.path, source))
+    }
+
     /// Gives the file the time that the server named; a file system without such a time is no reason to fail.
     pub fn set_modified(&self, time: SystemTime) {
         let _ = self.file.set_modified(time);
@@ -280,6 +314,8 @@ impl PartFile {
     /// Leaves the file for a later attempt, with a sidecar that claims what is there; removes what could not be gone on
     /// with.
     pub fn put_by(mut self) {
+        // Room that was kept for the rest is given back.
+        let _ = self.file.set_len(self.position);
         let can_go_on = self.position > 0 && self.sidecar.as_ref().is_some_and(|sidecar| sidecar.validator.is_some());
         if !can_go_on || self.save().is_err() {
             self.discard();
@@ -309,6 +345,15 @@ pub fn remove_orphans(part: &Path, target: &Path) {
         Sidecar::remove(part);
         Sidecar::remove_unfinished(part);
     }
+}
+
+/// Puts the names in a directory onto the disk.
+///
+/// # Errors
+///
+/// The disk is failing.
+pub fn sync_directory(directory: &Path) -> Result<(), Failure> {
+    platform::sync_directory(directory).map_err(|source| disk("write", directory, source))
 }
 
 fn remove(path: &Path) -> Result<(), Failure> {
@@ -526,7 +571,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("file"), b"").unwrap();
         assert_eq!(place(&dir.path().join("none")).unwrap(), Place::Free);
-        assert_eq!(place(&dir.path().join("file")).unwrap(), Place::Taken);
+        assert!(matches!(place(&dir.path().join("file")).unwrap(), Place::Taken(Some(_))));
         assert_eq!(place(dir.path()).unwrap(), Place::NotAFile);
     }
 }

@@ -38,12 +38,17 @@ mod linux {
     pub struct Nameless(File);
 
     impl Nameless {
-        /// Writes all of a file into `directory`; `None` where files must have names.
+        /// Writes all of a file into `directory`, and onto the disk if it is to be in `sync`; `None` where files must have names.
         ///
         /// # Errors
         ///
         /// The disk is full, or failing.
-        pub fn write(directory: &Path, bytes: &[u8], modified: Option<SystemTime>) -> Result<Option<Self>, Failure> {
+        pub fn write(
+            directory: &Path,
+            bytes: &[u8],
+            modified: Option<SystemTime>,
+            sync: bool,
+        ) -> Result<Option<Self>, Failure> {
             let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
             let mode = Mode::from_raw_mode(0o666);
             let Ok(file) = rustix::fs::openat(CWD, directory, flags, mode) else {
@@ -51,10 +56,13 @@ mod linux {
                 return Ok(None);
             };
             let mut file = File::from(file);
-            let written = file.write_all(bytes);
-            written.map_err(|source| Failure::Disk { action: "write to", path: directory.to_owned(), source })?;
+            let refused = |source| Failure::Disk { action: "write to", path: directory.to_owned(), source };
+            file.write_all(bytes).map_err(refused)?;
             if let Some(time) = modified {
                 let _ = file.set_modified(time);
+            }
+            if sync {
+                file.sync_all().map_err(refused)?;
             }
             Ok(Some(Self(file)))
         }
@@ -90,7 +98,7 @@ mod elsewhere {
         /// # Errors
         ///
         /// None.
-        pub const fn write(_: &Path, _: &[u8], _: Option<SystemTime>) -> Result<Option<Self>, Failure> {
+        pub const fn write(_: &Path, _: &[u8], _: Option<SystemTime>, _: bool) -> Result<Option<Self>, Failure> {
             Ok(None)
         }
 
@@ -116,7 +124,7 @@ mod tests {
     fn a_file_has_its_name_only_when_it_is_whole_and_replaces_none() {
         let dir = tempfile::tempdir().unwrap();
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        let Some(file) = Nameless::write(dir.path(), b"whole", Some(time)).unwrap() else {
+        let Some(file) = Nameless::write(dir.path(), b"whole", Some(time), true).unwrap() else {
             // This file system has none.
             return;
         };
@@ -127,6 +135,6 @@ mod tests {
         assert_eq!(file.link(&free).unwrap(), Linked::Done);
         assert_eq!((fs::read(&taken).unwrap(), fs::read(&free).unwrap()), (b"the user's".to_vec(), b"whole".to_vec()));
         assert_eq!(free.metadata().unwrap().modified().unwrap(), time);
-        assert!(Nameless::write(&dir.path().join("missing"), b"", None).unwrap().is_none());
+        assert!(Nameless::write(&dir.path().join("missing"), b"", None, false).unwrap().is_none());
     }
 }

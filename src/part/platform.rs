@@ -5,7 +5,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::Path;
 
-pub use imp::{has_no_locks, is_at, is_link_to, rename_no_replace};
+pub use imp::{free_space, has_no_locks, is_at, is_link_to, preallocate, rename_no_replace, sync_directory};
 
 /// Opens a part file, or makes one where nothing is, for reading and writing, without following a link and without waiting for a FIFO's reader.
 pub fn open_part(path: &Path, create: bool) -> io::Result<File> {
@@ -74,6 +74,29 @@ mod imp {
     fn rename_exclusively(_: &Path, _: &Path) -> rustix::io::Result<()> {
         Err(Errno::NOSYS)
     }
+
+    /// Bytes that are free for this user where `path` is.
+    pub fn free_space(path: &Path) -> Option<u64> {
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let stat = rustix::fs::statvfs(directory).ok()?;
+        Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    /// Keeps room for bytes that are to come, without changing the file's length.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub fn preallocate(file: &File, from: u64, length: u64) -> io::Result<()> {
+        Ok(rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, from, length)?)
+    }
+
+    /// Keeps room for bytes that are to come; not here.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub fn preallocate(_: &File, _: u64, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub fn sync_directory(directory: &Path) -> io::Result<()> {
+        File::open(directory)?.sync_all()
+    }
 }
 
 #[cfg(windows)]
@@ -122,5 +145,20 @@ mod imp {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let name = path.file_name().unwrap_or_default();
         Ok(parent.canonicalize()?.join(name).as_os_str().encode_wide().chain([0]).collect())
+    }
+
+    /// Not asked here: a full disk shows when it is written to.
+    pub const fn free_space(_: &Path) -> Option<u64> {
+        None
+    }
+
+    /// Keeps room for bytes that are to come; not here.
+    pub fn preallocate(_: &File, _: u64, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// A directory cannot be opened to be synced here; the rename is in the file system's journal.
+    pub fn sync_directory(_: &Path) -> io::Result<()> {
+        Ok(())
     }
 }

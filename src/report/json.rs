@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::Stdout;
 use crate::options::Mode;
 use crate::plan::{Download, SafeName};
-use crate::run::{Comparison, Event, Outcome, Summary};
+use crate::run::{Comparison, Event, Outcome, Skip, Summary};
 
 /// Writes the records.
 pub struct JsonLines {
@@ -138,7 +138,10 @@ impl JsonLines {
                     (Some(file.bytes), Some(file.status), Some(file.framing.shows_the_end()));
                 self.record_as("finished", download, &file.name, Details { bytes, status, checked, ..details });
             }
-            Outcome::Skipped => self.record("skipped", download, Details { checked: Some(false), ..details }),
+            Outcome::Skipped(skip) => {
+                let is_checked = *skip == Skip::Unchanged;
+                self.record("skipped", download, Details { checked: Some(is_checked), ..details });
+            }
             Outcome::Failed(failure) => {
                 let (error, kind, temporary) =
                     (Some(failure.chain()), Some(failure.kind()), Some(failure.is_temporary()));
@@ -217,7 +220,7 @@ fn closing<'a>(summary: &Summary, comparison: Option<Compared<'a>>) -> Closing<'
     Closing {
         event: "summary",
         fetched: summary.fetched,
-        skipped: summary.skipped,
+        skipped: summary.skipped + summary.unchanged,
         failed: summary.failed(),
         cancelled: summary.cancelled(),
         bytes: summary.bytes,

@@ -7,7 +7,7 @@ use crate::error::Failure;
 use crate::http::Framing;
 use crate::options::Mode;
 use crate::plan::{Download, Plan};
-use crate::run::{Ending, Event, Outcome};
+use crate::run::{Ending, Event, Outcome, Skip};
 use crate::text::safe_path;
 
 /// How much is told.
@@ -67,7 +67,10 @@ fn of_end(download: &Download, ending: &Ending, detail: Detail) -> Option<String
             }
             Some(line)
         }
-        Outcome::Skipped => Some(format!("{url}: skipped, {} is there, not checked", download.target)),
+        Outcome::Skipped(Skip::Exists) => Some(format!("{url}: skipped, {} is there, not checked", download.target)),
+        Outcome::Skipped(Skip::Unchanged) => {
+            Some(format!("{url}: skipped, {} has not changed, the server says", download.target))
+        }
         Outcome::Cancelled => (ending.attempts > 0).then(|| format!("{url}: not finished")),
     }
 }
@@ -86,6 +89,8 @@ pub const fn help(failure: &Failure) -> &'static str {
         Failure::Client { is_temporary: false, .. } => "; is a certificate store installed (ca-certificates)?",
         Failure::Stalled(_) => "; --stall-timeout sets how long to wait",
         Failure::ConnectTimeout(_) => "; --connect-timeout sets how long to wait",
+        Failure::TooLarge(_) => "; --max-filesize says how long it may be",
+        Failure::OutOfTime => "; --max-time says how long it may take",
         Failure::Exists(_) => "; --if-exists says what to do then",
         Failure::Panicked(_) => "; please report this as a bug",
         _ => "",

@@ -180,5 +180,5 @@ fn can_draw() -> bool {
 
 /// Whether a download that has ended counts as done for a reader who waits.
 const fn is_done(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Fetched(_) | Outcome::Skipped)
+    matches!(outcome, Outcome::Fetched(_) | Outcome::Skipped(_))
 }

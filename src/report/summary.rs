@@ -81,6 +81,7 @@ fn counts(summary: &Summary) -> String {
         }
     };
     note(summary.skipped, "skipped", "there, not checked");
+    note(summary.unchanged, "unchanged", "there, and not changed since, the server says");
     note(summary.unchecked, "unchecked", "no length was announced, so a file cut short could not be told");
     note(summary.cancelled(), "not done", "the run ended before them");
     note(summary.failed(), "failed", "");
@@ -108,6 +109,7 @@ mod tests {
             total: 16,
             fetched: 16,
             skipped: 0,
+            unchanged: 0,
             failed_for_good: 0,
             failed_for_now: 0,
             unchecked: 0,

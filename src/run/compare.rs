@@ -57,7 +57,7 @@ pub fn compare(
     let in_mode = |mode, directory: &Path| {
         let mut options = options.clone();
         options.limits.mode = mode;
-        options.output = Output { directory: directory.to_owned(), if_exists: IfExists::Fail };
+        options.output = Output { directory: directory.to_owned(), if_exists: IfExists::Fail, ..options.output };
         options
     };
     let [first, second] = controls;
@@ -67,7 +67,9 @@ pub fn compare(
         // A second run would only say that nothing came.
         return Ok(Comparison { concurrent: sequential.clone(), sequential, differing: Vec::new(), same: 0 });
     }
-    let concurrent = run(plan, &in_mode(Mode::Concurrent, target), reporter, second)?;
+    let mut options = in_mode(Mode::Concurrent, target);
+    options.limits.max_time = options.limits.max_time.map(|time| time.saturating_sub(sequential.elapsed));
+    let concurrent = run(plan, &options, reporter, second)?;
     let mut comparison = Comparison { sequential, concurrent, differing: Vec::new(), same: 0 };
     for download in plan.downloads() {
         match same_bytes(&download.path(scratch), &download.path(target)) {

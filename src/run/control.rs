@@ -5,8 +5,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::event::{Event, Reporter};
-use super::outcome::{Ending, FailureNote, Outcome, Summary};
-use crate::options::Mode;
+use super::outcome::{Ending, FailureNote, Outcome, Skip, Summary};
+use crate::options::{Limits, Mode};
 use crate::url::WebUrl;
 
 /// The failures that a summary tells in full; of the others it tells how many.
@@ -19,6 +19,7 @@ pub struct Control {
     start: OnceLock<Start>,
     fetched: AtomicUsize,
     skipped: AtomicUsize,
+    unchanged: AtomicUsize,
     failed_for_good: AtomicUsize,
     failed_for_now: AtomicUsize,
     unchecked: AtomicUsize,
@@ -35,6 +36,7 @@ struct Start {
     total: usize,
     mode: Mode,
     threads: usize,
+    max_time: Option<Duration>,
 }
 
 impl Control {
@@ -43,10 +45,16 @@ impl Control {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the run was asked to end.
+    /// Whether the run was asked to end, or its time is over.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
+        self.cancelled.load(Ordering::Relaxed) || self.is_out_of_time()
+    }
+
+    /// Whether the time that the run may take is over.
+    #[must_use]
+    pub fn is_out_of_time(&self) -> bool {
+        self.start.get().is_some_and(|start| start.max_time.is_some_and(|time| start.at.elapsed() >= time))
     }
 
     /// What the run has come to by now.
@@ -57,6 +65,7 @@ impl Control {
             total: start.map_or(0, |start| start.total),
             fetched: self.fetched.load(Ordering::Relaxed),
             skipped: self.skipped.load(Ordering::Relaxed),
+            unchanged: self.unchanged.load(Ordering::Relaxed),
             failed_for_good: self.failed_for_good.load(Ordering::Relaxed),
             failed_for_now: self.failed_for_now.load(Ordering::Relaxed),
             unchecked: self.unchecked.load(Ordering::Relaxed),
@@ -71,8 +80,9 @@ impl Control {
     }
 
     /// The clock starts. A control is for one run; a second start changes nothing.
-    pub(super) fn start(&self, total: usize, mode: Mode, threads: usize) {
-        let _ = self.start.set(Start { at: Instant::now(), total, mode, threads });
+    pub(super) fn start(&self, total: usize, limits: &Limits, threads: usize) {
+        let (mode, max_time) = (limits.mode, limits.max_time);
+        let _ = self.start.set(Start { at: Instant::now(), total, mode, threads, max_time });
     }
 
     /// Warns, once in a run, that two processes could write to one file here.
@@ -94,8 +104,11 @@ impl Control {
                 self.bytes.fetch_add(file.bytes, Ordering::Relaxed);
                 self.unchecked.fetch_add(usize::from(!file.framing.shows_the_end()), Ordering::Relaxed);
             }
-            Outcome::Skipped => {
+            Outcome::Skipped(Skip::Exists) => {
                 self.skipped.fetch_add(1, Ordering::Relaxed);
+            }
+            Outcome::Skipped(Skip::Unchanged) => {
+                self.unchanged.fetch_add(1, Ordering::Relaxed);
             }
             Outcome::Failed(failure) => {
                 let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,7 +136,7 @@ mod tests {
         const THREADS: usize = 64;
         const ROUNDS: usize = 500;
         let control = Control::default();
-        control.start(THREADS * ROUNDS * 4, Mode::Concurrent, THREADS);
+        control.start(THREADS * ROUNDS * 5, &Limits::default(), THREADS);
         let url = WebUrl::parse("http://h/x").unwrap();
         let count = |outcome, milliseconds| {
             control.count(&url, &Ending { outcome, attempts: 1, own_time: Duration::from_millis(milliseconds) });
@@ -140,7 +153,8 @@ mod tests {
                             framing: if round % 2 == 0 { Framing::Close } else { Framing::Length(3) },
                         };
                         count(Outcome::Fetched(file), (thread * ROUNDS + round) as u64);
-                        count(Outcome::Skipped, 0);
+                        count(Outcome::Skipped(Skip::Exists), 0);
+                        count(Outcome::Skipped(Skip::Unchanged), 0);
                         count(Outcome::Failed(Failure::Status { code: 404, reason: "", retry_after: None }), 0);
                         count(Outcome::Failed(Failure::Status { code: 503, reason: "", retry_after: None }), 0);
                     }
@@ -149,7 +163,8 @@ mod tests {
         });
         let all = THREADS * ROUNDS;
         let summary = control.summary();
-        assert_eq!((summary.fetched, summary.skipped, summary.bytes), (all, all, 3 * all as u64));
+        assert_eq!((summary.fetched, summary.skipped, summary.unchanged), (all, all, all));
+        assert_eq!(summary.bytes, 3 * all as u64);
         assert_eq!((summary.failed_for_good, summary.failed_for_now, summary.unchecked), (all, all, all / 2));
         assert_eq!(summary.own_times, Duration::from_millis((all * (all - 1) / 2) as u64));
         assert_eq!(summary.longest, Duration::from_millis(all as u64 - 1));

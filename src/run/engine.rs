@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::event::Event;
 use super::outcome::{Ending, Outcome};
 use super::queue::{Next, Queue};
-use super::transfer::{Context, Transfer, Turn, Worker, download_file};
+use super::transfer::{Context, Transfer, Turn, Worker, cancelled, download_file};
 use crate::error::{Failure, HoldBack};
 use crate::http::Clients;
 use crate::options::Limits;
@@ -19,16 +19,16 @@ use crate::plan::{Download, Plan};
 const CANCEL_SEEN_WITHIN: Duration = Duration::from_millis(100);
 
 /// One download after another, in the caller's thread.
-pub fn sequential(context: &Context<'_>, limits: &Limits, clients: &Clients) {
+pub fn sequential(context: &Context<'_>, clients: &Clients) {
     let mut worker = Worker::new(clients.of_thread(0));
     let mut is_closed = false;
     for download in context.plan.downloads() {
         let ending = if is_closed || context.control.is_cancelled() {
-            never_begun()
+            never_begun(context)
         } else {
             to_its_end(download, context, &mut worker)
         };
-        is_closed |= closes(&ending, limits);
+        is_closed |= closes(&ending, context.limits);
         conclude(download, &ending, context);
     }
 }
@@ -45,11 +45,11 @@ pub fn to_its_end(download: &Download, context: &Context<'_>, worker: &mut Worke
 }
 
 /// Downloads side by side in `threads` threads, each taking the next when it is done. All are joined.
-pub fn concurrent(context: &Context<'_>, limits: &Limits, clients: &Clients, threads: usize) {
+pub fn concurrent(context: &Context<'_>, clients: &Clients, threads: usize) {
     let (hosts, host_of) = hosts(context.plan);
-    let queue = Queue::new(host_of, limits.per_host);
+    let queue = Queue::new(host_of, context.limits.per_host);
     let shared = Mutex::new(Shared { queue, idle: 0, has_clock: false });
-    let pool = &Pool { context, limits, hosts, shared, changed: Condvar::new(), clock: Condvar::new() };
+    let pool = &Pool { context, hosts, shared, changed: Condvar::new(), clock: Condvar::new() };
     thread::scope(|scope| {
         for number in 0..threads {
             let work = move || pool.work(Worker::new(clients.of_thread(number)));
@@ -69,7 +69,6 @@ pub fn concurrent(context: &Context<'_>, limits: &Limits, clients: &Clients, thr
 /// What the threads of a run share, behind one lock.
 struct Pool<'a> {
     context: &'a Context<'a>,
-    limits: &'a Limits,
     /// The queue's number of each host.
     hosts: HashMap<String, u32>,
     shared: Mutex<Shared<'a>>,
@@ -97,7 +96,7 @@ impl<'a> Pool<'a> {
                     let left = self.end(id, &ending);
                     conclude(download, &ending, self.context);
                     for id in left {
-                        conclude(&self.context.plan.downloads()[id], &never_begun(), self.context);
+                        conclude(&self.context.plan.downloads()[id], &never_begun(self.context), self.context);
                     }
                 }
                 Turn::Wait(wait, failure) => {
@@ -160,7 +159,7 @@ impl<'a> Pool<'a> {
             Outcome::Failed(failure) if failure.is_refusal() => queue.refused(id),
             _ => {}
         }
-        let is_last = closes(ending, self.limits) || self.context.control.is_cancelled();
+        let is_last = closes(ending, self.context.limits) || self.context.control.is_cancelled();
         let left = if is_last { queue.close() } else { Vec::new() };
         queue.end(id);
         left
@@ -205,7 +204,7 @@ fn turn<'a>(
         let outcome = Outcome::Failed(Failure::Panicked(text));
         Turn::Ended(match transfer {
             Some(transfer) => transfer.ended(outcome),
-            None => Ending { outcome, ..never_begun() },
+            None => Ending { outcome, ..never_begun(context) },
         })
     })
 }
@@ -217,13 +216,14 @@ fn conclude(download: &Download, ending: &Ending, context: &Context<'_>) {
     let _ = catch_unwind(AssertUnwindSafe(report));
 }
 
-/// Whether nothing new is to begin after this end.
+/// Whether nothing new is to begin after this end: a full disk leaves room for nothing, and the user may want it so.
 fn closes(ending: &Ending, limits: &Limits) -> bool {
-    limits.fail_fast && matches!(&ending.outcome, Outcome::Failed(failure) if !failure.is_temporary())
+    let Outcome::Failed(failure) = &ending.outcome else { return false };
+    failure.is_full_disk() || (limits.fail_fast && !failure.is_temporary())
 }
 
-const fn never_begun() -> Ending {
-    Ending { outcome: Outcome::Cancelled, attempts: 0, own_time: Duration::ZERO }
+fn never_begun(context: &Context<'_>) -> Ending {
+    Ending { outcome: cancelled(context), attempts: 0, own_time: Duration::ZERO }
 }
 
 fn sleep(wait: Duration, context: &Context<'_>) {

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use super::event::Progress;
-use super::outcome::{Fetched, Outcome};
+use super::outcome::{Fetched, Outcome, Skip};
 use super::transfer::Context;
 use crate::error::Failure;
 use crate::http::{Answer, Framing};
 use crate::options::IfExists;
-use crate::part::{Commit, Linked, Nameless, PartFile};
+use crate::part::{self, Commit, Linked, Nameless, PartFile};
 use crate::plan::{Download, SafeName};
 
 /// Bytes read at once. 64 KiB and 256 KiB make no difference (measured).
@@ -24,6 +24,8 @@ const NO_REST: u16 = 416;
 pub struct Landing<'a> {
     pub download: &'a Download,
     pub part_path: &'a Path,
+    /// Whether what has the final name is to be replaced.
+    pub commit: Commit,
     pub progress: &'a Progress,
     pub context: &'a Context<'a>,
 }
@@ -37,6 +39,11 @@ impl Landing<'_> {
         part: Option<PartFile>,
         buffer: &mut [u8],
     ) -> Result<Outcome, Failure> {
+        let length = answer.as_ref().and_then(|answer| answer.framing().length());
+        if let Some(most) = self.context.limits.max_filesize.filter(|most| length.is_some_and(|length| length > *most))
+        {
+            return Err(Failure::TooLarge(most));
+        }
         match (answer, part) {
             (Some(answer), None) if self.is_small(&answer) => self.receive_small(answer, buffer),
             (Some(mut answer), part) => {
@@ -48,7 +55,7 @@ impl Landing<'_> {
                     self.context.control.warn_of_no_locks(self.context.reporter);
                 }
                 match self.receive_into(&mut part, &mut answer, buffer) {
-                    Ok(()) => self.commit(part, answer.status(), answer.framing()),
+                    Ok(()) => self.finish(part, answer.status(), answer.framing()),
                     Err(failure) => {
                         put_by(part, &failure);
                         Err(failure)
@@ -58,14 +65,14 @@ impl Landing<'_> {
             (None, Some(mut part)) => {
                 part.go_on_from(part.position())?;
                 let length = Framing::Length(part.position());
-                self.commit(part, NO_REST, length)
+                self.finish(part, NO_REST, length)
             }
             (None, None) => Err(Failure::Range("nothing was there, and no rest is")),
         }
     }
 
     fn is_small(&self, answer: &Answer) -> bool {
-        answer.framing().length().is_some_and(|length| length <= SMALL) && self.commit_how() == Commit::Keep
+        answer.framing().length().is_some_and(|length| length <= SMALL) && self.commit == Commit::Keep
     }
 
     /// All of a small body, and only then a file.
@@ -79,7 +86,8 @@ impl Landing<'_> {
             }
         }
         let (bytes, modified) = (&buffer[..filled], answer.last_modified());
-        if let Some(file) = Nameless::write(&self.context.output.directory, bytes, modified)? {
+        if let Some(file) = Nameless::write(&self.context.output.directory, bytes, modified, self.context.output.fsync)?
+        {
             let mut is_possible = true;
             let name = self.settle(|path| {
                 let linked = file.link(path)?;
@@ -87,7 +95,7 @@ impl Landing<'_> {
                 Ok(linked != Linked::Taken)
             })?;
             if is_possible {
-                return Ok(self.outcome(name, filled as u64, answer.status(), answer.framing()));
+                return self.outcome(name, filled as u64, answer.status(), answer.framing());
             }
         }
         let mut part = PartFile::create(self.part_path)?;
@@ -99,7 +107,7 @@ impl Landing<'_> {
         if let Some(time) = modified {
             part.set_modified(time);
         }
-        self.commit(part, answer.status(), answer.framing())
+        self.finish(part, answer.status(), answer.framing())
     }
 
     /// A body into the part file, as served.
@@ -110,11 +118,17 @@ impl Landing<'_> {
         } else {
             part.start(&self.download.url, answer.validator(), length)?;
         }
+        if let Some(length) = length {
+            part.reserve(length)?;
+        }
         self.progress.begin(from, length);
         loop {
             match self.read(answer, buffer)? {
                 0 => break,
                 count => part.write(&buffer[..count])?,
+            }
+            if let Some(most) = self.context.limits.max_filesize.filter(|most| part.position() > *most) {
+                return Err(Failure::TooLarge(most));
             }
         }
         if let Some(time) = answer.last_modified() {
@@ -133,15 +147,14 @@ impl Landing<'_> {
     }
 
     /// Gives a whole part file its final name.
-    fn commit(&self, part: PartFile, status: u16, framing: Framing) -> Result<Outcome, Failure> {
-        let how = self.commit_how();
-        let settled = self.settle(|path| part.commit(path, how));
+    fn finish(&self, part: PartFile, status: u16, framing: Framing) -> Result<Outcome, Failure> {
+        let settled = self.sync(&part).and_then(|()| self.settle(|path| part.commit(path, self.commit)));
         let bytes = part.position();
         match settled {
-            Ok(Some(name)) => Ok(self.outcome(Some(name), bytes, status, framing)),
+            Ok(Some(name)) => self.outcome(Some(name), bytes, status, framing),
             Ok(None) => {
                 part.discard();
-                Ok(Outcome::Skipped)
+                Ok(Outcome::Skipped(Skip::Exists))
             }
             Err(failure) => {
                 put_by(part, &failure);
@@ -150,11 +163,9 @@ impl Landing<'_> {
         }
     }
 
-    const fn commit_how(&self) -> Commit {
-        match self.context.output.if_exists {
-            IfExists::Overwrite => Commit::Replace,
-            IfExists::Skip | IfExists::Rename | IfExists::Fail => Commit::Keep,
-        }
+    /// The bytes of a file that is to have its name, onto the disk.
+    fn sync(&self, part: &PartFile) -> Result<(), Failure> {
+        if self.context.output.fsync { part.sync() } else { Ok(()) }
     }
 
     /// Finds the final name with `give`, which says whether a path could be taken. `None`: a file that appeared
@@ -166,7 +177,7 @@ impl Landing<'_> {
         }
         match self.context.output.if_exists {
             IfExists::Skip => Ok(None),
-            IfExists::Overwrite | IfExists::Fail => Err(Failure::Exists(self.path(target))),
+            IfExists::Overwrite | IfExists::Update | IfExists::Fail => Err(Failure::Exists(self.path(target))),
             IfExists::Rename => {
                 let mut number = 2;
                 loop {
@@ -184,17 +195,19 @@ impl Landing<'_> {
         self.context.output.directory.join(name.as_str())
     }
 
-    fn outcome(&self, name: Option<SafeName>, bytes: u64, status: u16, framing: Framing) -> Outcome {
-        name.map_or(Outcome::Skipped, |name| {
-            Outcome::Fetched(Fetched { path: self.path(&name), name, bytes, status, framing })
-        })
+    fn outcome(&self, name: Option<SafeName>, bytes: u64, status: u16, framing: Framing) -> Result<Outcome, Failure> {
+        let Some(name) = name else { return Ok(Outcome::Skipped(Skip::Exists)) };
+        if self.context.output.fsync {
+            part::sync_directory(&self.context.output.directory)?;
+        }
+        Ok(Outcome::Fetched(Fetched { path: self.path(&name), name, bytes, status, framing }))
     }
 }
 
 /// Keeps what has arrived for the next attempt, unless the failure says that it is of no use.
 fn put_by(part: PartFile, failure: &Failure) {
     match failure {
-        Failure::Range(_) | Failure::Exists(_) | Failure::PartGone(_) => part.discard(),
+        Failure::Range(_) | Failure::Exists(_) | Failure::PartGone(_) | Failure::TooLarge(_) => part.discard(),
         _ => part.put_by(),
     }
 }

@@ -19,7 +19,7 @@ use std::path::Path;
 pub use compare::{Comparison, Scratch, compare};
 pub use control::Control;
 pub use event::{Event, Progress, Reporter};
-pub use outcome::{Ending, FailureNote, Fetched, Outcome, Summary};
+pub use outcome::{Ending, FailureNote, Fetched, Outcome, Skip, Summary};
 
 use crate::error::{Error, Failure};
 use crate::http::Clients;
@@ -44,12 +44,12 @@ pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Co
         Mode::Concurrent => open_files::affordable(limits.jobs.min(plan.downloads().len()).max(1), reporter),
     };
     let clients = Clients::new(&options.network, threads);
-    let context = Context { plan, output: &options.output, retry: &options.retry, control, reporter };
-    control.start(plan.downloads().len(), limits.mode, threads);
+    let context = Context { plan, output: &options.output, retry: &options.retry, limits, control, reporter };
+    control.start(plan.downloads().len(), limits, threads);
     reporter.event(&Event::Planned(plan, limits.mode));
     match limits.mode {
-        Mode::Sequential => engine::sequential(&context, limits, &clients),
-        Mode::Concurrent => engine::concurrent(&context, limits, &clients, threads),
+        Mode::Sequential => engine::sequential(&context, &clients),
+        Mode::Concurrent => engine::concurrent(&context, &clients, threads),
     }
     Ok(control.summary())
 }
@@ -86,19 +86,20 @@ pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Co
 /// ```
 pub fn download_file(url: &str, directory: impl AsRef<Path>) -> Result<Fetched, Error> {
     let plan = Plan::new(vec![WebUrl::parse(url)?], |_| false);
-    let output = Output { directory: directory.as_ref().to_owned(), if_exists: IfExists::Fail };
+    let directory = directory.as_ref().to_owned();
+    let output = Output { directory, if_exists: IfExists::Fail, ..Output::default() };
     make_directory(&output.directory)?;
     let options = Options { output, ..Options::default() };
     let clients = Clients::new(&options.network, 1);
     let control = Control::default();
-    let context =
-        Context { plan: &plan, output: &options.output, retry: &options.retry, control: &control, reporter: &() };
+    let Options { output, retry, limits, .. } = &options;
+    let context = Context { plan: &plan, output, retry, limits, control: &control, reporter: &() };
     let ending = engine::to_its_end(&plan.downloads()[0], &context, &mut Worker::new(clients.of_thread(0)));
     match ending.outcome {
         Outcome::Fetched(file) => Ok(file),
         Outcome::Failed(failure) => Err(failure.into()),
         // What exists fails here, and nobody can cancel this.
-        Outcome::Skipped | Outcome::Cancelled => Err(Failure::Cancelled.into()),
+        Outcome::Skipped(_) | Outcome::Cancelled => Err(Failure::Cancelled.into()),
     }
 }
 

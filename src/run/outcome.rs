@@ -13,12 +13,21 @@ use crate::plan::SafeName;
 pub enum Outcome {
     /// Its file is whole and has its final name.
     Fetched(Fetched),
-    /// Its target was there, and was left alone unchecked.
-    Skipped,
+    /// Its target was there, and was left alone.
+    Skipped(Skip),
     /// It was given up.
     Failed(Failure),
     /// The run ended before it was done, or before it began.
     Cancelled,
+}
+
+/// Why a target was left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Skip {
+    /// It was there, and was not checked.
+    Exists,
+    /// The server says that it has not changed since the target's time.
+    Unchanged,
 }
 
 /// A file that came whole.
@@ -54,8 +63,10 @@ pub struct Summary {
     pub total: usize,
     /// Files that came whole.
     pub fetched: usize,
-    /// Files that were there.
+    /// Files that were there, and were not checked.
     pub skipped: usize,
+    /// Files that were there, and have not changed since, by the server's word.
+    pub unchanged: usize,
     /// Failures for good.
     pub failed_for_good: usize,
     /// Failures that may pass.
@@ -97,7 +108,7 @@ impl Summary {
     /// Downloads that did not end: the run was interrupted, or stopped at a failure.
     #[must_use]
     pub const fn cancelled(&self) -> usize {
-        self.total.saturating_sub(self.fetched + self.skipped + self.failed())
+        self.total.saturating_sub(self.fetched + self.skipped + self.unchanged + self.failed())
     }
 
     /// How the process should end after this run.

@@ -59,7 +59,7 @@ impl History {
 #[must_use]
 pub fn decide(policy: &Retry, history: &History, failure: &Failure, chance: f64) -> Verdict {
     let wish = failure.hold_back().map(|hold_back| hold_back.wait).unwrap_or_default();
-    let is_hopeless = !failure.is_temporary() || matches!(failure, Failure::Cancelled);
+    let is_hopeless = !failure.is_temporary() || matches!(failure, Failure::Cancelled | Failure::OutOfTime);
     if is_hopeless || history.in_a_row > policy.retries || wish > LONGEST_WISH {
         return Verdict::GiveUp;
     }

@@ -1,17 +1,17 @@
 //! Carrying out one download: attempts, each a request and its answer, until it is done or given up.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::control::Control;
 use super::event::{Event, Progress, Reporter};
 use super::landing::{BUFFER, Landing};
-use super::outcome::{Ending, Outcome};
+use super::outcome::{Ending, Outcome, Skip};
 use super::retry::{self, History, Verdict};
 use crate::error::Failure;
-use crate::http::{Answer, Client, Resume};
-use crate::options::{IfExists, Output, Retry};
-use crate::part::{self, Leftover, PartFile, Place};
+use crate::http::{Client, Conditions, Got, Resume};
+use crate::options::{IfExists, Limits, Output, Retry};
+use crate::part::{self, Commit, Leftover, PartFile, Place};
 use crate::plan::{Download, Plan};
 
 /// What all downloads of a run share.
@@ -19,6 +19,7 @@ pub struct Context<'a> {
     pub plan: &'a Plan,
     pub output: &'a Output,
     pub retry: &'a Retry,
+    pub limits: &'a Limits,
     pub control: &'a Control,
     pub reporter: &'a dyn Reporter,
 }
@@ -67,14 +68,14 @@ impl<'a> Transfer<'a> {
 /// Blocks until the download has ended, or has failed for now and may be tried again after a wait.
 pub fn download_file(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Worker<'_>) -> Turn {
     if context.control.is_cancelled() {
-        return Turn::Ended(transfer.ended(Outcome::Cancelled));
+        return Turn::Ended(transfer.ended(cancelled(context)));
     }
     let begun = Instant::now();
     let attempt = attempt(transfer, context, worker);
     transfer.own_time += begun.elapsed();
     let failure = match attempt {
         Ok(outcome) => return Turn::Ended(transfer.ended(outcome)),
-        Err(Failure::Cancelled) => return Turn::Ended(transfer.ended(Outcome::Cancelled)),
+        Err(Failure::Cancelled) => return Turn::Ended(transfer.ended(cancelled(context))),
         Err(failure) => failure,
     };
     transfer.history.failed(transfer.progress.received());
@@ -94,14 +95,16 @@ fn attempt(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Work
     let Transfer { download, progress, attempts, .. } = transfer;
     let directory = &context.output.directory;
     let (target, part_path) = (download.path(directory), directory.join(download.target.part()));
+    let mut known = None;
     match (part::place(&target)?, context.output.if_exists) {
-        (Place::Free, _) | (Place::Taken, IfExists::Overwrite | IfExists::Rename) => {}
+        (Place::Free, _) | (Place::Taken(_), IfExists::Overwrite | IfExists::Rename) => {}
         (Place::NotAFile, IfExists::Rename) => {}
-        (Place::Taken, IfExists::Skip) => {
+        (Place::Taken(modified), IfExists::Update) => known = modified,
+        (Place::Taken(_), IfExists::Skip) => {
             part::remove_orphans(&part_path, &target);
-            return Ok(Outcome::Skipped);
+            return Ok(Outcome::Skipped(Skip::Exists));
         }
-        (Place::Taken, IfExists::Fail) => return Err(Failure::Exists(target)),
+        (Place::Taken(_), IfExists::Fail) => return Err(Failure::Exists(target)),
         (Place::NotAFile, _) => return Err(Failure::NotAFile(target)),
     }
     if *attempts == 0 {
@@ -112,7 +115,7 @@ fn attempt(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Work
     if let (1, Some(why)) = (*attempts, why_not) {
         context.reporter.event(&Event::StartingOver(download, &why));
     }
-    let answer = match ask(download, part.as_ref(), context, worker) {
+    let answer = match ask(download, part.as_ref(), known, context, worker) {
         Ok(answer) => answer,
         Err(failure) => {
             if let (Failure::Range(_), Some(part)) = (&failure, part) {
@@ -122,20 +125,43 @@ fn attempt(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Work
             return Err(failure);
         }
     };
-    Landing { download, part_path: &part_path, progress, context }.receive(answer, part, &mut worker.buffer)
+    let commit = match context.output.if_exists {
+        IfExists::Overwrite => Commit::Replace,
+        IfExists::Update if known.is_some() => Commit::Replace,
+        _ => Commit::Keep,
+    };
+    let landing = Landing { download, part_path: &part_path, commit, progress, context };
+    let answer = match answer {
+        Got::Unchanged => {
+            if let Some(part) = part {
+                part.discard();
+            }
+            return Ok(Outcome::Skipped(Skip::Unchanged));
+        }
+        Got::AllThere => None,
+        Got::Answer(answer) => Some(*answer),
+    };
+    landing.receive(answer, part, &mut worker.buffer)
 }
 
-/// Asks for the file, or for the rest of it where a part of it is there and known; `None` if there is no rest.
+/// Asks for the file, or for the rest of it where a part of it is there and known; or for either only if the file has
+/// changed since the time of the one that is `known`.
 fn ask(
     download: &Download,
     part: Option<&PartFile>,
+    known: Option<SystemTime>,
     context: &Context<'_>,
     worker: &Worker<'_>,
-) -> Result<Option<Answer>, Failure> {
+) -> Result<Got, Failure> {
     let resume = part.filter(|part| part.position() > 0).and_then(|part| {
         let sidecar = part.sidecar()?;
         Some(Resume { from: part.position(), validator: sidecar.validator.as_ref()?, length: sidecar.length })
     });
     let on_redirect = |to: &_| context.reporter.event(&Event::Redirected(download, to));
-    worker.client.get(&download.url, resume.as_ref(), on_redirect)
+    worker.client.get(&download.url, &Conditions { resume, changed_since: known }, on_redirect)
+}
+
+/// What becomes of a download that a cancelled run does not finish.
+pub fn cancelled(context: &Context<'_>) -> Outcome {
+    if context.control.is_out_of_time() { Outcome::Failed(Failure::OutOfTime) } else { Outcome::Cancelled }
 }

@@ -64,7 +64,17 @@ impl Tdl {
         self
     }
 
+    /// Arguments of the other program, before the command.
+    #[cfg(target_os = "linux")]
+    pub fn prefix_args(mut self, arguments: &[&str]) -> Self {
+        let mut command = Command::new(self.command.get_program());
+        command.args(arguments).args(self.command.get_args()).current_dir(self.dir.path());
+        self.command = command;
+        self
+    }
+
     /// Its standard output is a device that is full.
+    #[cfg(target_os = "linux")]
     pub fn into_full_device(mut self) -> Self {
         self.has_full_stdout = true;
         self
@@ -103,10 +113,15 @@ impl Tdl {
 
     /// Runs `tdl fetch` with other arguments in the same directories.
     pub fn again(&self, arguments: &[&str]) -> Ended {
+        self.spawn_again(&[], arguments).into()
+    }
+
+    /// Starts `tdl fetch` with other arguments in the same directories.
+    pub fn spawn_again(&self, urls: &[String], arguments: &[&str]) -> Child {
         let mut command = Command::new(self.command.get_program());
-        command.args(["fetch", "-o", "out"]).args(arguments).current_dir(self.dir.path());
+        command.args(["fetch", "-o", "out"]).args(urls).args(arguments).current_dir(self.dir.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.spawn().unwrap().into()
+        command.spawn().unwrap()
     }
 
     /// The output directory.

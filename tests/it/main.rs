@@ -3,11 +3,13 @@
 mod command;
 mod server;
 
+mod chaos;
 mod compare;
 mod failures;
 mod fetching;
 mod help;
 mod library;
+mod limits;
 mod lists;
 mod names;
 mod network;

@@ -101,7 +101,7 @@ fn a_partial_answer_that_is_not_the_exact_rest_throws_the_part_away() {
         ("refuses the range of another length", Box::new(|_| Reply::status(416).header("Content-Range", "bytes */7"))),
         ("refuses the range without a word", Box::new(|_| Reply::status(416))),
     ];
-    for (lie, answer) in lies {
+    let throws_away = |lie: &str, answer: Answer| {
         let server = cuts_once(move |request| match request.header("range") {
             Some(_) => answer(request),
             None => Reply::file(request, &body(), TAG),
@@ -111,7 +111,13 @@ fn a_partial_answer_that_is_not_the_exact_rest_throws_the_part_away() {
         assert_eq!(ranges(&server), [None, Some("bytes=120000-".to_owned()), None], "{lie}");
         assert!(ended.stderr.contains("the partial answer cannot be used: "), "{lie}: {}", ended.stderr);
         assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true), "{lie}");
-    }
+    };
+    // Side by side, for each waits for its retries.
+    std::thread::scope(|scope| {
+        for (lie, answer) in lies {
+            scope.spawn(move || throws_away(lie, answer));
+        }
+    });
 }
 
 #[test]

@@ -156,3 +156,24 @@ fn a_directory_that_cannot_be_looked_into_does_not_hold_up_the_search_for_a_name
         assert_eq!((ended.code, ended.stdout.replace('\\', "/").as_str()), (Some(code), stdout), "{ended:?}");
     }
 }
+
+#[test]
+fn three_runs_on_one_list_end_with_every_file_whole_and_nothing_else() {
+    let length = |number| [300_000, 3000][number % 2];
+    let server = Server::start(move |request| {
+        let number: usize = request.target[1..].parse().unwrap();
+        Reply::file(request, &content(number, length(number)), "\"one\"")
+            .drip(100_000, std::time::Duration::from_millis(5))
+    });
+    let urls: Vec<_> = (0..30).map(|number| server.url(&format!("/{number}"))).collect();
+    let mut first = fetch().args(&urls).args(["--retries", "50"]);
+    let child = first.spawn();
+    let others: Vec<_> = (0..2).map(|_| first.spawn_again(&urls, &["--retries", "50"])).collect();
+    for child in others.into_iter().chain([child]) {
+        Ended::from(child).with(0);
+    }
+    assert_eq!(first.names().len(), 30, "{:?}", first.names());
+    for number in 0..30 {
+        assert!(first.got(&number.to_string()) == content(number, length(number)), "{number}");
+    }
+}

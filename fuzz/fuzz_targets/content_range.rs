@@ -1,0 +1,11 @@
+//! A range is within its total, whatever a server writes.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tdl::http::ContentRange;
+
+fuzz_target!(|text: &str| {
+    if let Some(ContentRange::Part { first, last, total }) = ContentRange::parse(text) {
+        assert!(first <= last && total.is_none_or(|total| last < total));
+    }
+});

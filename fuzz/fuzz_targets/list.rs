@@ -1,0 +1,19 @@
+//! A list of any bytes is URLs that can be asked for, or errors that can be shown.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tdl::plan::list;
+use tdl::text::is_hidden;
+
+fuzz_target!(|bytes: &[u8]| match list::parse("list", bytes) {
+    Ok(urls) => {
+        for url in urls {
+            assert!(!url.to_string().contains(is_hidden));
+            assert_eq!(tdl::WebUrl::parse(url.unredacted()).as_ref(), Ok(&url));
+        }
+    }
+    Err(errors) => {
+        assert!(!errors.is_empty());
+        assert!(errors.iter().all(|error| !error.to_string().contains(is_hidden)));
+    }
+});

@@ -1,0 +1,25 @@
+//! Whatever a URL is, its name is one safe component; and no two downloads of a plan meet.
+#![no_main]
+
+use std::collections::HashSet;
+
+use libfuzzer_sys::fuzz_target;
+use tdl::plan::SafeName;
+use tdl::text::is_hidden;
+use tdl::{Plan, WebUrl};
+
+fuzz_target!(|text: &str| {
+    let urls: Vec<_> = text.lines().filter_map(|tail| WebUrl::parse(&format!("http://h/{tail}")).ok()).collect();
+    let plan = Plan::new(urls, |_| false);
+    let mut targets = HashSet::new();
+    for download in plan.downloads() {
+        let name = download.target.as_str();
+        assert!(!name.is_empty() && name.len() <= 245);
+        assert!(!name.contains(|c| is_hidden(c) || "/\\<>:\"|?*".contains(c)));
+        assert!(!name.ends_with(['.', ' ']));
+        assert!(targets.insert(name.to_lowercase()), "{name}");
+        if name.len() <= 235 {
+            assert!(SafeName::chosen(name).is_some(), "{name:?}");
+        }
+    }
+});

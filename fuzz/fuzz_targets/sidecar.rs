@@ -1,0 +1,15 @@
+//! A sidecar of any bytes claims nothing that cannot be there.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tdl::WebUrl;
+use tdl::part::Sidecar;
+
+fuzz_target!(|input: (u64, &[u8])| {
+    let (available, text) = input;
+    let Ok(url) = WebUrl::parse("http://h/x") else { return };
+    if let Ok(sidecar) = Sidecar::parse(text, &url, available) {
+        assert!(sidecar.done.end() <= available);
+        assert!(sidecar.done.prefix() <= sidecar.done.end());
+    }
+});

@@ -1,0 +1,158 @@
+//! What a run may take: time, space, and how it treats a disk.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::command::{content, fetch};
+use crate::server::{Reply, Server};
+
+#[test]
+fn a_file_that_is_too_long_is_not_fetched() {
+    let server = Server::start(|request| {
+        let reply = Reply::ok(content(1, 200_000));
+        match request.target.as_str() {
+            "/chunked" => reply.chunked(),
+            "/close" => reply.until_close(),
+            "/small" => Reply::ok("small"),
+            _ => reply,
+        }
+    });
+    for (size, fits) in [("199999", false), ("200k", true), ("195KiB", false), ("1M", true)] {
+        let urls = ["/announced", "/chunked", "/close", "/small"].map(|path| server.url(path));
+        let mut tdl = fetch().args(urls).args(["--max-filesize", size]);
+        let ended = tdl.run().with(if fits { 0 } else { 1 });
+        let names: &[&str] = if fits { &["announced", "chunked", "close", "small"] } else { &["small"] };
+        assert_eq!(tdl.names(), names, "{size}");
+        let message = "failed: the file is longer than the ";
+        assert_eq!(ended.stderr.matches(message).count(), if fits { 0 } else { 3 }, "{}", ended.stderr);
+    }
+    for wrong in ["", "5x", "-1", "1.5M", "99999999999G"] {
+        fetch().args([&server.url("/x"), &format!("--max-filesize={wrong}")]).run().with(2);
+    }
+}
+
+#[test]
+fn what_is_unfinished_when_the_time_is_over_fails_for_now() {
+    for mode in ["--jobs=2", "--sequential"] {
+        let server = Server::start(|request| match request.target.as_str() {
+            "/quick" => Reply::ok("quick"),
+            "/stuck" => Reply::ok(content(1, 200_000)).stall_after(100_000),
+            _ => Reply::ok(content(1, 1_000_000)).drip(1000, Duration::from_millis(20)),
+        });
+        let urls = ["/quick", "/drips", "/stuck", "/never"].map(|path| server.url(path));
+        let begun = Instant::now();
+        let mut tdl = fetch().args(urls).args([mode, "--max-time", "700ms"]);
+        let ended = tdl.run().with(75);
+        assert!((Duration::from_millis(700)..Duration::from_secs(10)).contains(&begun.elapsed()));
+        assert!(ended.stdout.starts_with("1 of 4 files, 5 B in "), "{}", ended.stdout);
+        assert!(ended.stderr.contains("/drips: failed: the time for the run was over"), "{}", ended.stderr);
+        let finals: Vec<_> = tdl.names().into_iter().filter(|name| !name.contains(".part")).collect();
+        assert_eq!(finals, ["quick"]);
+    }
+}
+
+#[test]
+fn a_file_that_does_not_fit_on_the_disk_fails_and_its_neighbours_do_not() {
+    let server = Server::start(|request| match request.target.as_str() {
+        "/huge" => Reply::raw("HTTP/1.1 200 OK\r\nContent-Length: 1000000000000000\r\n\r\nbegin"),
+        target => Reply::ok(target),
+    });
+    let mut tdl = fetch().args(["/a", "/huge", "/b"].map(|path| server.url(path)));
+    let ended = tdl.run().with(1);
+    if cfg!(unix) {
+        let message = "/huge: failed: out/huge.part has no room for it: 1000000000000000 bytes are needed, ";
+        assert!(ended.stderr.contains(message), "{}", ended.stderr);
+    }
+    assert_eq!(tdl.names(), ["a", "b"]);
+}
+
+#[test]
+fn update_replaces_only_what_has_changed() {
+    const THEN: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const LATER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
+    let time = httpdate::parse_http_date(THEN).unwrap();
+    let server = Server::start(|request| {
+        let asked = request.header("if-modified-since").map(ToOwned::to_owned);
+        let new = |modified| Reply::ok("new").header("Last-Modified", modified);
+        match request.target.as_str() {
+            // The date is compared, as a good server does; the second does not look at it.
+            "/same" if asked.as_deref() == Some(THEN) => Reply::raw("HTTP/1.1 304 Not Modified\r\n\r\n"),
+            "/careless" => new(THEN),
+            "/undated" => Reply::ok("new"),
+            _ => new(LATER),
+        }
+    });
+    let paths = ["/same", "/careless", "/changed", "/undated", "/missing"];
+    let mut tdl = fetch().args(paths.map(|path| server.url(path))).args(["--if-exists", "update", "--json"]);
+    for name in ["same", "careless", "changed", "undated"] {
+        tdl = tdl.file(&format!("out/{name}"), "old");
+        fs::File::options().write(true).open(tdl.out().join(name)).unwrap().set_modified(time).unwrap();
+    }
+    let ended = tdl.run().with(0);
+    for (name, content) in
+        [("same", "old"), ("careless", "old"), ("changed", "new"), ("undated", "new"), ("missing", "new")]
+    {
+        assert_eq!(String::from_utf8(tdl.got(name)).unwrap(), content, "{name}");
+    }
+    assert_eq!(tdl.names(), ["careless", "changed", "missing", "same", "undated"]);
+    assert_eq!(ended.stderr.matches("has not changed, the server says").count(), 2, "{}", ended.stderr);
+    assert!(ended.stdout.contains(r#""fetched":3,"skipped":2,"failed":0"#), "{}", ended.stdout);
+    let modified = fs::metadata(tdl.out().join("changed")).unwrap().modified().unwrap();
+    assert_eq!(modified, httpdate::parse_http_date(LATER).unwrap());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "needs strace"]
+fn fsync_puts_the_bytes_and_then_the_name_on_the_disk() {
+    for (length, rename) in [(10, "linkat("), (200_000, "renameat2(")] {
+        let server = Server::start(move |_| Reply::ok(content(1, length)));
+        let mut tdl = fetch().args([&server.url("/x"), "--fsync"]).under("strace").prefix_args(&[
+            "-f",
+            "-y",
+            "-o",
+            "trace",
+            "-e",
+            "trace=write,fsync,fdatasync,linkat,renameat2",
+        ]);
+        tdl.run().with(0);
+        let trace = fs::read_to_string(tdl.dir.path().join("trace")).unwrap();
+        let place = |what: &str, where_: &str| {
+            let found = trace.lines().position(|line| line.contains(what) && line.contains(where_));
+            found.unwrap_or_else(|| panic!("no {what} of {where_} in\n{trace}"))
+        };
+        let named = place(rename, "out/x\"");
+        let bytes = trace.lines().position(|line| line.contains("fsync(") && !line.contains("/out>)")).unwrap();
+        assert!(bytes < named && named < place("fsync(", "/out>)"), "{trace}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "needs root, to mount a small disk"]
+fn a_full_disk_fails_what_it_must_and_starts_nothing_new() {
+    let server = Server::start(|request| match request.target.as_str() {
+        "/unannounced" => Reply::ok(content(1, 3_000_000)).chunked(),
+        target => Reply::ok(target),
+    });
+    let mut tdl = fetch().args(["/a", "/unannounced", "/b", "/c"].map(|path| server.url(path))).arg("-j1");
+    fs::create_dir(tdl.out()).unwrap();
+    let mount = |arguments: &[&str]| {
+        assert!(
+            std::process::Command::new(arguments[0]).args(&arguments[1..]).arg(tdl.out()).status().unwrap().success()
+        );
+    };
+    mount(&["mount", "-t", "tmpfs", "-o", "size=1m", "none"]);
+    let ended = tdl.run();
+    let names = tdl.names();
+    let unmount = std::process::Command::new("umount").arg(tdl.out()).status().unwrap();
+    assert!(unmount.success());
+    let ended = ended.with(1);
+    assert_eq!(names, ["a"], "{ended:?}");
+    assert!(
+        ended.stderr.contains("/unannounced: failed: cannot write out/unannounced.part: No space left"),
+        "{ended:?}"
+    );
+    assert_eq!(server.targets(), ["/a", "/unannounced"]);
+    assert!(ended.stdout.contains("  not done         2"), "{}", ended.stdout);
+}
