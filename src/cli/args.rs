@@ -48,92 +48,127 @@ pub struct FetchArgs {
     #[arg(value_name = "URL")]
     urls: Vec<String>,
 
+    #[command(flatten)]
+    files: Files,
+
+    #[command(flatten)]
+    amount: Amount,
+
+    #[command(flatten)]
+    trouble: Trouble,
+
+    #[command(flatten)]
+    asking: Asking,
+
+    #[command(flatten)]
+    shown: Shown,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "What and where")]
+struct Files {
     /// Read URLs from FILE, one a line; '-' is standard input; may be repeated
-    #[arg(short, long, value_name = "FILE", help_heading = "What and where")]
+    #[arg(short, long, value_name = "FILE")]
     input: Vec<PathBuf>,
 
     /// Directory for the files, made if missing (for a file's name there is -O)
-    #[arg(short, long, value_name = "DIR", default_value = ".", help_heading = "What and where")]
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
     output_dir: PathBuf,
 
     /// Name for the file of a single URL
-    #[arg(short = 'O', long, value_name = "NAME", conflicts_with = "input", help_heading = "What and where")]
+    #[arg(short = 'O', long, value_name = "NAME", conflicts_with = "input")]
     output_name: Option<String>,
 
     /// What to do where a file exists
-    #[arg(long, value_name = "WHAT", default_value = "skip", help_heading = "What and where")]
+    #[arg(long, value_name = "WHAT", default_value = "skip")]
     if_exists: IfExistsArg,
 
     /// Count files as fetched only when they are on the disk, come a power cut
-    #[arg(long, help_heading = "What and where")]
+    #[arg(long)]
     fsync: bool,
 
     /// Print what would be downloaded to where, and ask for nothing
-    #[arg(long, help_heading = "What and where")]
+    #[arg(long)]
     dry_run: bool,
+}
 
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "How much at once")]
+struct Amount {
     /// Downloads at once
-    #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..), help_heading = "How much at once")]
+    #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     jobs: u16,
 
     /// Requests at once to one host
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..), help_heading = "How much at once")]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     per_host: u16,
 
     /// One after another, without threads
-    #[arg(long, help_heading = "How much at once")]
+    #[arg(long)]
     sequential: bool,
 
     /// Download everything twice, one after another and then side by side, and report both times
-    #[arg(long, conflicts_with_all = ["sequential", "if_exists", "dry_run"], help_heading = "How much at once")]
+    #[arg(long, conflicts_with_all = ["sequential", "if_exists", "dry_run"])]
     compare: bool,
+}
 
-    /// Retries of a download after failures that may pass
-    #[arg(long, value_name = "N", default_value_t = 5, help_heading = "When it goes wrong")]
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "When it goes wrong")]
+struct Trouble {
+    /// Retries in a row of a download that gains no byte by them
+    #[arg(long, value_name = "N", default_value_t = 5)]
     retries: u32,
 
     /// Start nothing new after the first failure for good
-    #[arg(long, help_heading = "When it goes wrong")]
+    #[arg(long)]
     fail_fast: bool,
 
-    /// Longest wait for a connection, such as 500ms, 10s or 2m
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, help_heading = "When it goes wrong")]
+    /// Longest wait for a connection, such as 500ms, 10s or 2m; within the stall time-out
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     connect_timeout: Duration,
 
     /// Longest wait without a byte
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration, help_heading = "When it goes wrong")]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     stall_timeout: Duration,
 
     /// Longest time for the whole run; what is unfinished then fails for now
-    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "When it goes wrong")]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     max_time: Option<Duration>,
 
     /// Longest file, such as 500k, 20M or 4GiB
-    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "When it goes wrong")]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
     max_filesize: Option<u64>,
+}
 
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "How to ask")]
+struct Asking {
     /// Header for each URL's own origin; repeated; '@FILE' reads them from FILE
-    #[arg(short = 'H', long, value_name = "'NAME: VALUE'", help_heading = "How to ask")]
+    #[arg(short = 'H', long, value_name = "'NAME: VALUE'")]
     header: Vec<String>,
 
     /// Take any certificate
-    #[arg(long, help_heading = "How to ask")]
+    #[arg(long)]
     insecure: bool,
+}
 
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "What is shown")]
+struct Shown {
     /// How progress is shown
-    #[arg(long, value_name = "HOW", default_value = "auto", help_heading = "What is shown")]
+    #[arg(long, value_name = "HOW", default_value = "auto")]
     progress: ProgressArg,
 
     /// Write events as JSON Lines to standard output, in place of the summary
-    #[arg(long, help_heading = "What is shown")]
+    #[arg(long)]
     json: bool,
 
     /// Show failures only, and no summary
-    #[arg(short, long, action = ArgAction::SetTrue, conflicts_with = "verbose", help_heading = "What is shown")]
+    #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
 
     /// Show redirects, statuses and checks as well
-    #[arg(short, long, action = ArgAction::Count, help_heading = "What is shown")]
+    #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
 }
 
@@ -179,60 +214,64 @@ pub struct Fetch {
 impl FetchArgs {
     /// What was typed, as what it means.
     pub fn resolve(self) -> anyhow::Result<Fetch> {
-        let name = self.output_name.as_deref().map(chosen_name).transpose()?;
-        ensure!(
-            name.is_none() || self.urls.len() == 1,
-            "-O names the file of a single URL, and there are {}",
-            self.urls.len()
-        );
+        let Self { urls, files, amount, trouble, asking, shown } = self;
+        let name = files.output_name.as_deref().map(chosen_name).transpose()?;
+        ensure!(name.is_none() || urls.len() == 1, "-O names the file of a single URL, and there are {}", urls.len());
         let network = Network {
-            connect_timeout: self.connect_timeout,
-            stall_timeout: self.stall_timeout,
-            headers: headers(&self.header)?,
-            insecure: self.insecure,
+            connect_timeout: trouble.connect_timeout,
+            stall_timeout: trouble.stall_timeout,
+            headers: headers(&asking.header)?,
+            insecure: asking.insecure,
         };
+        let retry = Retry { retries: trouble.retries };
         let limits = Limits {
-            mode: if self.sequential { Mode::Sequential } else { Mode::Concurrent },
-            jobs: usize::from(self.jobs),
-            per_host: usize::from(self.per_host),
-            fail_fast: self.fail_fast,
-            max_time: self.max_time,
-            max_filesize: self.max_filesize,
+            mode: if amount.sequential { Mode::Sequential } else { Mode::Concurrent },
+            jobs: usize::from(amount.jobs),
+            per_host: usize::from(amount.per_host),
+            fail_fast: trouble.fail_fast,
+            max_time: trouble.max_time,
+            max_filesize: trouble.max_filesize,
         };
-        let if_exists = match self.if_exists {
-            IfExistsArg::Skip => IfExists::Skip,
-            IfExistsArg::Overwrite => IfExists::Overwrite,
-            IfExistsArg::Rename => IfExists::Rename,
-            IfExistsArg::Update => IfExists::Update,
-            IfExistsArg::Fail => IfExists::Fail,
-        };
-        let wishes = Wishes {
-            style: match self.progress {
-                ProgressArg::Auto => Style::Auto,
-                ProgressArg::Bars => Style::Bars,
-                ProgressArg::Plain => Style::Plain,
-                ProgressArg::None => Style::None,
-            },
-            detail: match (self.quiet, self.verbose) {
-                (true, _) => Detail::Failures,
-                (_, 1..) => Detail::Everything,
-                (false, 0) => Detail::Normal,
-            },
-            json: self.json,
-            directory: self.output_dir.clone(),
-            compares: self.compare,
-        };
-        let retry = Retry { retries: self.retries };
-        let output = Output { directory: self.output_dir, if_exists, fsync: self.fsync };
+        let wishes = shown.wishes(files.output_dir.clone(), amount.compare);
+        let output = Output { directory: files.output_dir, if_exists: files.if_exists.meaning(), fsync: files.fsync };
         Ok(Fetch {
-            urls: self.urls,
-            lists: self.input,
+            urls,
+            lists: files.input,
             name,
             options: Options { network, retry, limits, output },
             wishes,
-            compare: self.compare,
-            dry_run: self.dry_run,
+            compare: amount.compare,
+            dry_run: files.dry_run,
         })
+    }
+}
+
+impl Shown {
+    fn wishes(&self, directory: PathBuf, compares: bool) -> Wishes {
+        let style = match self.progress {
+            ProgressArg::Auto => Style::Auto,
+            ProgressArg::Bars => Style::Bars,
+            ProgressArg::Plain => Style::Plain,
+            ProgressArg::None => Style::None,
+        };
+        let detail = match (self.quiet, self.verbose) {
+            (true, _) => Detail::Failures,
+            (_, 1..) => Detail::Everything,
+            (false, 0) => Detail::Normal,
+        };
+        Wishes { style, detail, json: self.json, directory, compares }
+    }
+}
+
+impl IfExistsArg {
+    const fn meaning(self) -> IfExists {
+        match self {
+            Self::Skip => IfExists::Skip,
+            Self::Overwrite => IfExists::Overwrite,
+            Self::Rename => IfExists::Rename,
+            Self::Update => IfExists::Update,
+            Self::Fail => IfExists::Fail,
+        }
     }
 }
 
@@ -296,4 +335,44 @@ fn duration(text: &str) -> Result<Duration, String> {
         return Err("must be longer than nothing".to_owned());
     }
     Ok(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_the_librarys() {
+        let Command::Fetch(fetch) = Args::try_parse_from(["tdl", "fetch", "http://h/x"]).unwrap().command;
+        let resolved = fetch.resolve().unwrap().options;
+        assert_eq!(format!("{resolved:?}"), format!("{:?}", Options::default()));
+    }
+
+    #[test]
+    fn sizes_and_times_are_read_as_they_are_written() {
+        for (text, bytes) in [
+            ("0", Some(0)),
+            ("500", Some(500)),
+            ("500k", Some(500_000)),
+            ("20M", Some(20_000_000)),
+            ("4GiB", Some(4 << 30)),
+            ("4 KiB", Some(4096)),
+            ("1.5M", None),
+            ("M", None),
+            ("", None),
+            ("99999999999G", None),
+        ] {
+            assert_eq!(size(text).ok(), bytes, "{text}");
+        }
+        for (text, milliseconds) in [
+            ("500ms", Some(500)),
+            ("2", Some(2000)),
+            ("1.5", Some(1500)),
+            ("5m", Some(300_000)),
+            ("0s", None),
+            ("x", None),
+        ] {
+            assert_eq!(duration(text).ok(), milliseconds.map(Duration::from_millis), "{text}");
+        }
+    }
 }

@@ -24,6 +24,9 @@ const SAMPLES: usize = 30;
 /// Lines of the terminal that bars leave free: the first line, and one for the cursor.
 const OTHER_LINES: usize = 2;
 
+/// On a narrower terminal there is room for words alone.
+const BARS_FROM: u16 = 60;
+
 /// The bars of a run, and the thread that draws them.
 pub struct Bars {
     state: Arc<Mutex<State>>,
@@ -121,13 +124,14 @@ struct Screen {
     rows: Vec<(usize, ProgressBar)>,
     /// When how many bytes had come.
     samples: VecDeque<(Instant, u64)>,
-    with_length: ProgressStyle,
-    without_length: ProgressStyle,
+    /// The width for which the styles are.
+    columns: u16,
+    with_bar: ProgressStyle,
+    without_bar: ProgressStyle,
 }
 
 impl Screen {
     fn new() -> Self {
-        let style = |template| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         let first = bars.add(ProgressBar::new_spinner().with_style(style("{wide_msg}")));
         Self {
@@ -136,8 +140,9 @@ impl Screen {
             first,
             rows: Vec::new(),
             samples: VecDeque::new(),
-            with_length: style("  {prefix:28!} {wide_bar} {msg:>21}").progress_chars("━╸─"),
-            without_length: style("  {prefix:28!} {msg}"),
+            columns: 0,
+            with_bar: style("{wide_msg}"),
+            without_bar: style("  {wide_msg}"),
         }
     }
 
@@ -151,7 +156,13 @@ impl Screen {
             self.bars.suspend(|| to_stderr(&lines));
         }
         self.first.set_message(message);
-        let room = usize::from(self.terminal.size().0).saturating_sub(OTHER_LINES);
+        let (lines, columns) = self.terminal.size();
+        if columns != self.columns {
+            self.columns = columns;
+            self.with_bar = style(&format!("  {{prefix:{}!}} {{wide_bar}} {{msg:>21}}", columns.clamp(60, 180) / 3));
+            self.with_bar = self.with_bar.clone().progress_chars("━╸─");
+        }
+        let room = usize::from(lines).saturating_sub(OTHER_LINES);
         self.drop_rows(&running, room);
         for running in &running {
             self.draw_row(running, room);
@@ -184,15 +195,22 @@ impl Screen {
             None => return,
         };
         let received = running.progress.received();
-        match running.progress.length() {
+        let length = running.progress.length();
+        let amount = match length {
+            Some(length) => format!("{} of {}", size(received), size(length)),
+            None if received == 0 => "waiting".to_owned(),
+            None => size(received),
+        };
+        match length.filter(|_| self.columns >= BARS_FROM) {
             Some(length) => {
-                bar.set_style(self.with_length.clone());
+                bar.set_style(self.with_bar.clone());
+                // The message first: each of these may draw, and the last message was for the other style.
+                bar.set_message(amount);
                 bar.set_length(length.max(1));
-                bar.set_message(format!("{} of {}", size(received), size(length)));
             }
             None => {
-                bar.set_style(self.without_length.clone());
-                bar.set_message(if received == 0 { "waiting".to_owned() } else { size(received) });
+                bar.set_style(self.without_bar.clone());
+                bar.set_message(format!("{amount:>21}  {}", running.name));
             }
         }
         bar.set_position(received);
@@ -226,6 +244,10 @@ impl Screen {
         let lines = std::mem::take(&mut state.lock().unwrap_or_else(PoisonError::into_inner).lines);
         to_stderr(&lines);
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// An estimate: what running downloads lack, and for each that has not begun the mean of the lengths known so far,

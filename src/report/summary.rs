@@ -16,8 +16,8 @@ const WARM_UP: Duration = Duration::from_millis(50);
 /// After a run.
 pub fn of_run(summary: &Summary) -> String {
     let mut text = counts(summary);
-    // One file has nothing to run beside.
-    if summary.fetched > 1 {
+    // One file has nothing to run beside, and a run that was ended early is no measure of anything.
+    if summary.fetched > 1 && summary.cancelled() == 0 {
         let (concurrent, sequential) = match summary.mode {
             Mode::Concurrent => (
                 (summary.elapsed, count(summary.threads, "thread")),
