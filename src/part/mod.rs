@@ -143,7 +143,9 @@ impl PartFile {
         loop {
             let file = match platform::open_part(path, create) {
                 Ok(file) => file,
-                Err(_) if is_no_file(path) => return Err(Failure::NotAFile(path.to_owned())),
+                Err(error) if error.kind() != io::ErrorKind::NotFound && is_no_file(path) => {
+                    return Err(Failure::NotAFile(path.to_owned()));
+                }
                 Err(source) => return Err(disk("open", path, source)),
             };
             let is_locked = lock(&file, path)?;
