@@ -334,7 +334,8 @@ fn duration(text: &str) -> Result<Duration, String> {
     if duration.is_zero() {
         return Err("must be longer than nothing".to_owned());
     }
-    Ok(duration)
+    // What is longer than a century is for ever, and can be added to a time.
+    Ok(duration.min(Duration::from_secs(u32::MAX.into())))
 }
 
 #[cfg(test)]

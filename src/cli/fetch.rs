@@ -19,7 +19,7 @@ use crate::report::{Report, to_stderr};
 use crate::run::signal::{self, Signal};
 use crate::run::{self, Comparison, Control, Event, Reporter as _, Scratch, Summary};
 use crate::text::{safe, safe_path};
-use crate::url::WebUrl;
+use crate::url::{WebUrl, redacted};
 
 /// Errors told in full when a list is wrong; of the others it is said how many.
 const TOLD: usize = 10;
@@ -93,9 +93,9 @@ fn read_list(path: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
     match read {
         Ok(bytes) => Ok(bytes),
         Err(_) if WebUrl::parse(name).is_ok() => {
-            bail!("{name} is a URL, not a list: give it without -i")
+            bail!("{} is a URL, not a list: give it without -i", safe(&redacted(name)))
         }
-        Err(error) => bail!("{name}: cannot read the list: {error}"),
+        Err(error) => bail!("{}: cannot read the list: {error}", safe(&redacted(name))),
     }
 }
 

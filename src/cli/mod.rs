@@ -34,15 +34,16 @@ fn exit(ended: anyhow::Result<Exit>) -> Exit {
 
 /// What clap answers: help and version as asked for, or what is wrong with the command line.
 fn refused(error: &clap::Error) -> Exit {
-    let text = error.render();
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         // clap writes its colours only to a terminal that takes them, and a closed one is no failure.
         let _ = error.print();
         return Exit::Success;
     }
-    let _ = error.print();
-    if error.kind() == ErrorKind::InvalidSubcommand && text.to_string().contains("://") {
-        to_stderr("\nto download, write 'tdl fetch' before the URLs\n");
+    if error.kind() == ErrorKind::InvalidSubcommand && error.to_string().contains("://") {
+        // In words of our own: clap would show the URL, and what secrets it has.
+        to_stderr("a URL is no command; to download, write 'tdl fetch' before the URLs\n");
+    } else {
+        let _ = error.print();
     }
     Exit::Usage
 }

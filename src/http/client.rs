@@ -10,7 +10,7 @@ use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::content_range::ContentRange;
 use super::redirect::Hops;
-use super::validator::Validator;
+use super::validator::{Marks, Validator};
 use super::{failure, retry_after};
 use crate::error::{Failure, HoldBack};
 use crate::options::Network;
@@ -61,8 +61,8 @@ pub struct Client {
     plain: OnceLock<http::Client>,
     secure: OnceLock<http::Client>,
     setting_up: Mutex<()>,
-    /// Whether anything was ever answered, so that connections may be kept that the other side has closed.
-    has_answered: AtomicBool,
+    /// Whether the last request was answered, so that its connection may be kept, and closed by the other side.
+    went_well: AtomicBool,
 }
 
 impl Client {
@@ -82,7 +82,7 @@ impl Client {
             plain: OnceLock::new(),
             secure: OnceLock::new(),
             setting_up: Mutex::default(),
-            has_answered: AtomicBool::default(),
+            went_well: AtomicBool::default(),
         }
     }
 
@@ -99,6 +99,21 @@ impl Client {
         conditions: &Conditions<'_>,
         mut on_redirect: impl FnMut(&WebUrl),
     ) -> Result<Got, Failure> {
+        match self.get_under(url, conditions, &mut on_redirect) {
+            // Some servers refuse what has a range, whatever it is; without one they may give the file.
+            Err(failure @ Failure::Status { .. }) if conditions.resume.is_some() && !failure.is_temporary() => {
+                self.get_under(url, &Conditions { resume: None, ..*conditions }, &mut on_redirect)
+            }
+            got => got,
+        }
+    }
+
+    fn get_under(
+        &self,
+        url: &WebUrl,
+        conditions: &Conditions<'_>,
+        on_redirect: &mut impl FnMut(&WebUrl),
+    ) -> Result<Got, Failure> {
         let resume = conditions.resume.as_ref();
         let mut hops = Hops::from(url);
         loop {
@@ -106,14 +121,14 @@ impl Client {
             let status = response.status();
             match (status.as_u16(), resume) {
                 (200, _) => {
-                    let answer = Answer::whole(response, self.network.stall_timeout)?;
+                    let answer = Answer::whole(response, hops.current(), self.network.stall_timeout)?;
                     return Ok(if conditions.already_have(&answer) { Got::Unchanged } else { answer.into() });
                 }
                 (304, _) if conditions.changed_since.is_some() => return Ok(Got::Unchanged),
                 (206, Some(resume)) => {
-                    return Answer::rest(response, resume, self.network.stall_timeout).map(Got::from);
+                    return Answer::rest(response, hops.current(), resume, self.network.stall_timeout).map(Got::from);
                 }
-                (416, Some(resume)) => return resume.judge_unsatisfied(response.headers()),
+                (416, Some(resume)) => return resume.judge_unsatisfied(response.headers(), hops.current()),
                 (301 | 302 | 303 | 307 | 308, _) => {
                     if let Some(location) = response.headers().get(header::LOCATION).cloned() {
                         drain(response);
@@ -134,18 +149,16 @@ impl Client {
     }
 
     /// One request. A kept connection that the server closed at that moment costs no attempt: the request is sent once
-    /// more at once, as it may be (RFC 9110, section 9.2.2).
+    /// more at once, as it may be (RFC 9110, section 9.2.2), if the last one went well.
     fn request(&self, url: &WebUrl, hops: &Hops, conditions: &Conditions<'_>) -> Result<http::Response, Failure> {
-        match self.send(url, hops, conditions) {
-            Err(Failure::Broken { .. }) if self.has_answered.load(Ordering::Relaxed) => {
-                self.send(url, hops, conditions)
-            }
-            Ok(response) => {
-                self.has_answered.store(true, Ordering::Relaxed);
-                Ok(response)
-            }
-            failed => failed,
+        let mut answer = self.send(url, hops, conditions);
+        if matches!(answer, Err(Failure::Broken { .. })) && self.went_well.swap(false, Ordering::Relaxed) {
+            answer = self.send(url, hops, conditions);
         }
+        if answer.is_ok() {
+            self.went_well.store(true, Ordering::Relaxed);
+        }
+        answer
     }
 
     fn send(&self, url: &WebUrl, hops: &Hops, conditions: &Conditions<'_>) -> Result<http::Response, Failure> {
@@ -157,8 +170,8 @@ impl Client {
             }
             request = request.headers(self.headers.clone());
         }
-        if let Some(time) = conditions.changed_since {
-            request = request.header(header::IF_MODIFIED_SINCE, httpdate::fmt_http_date(time));
+        if let Some(date) = conditions.changed_since.and_then(http_date) {
+            request = request.header(header::IF_MODIFIED_SINCE, date);
         }
         if let Some(resume) = &conditions.resume {
             request = request.header(header::RANGE, format!("bytes={}-", resume.from));
@@ -198,6 +211,14 @@ fn builder(network: &Network) -> http::ClientBuilder {
         .connect_timeout(network.connect_timeout)
         .pool_idle_timeout(IDLE_TIMEOUT)
         .tls_danger_accept_invalid_certs(network.insecure)
+}
+
+/// A time as headers have it (RFC 9110, section 5.6.7); `None` for one that they cannot have.
+fn http_date(time: SystemTime) -> Option<String> {
+    /// The first second of the year 10000.
+    const END: Duration = Duration::from_secs(253_402_300_800);
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    (since < END).then(|| httpdate::fmt_http_date(time))
 }
 
 /// Reads a short body that is not wanted, for as long as that is quick.
@@ -258,16 +279,16 @@ impl Conditions<'_> {
 
 impl Resume<'_> {
     /// A 416: nothing is wrong with it if the file ends where the rest would begin.
-    fn judge_unsatisfied(&self, headers: &HeaderMap) -> Result<Got, Failure> {
+    fn judge_unsatisfied(&self, headers: &HeaderMap, place: &WebUrl) -> Result<Got, Failure> {
         let range = text_of(headers, &header::CONTENT_RANGE).and_then(ContentRange::parse);
         let is_whole = range == Some(ContentRange::Unsatisfied { total: self.from })
             && self.length.is_none_or(|length| length == self.from)
-            && self.is_same_file(headers);
+            && self.validator.agrees_with(&Marks { coding: self.validator.coding(), ..marks(headers, place) });
         if is_whole { Ok(Got::AllThere) } else { Err(Failure::Range("the file has no such range")) }
     }
 
     /// The end of the body and the length of the file, of a 206 that is the rest of this very file.
-    fn judge_rest(&self, headers: &HeaderMap, length: Option<u64>) -> Result<(u64, u64), &'static str> {
+    fn judge_rest(&self, headers: &HeaderMap, place: &WebUrl, length: Option<u64>) -> Result<(u64, u64), &'static str> {
         let range = text_of(headers, &header::CONTENT_RANGE).and_then(ContentRange::parse);
         let Some(ContentRange::Part { first, last, total }) = range else {
             return Err("it does not say which range it is");
@@ -286,15 +307,34 @@ impl Resume<'_> {
         if length.is_some_and(|length| length != last + 1 - first) {
             return Err("its length is not that of its range");
         }
-        if !self.is_same_file(headers) {
+        if !self.validator.agrees_with(&marks(headers, place)) {
             return Err("it is of another file");
         }
         Ok((last + 1, total))
     }
+}
 
-    fn is_same_file(&self, headers: &HeaderMap) -> bool {
-        self.validator.agrees_with(text_of(headers, &header::ETAG), text_of(headers, &header::LAST_MODIFIED))
+/// What an answer from `place` says of its file.
+fn marks(headers: &HeaderMap, place: &WebUrl) -> Marks {
+    let joined = |name| {
+        let values: Vec<_> =
+            headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+        (!values.is_empty()).then(|| values.join(", "))
+    };
+    Marks {
+        etag: joined(header::ETAG),
+        last_modified: joined(header::LAST_MODIFIED),
+        coding: joined(header::CONTENT_ENCODING),
+        place: place.place(),
     }
+}
+
+fn validator(headers: &HeaderMap, place: &WebUrl) -> Option<Validator> {
+    // Most answers have none, or are small; so what it costs to look is kept low.
+    if !headers.contains_key(header::ETAG) && !headers.contains_key(header::LAST_MODIFIED) {
+        return None;
+    }
+    Validator::of(marks(headers, place), text_of(headers, &header::DATE))
 }
 
 fn text_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
@@ -310,6 +350,7 @@ pub struct Answer {
     position: u64,
     /// The place after the body's last byte, where it was announced.
     end: Option<u64>,
+    validator: Option<Validator>,
     stall_timeout: Duration,
 }
 
@@ -342,7 +383,7 @@ impl Framing {
 }
 
 impl Answer {
-    fn whole(response: http::Response, stall_timeout: Duration) -> Result<Self, Failure> {
+    fn whole(response: http::Response, place: &WebUrl, stall_timeout: Duration) -> Result<Self, Failure> {
         // Asked for later, once reading has begun, the library says 0.
         let length = response.content_length();
         let framing = match (length, text_of(response.headers(), &header::TRANSFER_ENCODING)) {
@@ -352,12 +393,20 @@ impl Answer {
             // Its bytes would not be the file's.
             (None, Some(_)) => return Err(Failure::Protocol("a transfer coding that was not asked for".into())),
         };
-        Ok(Self { response, framing, position: 0, end: length, stall_timeout })
+        let validator = validator(response.headers(), place);
+        Ok(Self { response, framing, position: 0, end: length, validator, stall_timeout })
     }
 
-    fn rest(response: http::Response, resume: &Resume<'_>, stall_timeout: Duration) -> Result<Self, Failure> {
-        let (end, total) = resume.judge_rest(response.headers(), response.content_length()).map_err(Failure::Range)?;
-        Ok(Self { response, framing: Framing::Length(total), position: resume.from, end: Some(end), stall_timeout })
+    fn rest(
+        response: http::Response,
+        place: &WebUrl,
+        resume: &Resume<'_>,
+        stall_timeout: Duration,
+    ) -> Result<Self, Failure> {
+        let rest = resume.judge_rest(response.headers(), place, response.content_length());
+        let (end, total) = rest.map_err(Failure::Range)?;
+        let (framing, position) = (Framing::Length(total), resume.from);
+        Ok(Self { response, framing, position, end: Some(end), validator: None, stall_timeout })
     }
 
     /// How the end of the file will be known.
@@ -378,11 +427,10 @@ impl Answer {
         self.response.status().as_u16()
     }
 
-    /// What the file can be known by when the rest of it is asked for.
+    /// What the file can be known by when the rest of it is asked for; for a whole answer.
     #[must_use]
-    pub fn validator(&self) -> Option<Validator> {
-        let header = |name| text_of(self.response.headers(), &name);
-        Validator::of_headers(header(header::ETAG), header(header::LAST_MODIFIED), header(header::DATE))
+    pub const fn validator(&self) -> Option<&Validator> {
+        self.validator.as_ref()
     }
 
     /// When the server says that the file was changed last (RFC 9110, section 8.8.2), to the second.
@@ -412,5 +460,19 @@ impl Answer {
             }
             _ => Ok(count),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_headers_cannot_have_is_left_out() {
+        let time = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        assert_eq!(http_date(time(784_111_777)).as_deref(), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
+        assert!(http_date(time(253_402_300_799)).is_some());
+        assert_eq!(http_date(time(253_402_300_800)), None);
+        assert_eq!(http_date(SystemTime::UNIX_EPOCH - Duration::from_secs(1)), None);
     }
 }

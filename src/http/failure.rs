@@ -31,7 +31,8 @@ pub fn of_setup(error: reqwest::Error) -> Failure {
     let error = error.without_url();
     let exhausted = [io::ErrorKind::WouldBlock, io::ErrorKind::OutOfMemory];
     let is_temporary = causes(&error).filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|cause| {
-        exhausted.contains(&cause.kind()) || cause.raw_os_error().is_some_and(|code| OPEN_FILES.contains(&code))
+        let has_no_files = cfg!(unix) && cause.raw_os_error().is_some_and(|code| OPEN_FILES.contains(&code));
+        exhausted.contains(&cause.kind()) || has_no_files
     });
     Failure::Client { is_temporary, cause: root(&error) }
 }

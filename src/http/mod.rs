@@ -11,4 +11,4 @@ mod validator;
 pub use client::{Answer, Client, Clients, Conditions, Framing, Got, Resume};
 pub use content_range::ContentRange;
 pub use retry_after::parse as parse_retry_after;
-pub use validator::Validator;
+pub use validator::{Marks, Validator};

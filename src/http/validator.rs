@@ -1,58 +1,85 @@
 //! What proves that two answers are of the same file: a strong entity tag, or a date old enough to be strong
-//! (RFC 9110, sections 8.8 and 13.1.5).
+//! (RFC 9110, sections 8.8 and 13.1.5), and nothing that speaks against it.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 /// A `Last-Modified` is strong when it is at least so much older than the answer's `Date` (RFC 9110, section 8.8.2.2).
 const SETTLED: Duration = Duration::from_secs(60);
 
-/// A strong validator. Serialized, it is what a sidecar keeps.
+/// What an answer's headers say of the file that it holds, each as it was sent. Several values of one name are joined,
+/// and what is no text counts as a value like any other.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marks {
+    /// The `ETag`.
+    pub etag: Option<String>,
+    /// The `Last-Modified` date.
+    pub last_modified: Option<String>,
+    /// The `Content-Encoding`.
+    pub coding: Option<String>,
+    /// The URL that answered, after redirects, without user info and query: a tag is a tag of that. (Queries are left out,
+    /// for many hold a signature that is new each time.)
+    pub place: String,
+}
+
+/// The marks of a file, of which one is a strong validator. Serialized, it is what a sidecar keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Validator {
-    /// An `ETag` with its quotes, as it was sent and is sent back.
-    Etag(String),
-    /// A `Last-Modified`, as it was sent and is sent back.
-    LastModified(String),
+pub struct Validator {
+    marks: Marks,
+    /// Whether the date is strong.
+    is_settled: bool,
 }
 
 impl Validator {
-    /// The strongest validator that an answer's headers hold; `None` if none is strong.
+    /// The validator in an answer's marks and its `Date`; `None` if nothing there is strong.
     #[must_use]
-    pub fn of_headers(etag: Option<&str>, last_modified: Option<&str>, date: Option<&str>) -> Option<Self> {
-        if let Some(etag) = etag.filter(|etag| is_strong(etag)) {
-            return Some(Self::Etag(etag.to_owned()));
-        }
-        let modified = httpdate::parse_http_date(last_modified?).ok()?;
-        let answered: SystemTime = httpdate::parse_http_date(date?).ok()?;
-        let settled = answered.duration_since(modified).is_ok_and(|age| age >= SETTLED);
-        settled.then(|| Self::LastModified(last_modified.unwrap_or_default().to_owned()))
+    pub fn of(marks: Marks, date: Option<&str>) -> Option<Self> {
+        let time = |text: &Option<String>| httpdate::parse_http_date(text.as_deref()?).ok();
+        let age = || httpdate::parse_http_date(date?).ok()?.duration_since(time(&marks.last_modified)?).ok();
+        let is_settled = age().is_some_and(|age| age >= SETTLED);
+        Some(Self { marks, is_settled }).filter(Self::is_sound)
+    }
+
+    /// Whether it is one: what is read from a file may say anything.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let is_date = |text: &String| httpdate::parse_http_date(text).is_ok() && text.is_ascii();
+        self.strong_etag().is_some() || (self.is_settled && self.marks.last_modified.as_ref().is_some_and(is_date))
     }
 
     /// The value of an `If-Range` header that asks for a range of this very file.
     #[must_use]
     pub fn if_range(&self) -> &str {
-        match self {
-            Self::Etag(value) | Self::LastModified(value) => value,
-        }
+        self.strong_etag().or(self.marks.last_modified.as_deref()).unwrap_or_default()
     }
 
-    /// Whether an answer's headers, where they say anything of this kind, say the same. A weak tag is another.
+    /// Whether a partial answer's marks say nothing else than the first answer's: what is not said agrees, but for the
+    /// coding and the place, of which saying nothing says something.
     #[must_use]
-    pub fn agrees_with(&self, etag: Option<&str>, last_modified: Option<&str>) -> bool {
-        match self {
-            Self::Etag(own) => etag.is_none_or(|etag| etag == own),
-            Self::LastModified(own) => last_modified.is_none_or(|date| date == own),
-        }
+    pub fn agrees_with(&self, marks: &Marks) -> bool {
+        let agrees = |own: &Option<String>, other: &Option<String>| own.is_none() || other.is_none() || own == other;
+        agrees(&self.marks.etag, &marks.etag)
+            && agrees(&self.marks.last_modified, &marks.last_modified)
+            && self.marks.coding == marks.coding
+            && self.marks.place == marks.place
+    }
+
+    /// The file's coding: for an answer that holds nothing of the file, and so has none.
+    #[must_use]
+    pub fn coding(&self) -> Option<String> {
+        self.marks.coding.clone()
+    }
+
+    fn strong_etag(&self) -> Option<&str> {
+        self.marks.etag.as_deref().filter(|etag| is_strong(etag))
     }
 }
 
 /// Whether a value is an entity tag, and not a weak one: quoted, of visible characters.
 fn is_strong(etag: &str) -> bool {
     let inner = etag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    inner.is_some_and(|inner| inner.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x7e | 0x80..)))
+    inner.is_some_and(|inner| inner.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x7e)))
 }
 
 #[cfg(test)]
@@ -63,45 +90,67 @@ mod tests {
 
     const OLD: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
+    fn marks(etag: Option<&str>, last_modified: Option<&str>) -> Marks {
+        let text = |text: &str| text.to_owned();
+        Marks {
+            etag: etag.map(text),
+            last_modified: last_modified.map(text),
+            coding: None,
+            place: "http://h/x".to_owned(),
+        }
+    }
+
     #[test]
     fn only_strong_validators_are_taken() {
-        let etag = |text: &str| Some(Validator::Etag(text.to_owned()));
-        let date = |text: &str| Some(Validator::LastModified(text.to_owned()));
-        for (tag, modified, answered, expected) in [
-            (Some("\"abc\""), None, None, etag("\"abc\"")),
-            (Some("\"\""), None, None, etag("\"\"")),
-            (Some("\"abc\""), Some(OLD), Some("Sun, 06 Nov 1994 08:59:37 GMT"), etag("\"abc\"")),
+        for (tag, modified, answered, if_range) in [
+            (Some("\"abc\""), None, None, Some("\"abc\"")),
+            (Some("\"\""), None, None, Some("\"\"")),
+            (Some("\"abc\""), Some(OLD), Some("Sun, 06 Nov 1994 08:59:37 GMT"), Some("\"abc\"")),
             (Some("W/\"abc\""), None, None, None),
             (Some("abc"), None, None, None),
             (Some("\"a\"b\""), None, None, None),
+            (Some("\"a\", \"b\""), None, None, None),
+            (Some("\"a\r\nb\""), None, None, None),
+            (Some("\"\u{e4}\""), None, None, None),
             (Some("\""), None, None, None),
-            (Some("W/\"abc\""), Some(OLD), Some("Sun, 06 Nov 1994 08:50:37 GMT"), date(OLD)),
-            (None, Some(OLD), Some("Sun, 06 Nov 1994 08:50:37 GMT"), date(OLD)),
+            (Some("W/\"abc\""), Some(OLD), Some("Sun, 06 Nov 1994 08:50:37 GMT"), Some(OLD)),
+            (None, Some(OLD), Some("Sun, 06 Nov 1994 08:50:37 GMT"), Some(OLD)),
             (None, Some(OLD), Some("Sun, 06 Nov 1994 08:50:36 GMT"), None),
             (None, Some(OLD), Some("Sun, 06 Nov 1994 08:00:00 GMT"), None),
             (None, Some(OLD), None, None),
             (None, Some("yesterday"), Some(OLD), None),
             (None, None, Some(OLD), None),
         ] {
-            assert_eq!(Validator::of_headers(tag, modified, answered), expected, "{tag:?} {modified:?} {answered:?}");
+            let validator = Validator::of(marks(tag, modified), answered);
+            assert_eq!(validator.as_ref().map(Validator::if_range), if_range, "{tag:?} {modified:?} {answered:?}");
         }
     }
 
     #[test]
     fn what_is_not_said_agrees_and_what_is_said_must_be_the_same() {
-        let tag = Validator::Etag("\"a\"".to_owned());
-        assert!(tag.agrees_with(None, Some(OLD)) && tag.agrees_with(Some("\"a\""), None));
-        assert!(!tag.agrees_with(Some("\"b\""), None) && !tag.agrees_with(Some("W/\"a\""), None));
-        let date = Validator::LastModified(OLD.to_owned());
-        assert!(date.agrees_with(Some("\"b\""), None) && date.agrees_with(None, Some(OLD)));
-        assert!(!date.agrees_with(None, Some("Sun, 06 Nov 1994 08:49:38 GMT")));
+        let later = "Sun, 06 Nov 1994 08:49:38 GMT";
+        let validator = Validator::of(marks(Some("\"a\""), Some(OLD)), None).unwrap();
+        for (etag, modified, agrees) in [
+            (None, None, true),
+            (Some("\"a\""), Some(OLD), true),
+            (Some("\"b\""), None, false),
+            (Some("W/\"a\""), None, false),
+            (Some("\"a\", \"b\""), None, false),
+            (Some("\u{fffd}"), None, false),
+            (None, Some(later), false),
+        ] {
+            assert_eq!(validator.agrees_with(&marks(etag, modified)), agrees, "{etag:?} {modified:?}");
+        }
+        let gzip = Marks { coding: Some("gzip".to_owned()), ..marks(None, None) };
+        let elsewhere = Marks { place: "http://h/y".to_owned(), ..marks(None, None) };
+        assert!(!validator.agrees_with(&gzip) && !validator.agrees_with(&elsewhere));
     }
 
     proptest! {
         #[test]
         fn no_headers_make_it_panic(etag in "(?s)(W/)?\"?.{0,20}\"?", modified in "(?s).{0,40}", date in "(?s).{0,40}") {
-            if let Some(Validator::Etag(tag)) = Validator::of_headers(Some(&etag), Some(&modified), Some(&date)) {
-                prop_assert!(tag.starts_with('"') && tag.len() >= 2);
+            if let Some(validator) = Validator::of(marks(Some(&etag), Some(&modified)), Some(&date)) {
+                prop_assert!(validator.if_range().bytes().all(|byte| (0x20..0x7f).contains(&byte)));
             }
         }
     }

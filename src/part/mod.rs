@@ -31,12 +31,16 @@ pub struct PartFile {
     position: u64,
     /// What is known of the download.
     sidecar: Option<Sidecar>,
+    /// Whether it was there before, with a sidecar of whatever kind.
+    is_leftover: bool,
+    /// Whether the system failed to put bytes onto the disk; it does not say so twice.
+    is_damaged: bool,
     /// When the sidecar was saved last.
     saved: Instant,
 }
 
 /// For less no room is looked for beforehand.
-const RESERVED_FROM: u64 = 1024 * 1024;
+const RESERVED_FROM: u64 = 64 * 1024;
 
 /// While bytes arrive the sidecar is saved so often; what came since is asked for again.
 const SAVED_EVERY: Duration = Duration::from_secs(1);
@@ -96,7 +100,7 @@ impl PartFile {
             match Self::open(path, false) {
                 Err(Failure::Disk { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                     // One that a run left whose part file somebody took away.
-                    Sidecar::remove(path);
+                    Sidecar::remove_orphan(path);
                     return Ok(Leftover::default());
                 }
                 // A run that died between linking a part to its target and removing the part.
@@ -104,7 +108,6 @@ impl PartFile {
                 opened => break opened?,
             }
         };
-        Sidecar::remove_unfinished(path);
         let why_not = match Sidecar::read(path, url, meta.len()) {
             Ok(sidecar) if sidecar.validator.is_some() => {
                 part.position = sidecar.done.prefix();
@@ -116,12 +119,14 @@ impl PartFile {
             Err(Unusable::Broken) => Some("what was noted of the bytes that are left is damaged"),
             Err(Unusable::OtherUrl) => Some("the bytes that are left are of another URL"),
             Err(Unusable::Newer) => Some("a newer version of tdl left the bytes that are there"),
-            Err(Unusable::Missing) => {
-                let kept = part.move_aside()?;
+            Err(Unusable::NotOurs) => {
+                let kept = move_aside(path)?;
                 let why_not = format!("{} is not tdl's; it is {} now", safe_path(path), safe_path(&kept));
                 return Ok(Leftover { part: None, why_not: Some(why_not) });
             }
         };
+        Sidecar::remove_unfinished(path);
+        part.is_leftover = true;
         Ok(Leftover { part: Some(part), why_not: why_not.map(ToOwned::to_owned) })
     }
 
@@ -155,7 +160,16 @@ impl PartFile {
                 return Err(Failure::NotAFile(path.to_owned()));
             }
             let path = path.to_owned();
-            let part = Self { file, path, is_locked, position: 0, sidecar: None, saved: Instant::now() };
+            let part = Self {
+                file,
+                path,
+                is_locked,
+                position: 0,
+                sidecar: None,
+                is_leftover: false,
+                is_damaged: false,
+                saved: Instant::now(),
+            };
             // Between the opening and the lock another process may have renamed the file into place.
             if part.is_in_place(&meta)? {
                 return Ok((part, meta));
@@ -166,20 +180,6 @@ impl PartFile {
     /// Whether the path still names this file.
     fn is_in_place(&self, meta: &fs::Metadata) -> Result<bool, Failure> {
         platform::is_at(&self.file, meta, &self.path).map_err(|source| disk("look at", &self.path, source))
-    }
-
-    /// Gives a file that is not ours another name, so that nothing of it is lost.
-    fn move_aside(&self) -> Result<PathBuf, Failure> {
-        for number in 1_u32.. {
-            let mut kept = self.path.clone().into_os_string();
-            kept.push(if number == 1 { ".kept".to_owned() } else { format!(".kept-{number}") });
-            match platform::rename_no_replace(&self.path, Path::new(&kept)) {
-                Ok(()) => return Ok(kept.into()),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(source) => return Err(disk("move aside", &self.path, source)),
-            }
-        }
-        Err(Failure::Exists(self.path.clone()))
     }
 
     /// What is known of the file, where it can be gone on with.
@@ -205,11 +205,25 @@ impl PartFile {
     /// # Errors
     ///
     /// The file cannot be emptied, or the sidecar not be written.
-    pub fn start(&mut self, url: &WebUrl, validator: Option<Validator>, length: Option<u64>) -> Result<(), Failure> {
-        // What an older sidecar says, of whichever download, it does not say of the bytes that come now; and it must not
-        // say it of fewer bytes than it claims. So the new one is there before anything changes.
-        let sidecar = Sidecar::new(url, validator, length);
-        sidecar.save(&self.path).map_err(|source| disk("write the sidecar of", &self.path, source))?;
+    pub fn start(&mut self, url: &WebUrl, validator: Option<&Validator>, length: Option<u64>) -> Result<(), Failure> {
+        let refused = |source| disk("write the sidecar of", &self.path, source);
+        let sidecar = Sidecar::new(url, validator.cloned(), length);
+        // What an older sidecar says, of whichever download, it does not say of the bytes that come now; so the new one
+        // is there, and where the older one claimed something is on the disk, before anything changes.
+        let claimed = self.position > 0;
+        if !self.is_leftover {
+            for path in [sidecar::path(&self.path), sidecar::fresh_path(&self.path)] {
+                if path.symlink_metadata().is_ok() {
+                    move_aside(&path)?;
+                }
+            }
+            self.is_leftover = true;
+        }
+        sidecar.save(&self.path, claimed).map_err(refused)?;
+        if claimed {
+            let directory = self.path.parent().unwrap_or(Path::new("."));
+            platform::sync_directory(directory).map_err(refused)?;
+        }
         self.sidecar = Some(sidecar);
         self.go_on_from(0)
     }
@@ -221,6 +235,9 @@ impl PartFile {
     /// The file cannot be cut.
     pub fn go_on_from(&mut self, position: u64) -> Result<(), Failure> {
         self.position = position;
+        if let Some(sidecar) = &mut self.sidecar {
+            sidecar.done.cut(position);
+        }
         self.saved = Instant::now();
         let cut = self.file.set_len(position).and_then(|()| self.file.seek(SeekFrom::Start(position)).map(drop));
         cut.map_err(|source| disk("cut", &self.path, source))
@@ -243,10 +260,16 @@ impl PartFile {
     /// Claims what has arrived: first the bytes, then the sidecar.
     fn save(&mut self) -> Result<(), Failure> {
         if let Some(sidecar) = self.sidecar.as_mut().filter(|sidecar| sidecar.validator.is_some()) {
-            self.file.sync_data().map_err(|source| disk("write", &self.path, source))?;
+            if self.is_damaged {
+                return Ok(());
+            }
+            self.file.sync_data().map_err(|source| {
+                self.is_damaged = true;
+                disk("write", &self.path, source)
+            })?;
             sidecar.done.add(0, self.position);
             // If it cannot be written, the last one stays and claims less.
-            let _ = sidecar.save(&self.path);
+            let _ = sidecar.save(&self.path, false);
         }
         self.saved = Instant::now();
         Ok(())
@@ -267,7 +290,9 @@ impl PartFile {
         match platform::free_space(&self.path) {
             Some(free) if free < needed => Err(no_room(free)),
             free => match platform::preallocate(&self.file, self.position, needed) {
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => Err(no_room(free.unwrap_or_default())),
+                Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                    Err(no_room(free.unwrap_or_default()))
+                }
                 // A file system that cannot is no reason to fail.
                 _ => Ok(()),
             },
@@ -279,8 +304,11 @@ impl PartFile {
     /// # Errors
     ///
     /// The disk is full, or failing.
-    pub fn sync(&self) -> Result<(), Failure> {
-        self.file.sync_all().map_err(|source| disk("write", &self.path, source))
+    pub fn sync(&mut self) -> Result<(), Failure> {
+        self.file.sync_all().map_err(|source| {
+            self.is_damaged = true;
+            disk("write", &self.path, source)
+        })
     }
 
     /// Gives the file the time that the server named; a file system without such a time is no reason to fail.
@@ -343,10 +371,7 @@ pub fn remove_orphans(part: &Path, target: &Path) {
     if is_target {
         let _ = fs::remove_file(part);
     }
-    if is_target || left.is_err() {
-        Sidecar::remove(part);
-        Sidecar::remove_unfinished(part);
-    }
+    Sidecar::remove_orphan(part);
 }
 
 /// Puts the names in a directory onto the disk.
@@ -356,6 +381,20 @@ pub fn remove_orphans(part: &Path, target: &Path) {
 /// The disk is failing.
 pub fn sync_directory(directory: &Path) -> Result<(), Failure> {
     platform::sync_directory(directory).map_err(|source| disk("write", directory, source))
+}
+
+/// Gives a file that is not ours another name, so that nothing of it is lost.
+fn move_aside(path: &Path) -> Result<PathBuf, Failure> {
+    for number in 1_u32.. {
+        let mut kept = path.to_owned().into_os_string();
+        kept.push(if number == 1 { ".kept".to_owned() } else { format!(".kept-{number}") });
+        match platform::rename_no_replace(path, Path::new(&kept)) {
+            Ok(()) => return Ok(kept.into()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(source) => return Err(disk("move aside", path, source)),
+        }
+    }
+    Err(Failure::Exists(path.to_owned()))
 }
 
 fn remove(path: &Path) -> Result<(), Failure> {
@@ -383,13 +422,17 @@ fn disk(action: &'static str, path: &Path, source: io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::Marks;
 
     fn url() -> WebUrl {
         WebUrl::parse("http://h/x").unwrap()
     }
 
+    const OURS: &str = r#"{"version":1,"url":"http://h/x","validator":null,"length":null,"done":[]}"#;
+
     fn validator() -> Option<Validator> {
-        Some(Validator::Etag("\"a\"".to_owned()))
+        let place = "http://h/x".to_owned();
+        Validator::of(Marks { etag: Some("\"a\"".to_owned()), place, ..Marks::default() }, None)
     }
 
     fn part_in(dir: &Path, bytes: &[u8]) -> PartFile {
@@ -397,7 +440,7 @@ mod tests {
             Some(part) => part,
             None => PartFile::create(&dir.join("x.part")).unwrap(),
         };
-        part.start(&url(), validator(), None).unwrap();
+        part.start(&url(), validator().as_ref(), None).unwrap();
         part.write(bytes).unwrap();
         part
     }
@@ -490,8 +533,8 @@ mod tests {
     #[test]
     fn what_cannot_be_gone_on_with_is_started_over_and_says_why() {
         for (sidecar, why) in [
-            ("nonsense", "damaged"),
-            ("{\"version\":7}", "a newer version of tdl"),
+            (r#"{"version":1,"url":"http://h/x"}"#, "damaged"),
+            (r#"{"version":7,"url":"?"}"#, "a newer version of tdl"),
             (r#"{"version":1,"url":"http://h/y","validator":null,"length":null,"done":[]}"#, "of another URL"),
             (
                 r#"{"version":1,"url":"http://h/x","validator":null,"length":null,"done":[]}"#,
@@ -523,6 +566,16 @@ mod tests {
         assert_eq!(fs::read(dir.path().join("x.part.kept")).unwrap(), b"the user's 1");
     }
 
+    #[test]
+    fn a_file_with_a_sidecars_name_that_is_none_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("x.part.json"), "the user's").unwrap();
+        assert!(leftover_in(dir.path()).unwrap().part.is_none());
+        part_in(dir.path(), b"whole").commit(&dir.path().join("x"), Commit::Keep).unwrap();
+        assert_eq!(names(dir.path()), ["x", "x.part.json.kept"]);
+        assert_eq!(fs::read(dir.path().join("x.part.json.kept")).unwrap(), b"the user's");
+    }
+
     #[cfg(unix)]
     #[test]
     fn no_link_is_followed_and_no_device_written_to() {
@@ -548,7 +601,7 @@ mod tests {
         let link = || {
             fs::write(&target, b"whole").unwrap();
             fs::hard_link(&target, dir.path().join("x.part")).unwrap();
-            fs::write(dir.path().join("x.part.json"), "{}").unwrap();
+            fs::write(dir.path().join("x.part.json"), OURS).unwrap();
         };
         link();
         assert!(leftover_in(dir.path()).unwrap().part.is_none());
@@ -558,7 +611,7 @@ mod tests {
         assert_eq!(names(dir.path()), ["x"]);
         assert_eq!(fs::read(&target).unwrap(), b"whole");
 
-        fs::write(dir.path().join("x.part.json"), "{}").unwrap();
+        fs::write(dir.path().join("x.part.json"), OURS).unwrap();
         fs::write(dir.path().join("x.part.tmp"), "{").unwrap();
         remove_orphans(&dir.path().join("x.part"), &target);
         assert_eq!(names(dir.path()), ["x"]);

@@ -25,6 +25,14 @@ impl Pieces {
         self.0.splice(from..to, [merged]);
     }
 
+    /// Takes away the bytes from `end` on.
+    pub fn cut(&mut self, end: u64) {
+        self.0.retain(|(start, _)| *start < end);
+        if let Some((_, last)) = self.0.last_mut() {
+            *last = end.min(*last);
+        }
+    }
+
     /// How many bytes from the file's start on are there without a gap.
     #[must_use]
     pub fn prefix(&self) -> u64 {
@@ -84,7 +92,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pieces_are_what_was_added(ranges in proptest::collection::vec((0u64..60, 0u64..60), 0..20)) {
+        fn pieces_are_what_was_added_and_not_cut(ranges in proptest::collection::vec((0u64..60, 0u64..60), 0..20), end in 0u64..60) {
             let mut pieces = Pieces::default();
             let mut model = [false; 60];
             for (start, end) in ranges {
@@ -93,6 +101,8 @@ mod tests {
                     model[place as usize] = true;
                 }
             }
+            pieces.cut(end);
+            model[end as usize..].fill(false);
             let listed: Vec<(u64, u64)> = pieces.clone().into();
             for (place, is_there) in model.iter().enumerate() {
                 let place = place as u64;

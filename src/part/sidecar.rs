@@ -31,12 +31,20 @@ pub struct Sidecar {
     pub done: Pieces,
 }
 
+/// What every version has.
+#[derive(Deserialize)]
+struct Any {
+    version: u32,
+    #[serde(rename = "url")]
+    _url: String,
+}
+
 /// Why there is no sidecar to go by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unusable {
-    /// There is none.
-    Missing,
-    /// It cannot be read, or says what cannot be.
+    /// There is none, or what is there was not made by tdl.
+    NotOurs,
+    /// It says what cannot be.
     Broken,
     /// It is about another URL.
     OtherUrl,
@@ -57,13 +65,11 @@ impl Sidecar {
     ///
     /// Why it is not to be gone by.
     pub fn read(part: &Path, url: &WebUrl, available: u64) -> Result<Self, Unusable> {
-        let path = path(part);
-        match path.symlink_metadata() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unusable::Missing),
+        match path(part).symlink_metadata() {
             Ok(meta) if meta.is_file() && meta.len() <= LARGEST => {}
-            _ => return Err(Unusable::Broken),
+            _ => return Err(Unusable::NotOurs),
         }
-        let text = fs::read(&path).map_err(|_| Unusable::Broken)?;
+        let text = fs::read(path(part)).map_err(|_| Unusable::NotOurs)?;
         Self::parse(&text, url, available)
     }
 
@@ -73,12 +79,7 @@ impl Sidecar {
     ///
     /// Why it is not to be gone by.
     pub fn parse(text: &[u8], url: &WebUrl, available: u64) -> Result<Self, Unusable> {
-        /// What every version has.
-        #[derive(Deserialize)]
-        struct Any {
-            version: u32,
-        }
-        let any: Any = serde_json::from_slice(text).map_err(|_| Unusable::Broken)?;
+        let any: Any = serde_json::from_slice(text).map_err(|_| Unusable::NotOurs)?;
         if any.version > VERSION {
             return Err(Unusable::Newer);
         }
@@ -87,24 +88,44 @@ impl Sidecar {
             return Err(Unusable::OtherUrl);
         }
         let end = sidecar.done.end();
-        if end > available || sidecar.length.is_some_and(|length| end > length) {
-            return Err(Unusable::Broken);
-        }
-        Ok(sidecar)
+        let is_possible = end <= available && sidecar.length.is_none_or(|length| end <= length);
+        let is_sound = sidecar.validator.as_ref().is_none_or(Validator::is_sound);
+        if is_possible && is_sound { Ok(sidecar) } else { Err(Unusable::Broken) }
     }
 
-    /// Writes the sidecar of `part`, whole or not at all. The bytes that it claims must be on the disk already.
+    /// Writes the sidecar of `part`, whole or not at all, and if it is to be `durable` onto the disk. The bytes that it
+    /// claims must be on the disk already.
     ///
     /// # Errors
     ///
     /// It cannot be written; the last one stays.
-    pub fn save(&self, part: &Path) -> io::Result<()> {
+    pub fn save(&self, part: &Path, durable: bool) -> io::Result<()> {
         let text = serde_json::to_vec(self)?;
         let fresh = fresh_path(part);
         // Whatever is there, a link perhaps, is not written to.
-        let _ = fs::remove_file(&fresh);
-        OpenOptions::new().write(true).create_new(true).open(&fresh)?.write_all(&text)?;
-        fs::rename(fresh, path(part))
+        Self::remove_unfinished(part);
+        let mut file = OpenOptions::new().write(true).create_new(true).open(&fresh)?;
+        let written = file.write_all(&text).and_then(|()| if durable { file.sync_all() } else { Ok(()) });
+        written.and_then(|()| fs::rename(&fresh, path(part))).inspect_err(|_| Self::remove_unfinished(part))
+    }
+
+    /// Whether something that is no sidecar of tdl's has the sidecar's name.
+    #[must_use]
+    pub fn is_foreign(part: &Path) -> bool {
+        let path = path(part);
+        let Ok(meta) = path.symlink_metadata() else { return false };
+        let is_ours = || serde_json::from_slice::<Any>(&fs::read(&path).ok()?).ok();
+        !(meta.is_file() && meta.len() <= LARGEST && is_ours().is_some())
+    }
+
+    /// Removes a sidecar whose part file is not there.
+    pub fn remove_orphan(part: &Path) {
+        let is_there = |path: &Path| path.symlink_metadata().is_ok();
+        // Looked for in this order: another process makes the part file first.
+        if is_there(&path(part)) && !Self::is_foreign(part) && !is_there(part) {
+            Self::remove(part);
+            Self::remove_unfinished(part);
+        }
     }
 
     /// Removes the sidecar of `part`, if there is one.
@@ -119,12 +140,12 @@ impl Sidecar {
 }
 
 /// The sidecar's path.
-fn path(part: &Path) -> PathBuf {
+pub fn path(part: &Path) -> PathBuf {
     with_suffix(part, ".json")
 }
 
 /// Where a sidecar is written before it takes the place of the last one.
-fn fresh_path(part: &Path) -> PathBuf {
+pub fn fresh_path(part: &Path) -> PathBuf {
     with_suffix(part, ".tmp")
 }
 
@@ -153,13 +174,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::http::Marks;
 
     fn url(text: &str) -> WebUrl {
         WebUrl::parse(text).unwrap()
     }
 
+    fn validator(etag: &str) -> Option<Validator> {
+        let place = "http://h/x".to_owned();
+        Validator::of(Marks { etag: Some(etag.to_owned()), place, ..Marks::default() }, None)
+    }
+
     fn sidecar(url: &WebUrl, done: u64) -> Sidecar {
-        let mut sidecar = Sidecar::new(url, Some(Validator::Etag("\"a\"".to_owned())), Some(100));
+        let mut sidecar = Sidecar::new(url, validator("\"a\""), Some(100));
         sidecar.done.add(0, done);
         sidecar
     }
@@ -170,12 +197,12 @@ mod tests {
         let part = dir.path().join("x.part");
         let url = url("http://user:pass@h/x?token=secret");
         let written = sidecar(&url, 40);
-        written.save(&part).unwrap();
+        written.save(&part, false).unwrap();
         assert_eq!(Sidecar::read(&part, &url, 50), Ok(written));
         let text = fs::read_to_string(dir.path().join("x.part.json")).unwrap();
         assert!(!text.contains("pass") && !text.contains("secret"), "{text}");
         Sidecar::remove(&part);
-        assert_eq!(Sidecar::read(&part, &url, 50), Err(Unusable::Missing));
+        assert_eq!(Sidecar::read(&part, &url, 50), Err(Unusable::NotOurs));
     }
 
     #[test]
@@ -188,11 +215,27 @@ mod tests {
         assert_eq!(parse(&text, &own, 39), Err(Unusable::Broken), "the part is shorter than it claims");
         assert_eq!(parse(&text, &url("http://h/x?a=2"), 40), Err(Unusable::OtherUrl));
         assert_eq!(parse(&text, &url("http://h/x"), 40), Err(Unusable::OtherUrl));
-        assert_eq!(parse(&text[..text.len() - 1], &own, 40), Err(Unusable::Broken));
-        assert_eq!(parse("", &own, 40), Err(Unusable::Broken));
+        assert_eq!(parse(&text[..text.len() - 1], &own, 40), Err(Unusable::NotOurs));
+        assert_eq!(parse("", &own, 40), Err(Unusable::NotOurs));
+        assert_eq!(parse(&text.replace(r#"\"a\""#, r#"\"a\r\nX: 1\""#), &own, 40), Err(Unusable::Broken));
         assert_eq!(parse(&text.replace("\"length\":100", "\"length\":39"), &own, 40), Err(Unusable::Broken));
         assert_eq!(parse(&text.replace("[[0,40]]", "[[0,40],[20,30]]"), &own, 40), Err(Unusable::Broken));
-        assert_eq!(parse("{\"version\":2,\"anything\":null}", &own, 40), Err(Unusable::Newer));
+        assert_eq!(parse("{\"version\":2,\"url\":\"\",\"anything\":null}", &own, 40), Err(Unusable::Newer));
+    }
+
+    #[test]
+    fn only_a_sidecar_of_tdls_is_removed_as_an_orphan() {
+        let dir = tempfile::tempdir().unwrap();
+        let part = dir.path().join("x.part");
+        let text = serde_json::to_string(&sidecar(&url("http://h/x"), 40)).unwrap();
+        for (text, is_foreign) in
+            [(text.as_str(), false), ("{\"version\":9,\"url\":\"?\",\"new\":1}", false), ("{}", true), ("mine", true)]
+        {
+            fs::write(path(&part), text).unwrap();
+            assert_eq!(Sidecar::is_foreign(&part), is_foreign, "{text}");
+            Sidecar::remove_orphan(&part);
+            assert_eq!(path(&part).exists(), is_foreign, "{text}");
+        }
     }
 
     #[cfg(unix)]
@@ -203,9 +246,9 @@ mod tests {
         let url = url("http://h/x");
         fs::write(&elsewhere, serde_json::to_string(&sidecar(&url, 40)).unwrap()).unwrap();
         std::os::unix::fs::symlink(&elsewhere, dir.path().join("x.part.json")).unwrap();
-        assert_eq!(Sidecar::read(&part, &url, 50), Err(Unusable::Broken));
+        assert_eq!(Sidecar::read(&part, &url, 50), Err(Unusable::NotOurs));
         std::os::unix::fs::symlink(&elsewhere, dir.path().join("x.part.tmp")).unwrap();
-        sidecar(&url, 50).save(&part).unwrap();
+        sidecar(&url, 50).save(&part, false).unwrap();
         assert_eq!(Sidecar::read(&part, &url, 50), Ok(sidecar(&url, 50)));
         assert_eq!(Sidecar::parse(&fs::read(&elsewhere).unwrap(), &url, 50), Ok(sidecar(&url, 40)));
     }
@@ -219,7 +262,7 @@ mod tests {
         #[test]
         fn it_claims_what_was_written_and_no_more(done in 0u64..200, length in proptest::option::of(0u64..200), available in 0u64..200) {
             let url = url("http://h/x");
-            let mut sidecar = Sidecar::new(&url, Some(Validator::Etag("\"a\"".to_owned())), length);
+            let mut sidecar = Sidecar::new(&url, validator("\"a\""), length);
             sidecar.done.add(0, done);
             let text = serde_json::to_vec(&sidecar).unwrap();
             let can_be = done <= available && length.is_none_or(|length| done <= length);

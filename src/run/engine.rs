@@ -7,8 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::event::Event;
-use super::outcome::{Ending, Outcome};
+use super::outcome::{Ending, Outcome, Skip};
 use super::queue::{Next, Queue};
+use super::retry::LONGEST_WISH;
 use super::transfer::{Context, Transfer, Turn, Worker, cancelled, download_file};
 use crate::error::{Failure, HoldBack};
 use crate::http::Clients;
@@ -22,12 +23,22 @@ const CANCEL_SEEN_WITHIN: Duration = Duration::from_millis(100);
 pub fn sequential(context: &Context<'_>, clients: &Clients) {
     let mut worker = Worker::new(clients.of_thread(0));
     let mut is_closed = false;
+    let mut held: HashMap<String, Instant> = HashMap::new();
     for download in context.plan.downloads() {
         let ending = if is_closed || context.control.is_cancelled() {
             never_begun(context)
         } else {
+            if let Some(until) = held.remove(&download.url.host()) {
+                sleep(until.saturating_duration_since(Instant::now()), context);
+            }
             to_its_end(download, context, &mut worker)
         };
+        if let Outcome::Failed(failure) = &ending.outcome {
+            // What was not waited for in the end still is what the server wants.
+            if let Some(HoldBack { host, wait }) = failure.hold_back().filter(|hold| hold.wait <= LONGEST_WISH) {
+                held.insert(host.clone(), Instant::now() + *wait);
+            }
+        }
         is_closed |= closes(&ending, context.limits);
         conclude(download, &ending, context);
     }
@@ -35,11 +46,14 @@ pub fn sequential(context: &Context<'_>, clients: &Clients) {
 
 /// One download, with all its retries and the waits between them.
 pub fn to_its_end(download: &Download, context: &Context<'_>, worker: &mut Worker<'_>) -> Ending {
-    let mut transfer = None;
+    let mut transfer = Transfer::new(download);
     loop {
-        match turn(download, &mut transfer, context, worker) {
+        match turn(transfer, context, worker) {
             Turn::Ended(ending) => return ending,
-            Turn::Wait(wait, _) => sleep(wait, context),
+            Turn::Wait { transfer: again, wait, .. } => {
+                sleep(wait, context);
+                transfer = again;
+            }
         }
     }
 }
@@ -89,9 +103,10 @@ struct Shared<'a> {
 impl<'a> Pool<'a> {
     /// Starts downloads until none is left.
     fn work(&self, mut worker: Worker<'_>) {
-        while let Some((id, mut transfer)) = self.next() {
+        while let Some((id, transfer)) = self.next() {
             let download = &self.context.plan.downloads()[id];
-            match turn(download, &mut transfer, self.context, &mut worker) {
+            let transfer = transfer.unwrap_or_else(|| Transfer::new(download));
+            match turn(transfer, self.context, &mut worker) {
                 Turn::Ended(ending) => {
                     let left = self.end(id, &ending);
                     conclude(download, &ending, self.context);
@@ -99,11 +114,7 @@ impl<'a> Pool<'a> {
                         conclude(&self.context.plan.downloads()[id], &never_begun(self.context), self.context);
                     }
                 }
-                Turn::Wait(wait, failure) => {
-                    if let Some(transfer) = transfer {
-                        self.put_back(id, wait, &failure, transfer);
-                    }
-                }
+                Turn::Wait { transfer, wait, failure } => self.put_back(id, wait, &failure, transfer),
             }
         }
     }
@@ -155,8 +166,18 @@ impl<'a> Pool<'a> {
     fn end(&self, id: usize, ending: &Ending) -> Vec<usize> {
         let queue = &mut self.lock().queue;
         match &ending.outcome {
-            Outcome::Fetched(_) if queue.answered(id) => self.changed.notify_one(),
-            Outcome::Failed(failure) if failure.is_refusal() => queue.refused(id),
+            Outcome::Failed(failure) if failure.is_refusal() => {
+                queue.refused(id);
+                self.hold_back(queue, id, failure);
+            }
+            // The host bore the request, whatever it said.
+            Outcome::Fetched(_)
+            | Outcome::Skipped(Skip::Unchanged)
+            | Outcome::Failed(Failure::Status { .. } | Failure::Range(_))
+                if queue.answered(id) =>
+            {
+                self.changed.notify_one();
+            }
             _ => {}
         }
         let is_last = closes(ending, self.context.limits) || self.context.control.is_cancelled();
@@ -171,15 +192,22 @@ impl<'a> Pool<'a> {
         if failure.is_refusal() {
             queue.refused(id);
         }
-        if let Some(HoldBack { host, wait }) = failure.hold_back() {
-            queue.hold_host_of(id, now + *wait);
-            if let Some(host) = self.hosts.get(host) {
-                queue.hold(*host, now + *wait);
-            }
-        }
+        self.hold_back(queue, id, failure);
         queue.put_back(id, now + wait, transfer);
         // The thread that watches the clock may have an earlier time to watch for now; where none does, this one will.
         self.clock.notify_one();
+    }
+
+    /// Holds back the host of a download, and that of the redirect that said so. A wish that nobody waits for holds back
+    /// no other download either: each is asked, and told so.
+    fn hold_back(&self, queue: &mut Queue<Transfer<'a>>, id: usize, failure: &Failure) {
+        if let Some(HoldBack { host, wait }) = failure.hold_back().filter(|hold| hold.wait <= LONGEST_WISH) {
+            let until = Instant::now() + *wait;
+            queue.hold_host_of(id, until);
+            if let Some(host) = self.hosts.get(host) {
+                queue.hold(*host, until);
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared<'a>> {
@@ -187,25 +215,12 @@ impl<'a> Pool<'a> {
     }
 }
 
-/// One turn of a download, begun if it was not. A panic in it is that download's failure.
-fn turn<'a>(
-    download: &'a Download,
-    transfer: &mut Option<Transfer<'a>>,
-    context: &Context<'_>,
-    worker: &mut Worker<'_>,
-) -> Turn {
-    let turn = catch_unwind(AssertUnwindSafe(|| {
-        let transfer = transfer.get_or_insert_with(|| Transfer::new(download));
-        download_file(transfer, context, worker)
-    }));
-    turn.unwrap_or_else(|panic| {
+/// One turn of a download. A panic in it is that download's failure.
+fn turn<'a>(transfer: Transfer<'a>, context: &Context<'_>, worker: &mut Worker<'_>) -> Turn<'a> {
+    catch_unwind(AssertUnwindSafe(|| download_file(transfer, context, worker))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().map(ToString::to_string);
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned());
-        let outcome = Outcome::Failed(Failure::Panicked(text));
-        Turn::Ended(match transfer {
-            Some(transfer) => transfer.ended(outcome),
-            None => Ending { outcome, ..never_begun(context) },
-        })
+        Turn::Ended(Ending { outcome: Outcome::Failed(Failure::Panicked(text)), ..never_begun(context) })
     })
 }
 

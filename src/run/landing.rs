@@ -42,7 +42,11 @@ impl Landing<'_> {
         let length = answer.as_ref().and_then(|answer| answer.framing().length());
         if let Some(most) = self.context.limits.max_filesize.filter(|most| length.is_some_and(|length| length > *most))
         {
-            return Err(Failure::TooLarge(most));
+            let failure = Failure::TooLarge(most);
+            if let Some(part) = part {
+                keep_or_discard(part, &failure);
+            }
+            return Err(failure);
         }
         match (answer, part) {
             (Some(answer), None) if self.is_small(&answer) => self.receive_small(answer, buffer),
@@ -57,7 +61,7 @@ impl Landing<'_> {
                 match self.receive_into(&mut part, &mut answer, buffer) {
                     Ok(()) => self.finish(part, answer.status(), answer.framing()),
                     Err(failure) => {
-                        put_by(part, &failure);
+                        keep_or_discard(part, &failure);
                         Err(failure)
                     }
                 }
@@ -80,9 +84,15 @@ impl Landing<'_> {
         self.progress.begin(0, answer.framing().length());
         let mut filled = 0;
         loop {
-            match self.read(&mut answer, &mut buffer[filled..])? {
-                0 => break,
-                count => filled += count,
+            match self.read(&mut answer, &mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(failure) => {
+                    if filled > 0 && answer.validator().is_some() {
+                        self.part_of(&answer, &buffer[..filled])?.put_by();
+                    }
+                    return Err(failure);
+                }
             }
         }
         let (bytes, modified) = (&buffer[..filled], answer.last_modified());
@@ -98,16 +108,24 @@ impl Landing<'_> {
                 return self.outcome(name, filled as u64, answer.status(), answer.framing());
             }
         }
-        let mut part = PartFile::create(self.part_path)?;
-        let start = part.start(&self.download.url, answer.validator(), answer.framing().length());
-        if let Err(failure) = start.and_then(|()| part.write(bytes)) {
-            put_by(part, &failure);
-            return Err(failure);
-        }
+        let part = self.part_of(&answer, bytes)?;
         if let Some(time) = modified {
             part.set_modified(time);
         }
         self.finish(part, answer.status(), answer.framing())
+    }
+
+    /// A part file of bytes that are there already.
+    fn part_of(&self, answer: &Answer, bytes: &[u8]) -> Result<PartFile, Failure> {
+        let mut part = PartFile::create(self.part_path)?;
+        let start = part.start(&self.download.url, answer.validator(), answer.framing().length());
+        match start.and_then(|()| part.write(bytes)) {
+            Ok(()) => Ok(part),
+            Err(failure) => {
+                keep_or_discard(part, &failure);
+                Err(failure)
+            }
+        }
     }
 
     /// A body into the part file, as served.
@@ -147,24 +165,25 @@ impl Landing<'_> {
     }
 
     /// Gives a whole part file its final name.
-    fn finish(&self, part: PartFile, status: u16, framing: Framing) -> Result<Outcome, Failure> {
-        let settled = self.sync(&part).and_then(|()| self.settle(|path| part.commit(path, self.commit)));
+    fn finish(&self, mut part: PartFile, status: u16, framing: Framing) -> Result<Outcome, Failure> {
+        let settled = self.sync(&mut part).and_then(|()| self.settle(|path| part.commit(path, self.commit)));
         let bytes = part.position();
         match settled {
-            Ok(Some(name)) => self.outcome(Some(name), bytes, status, framing),
-            Ok(None) => {
-                part.discard();
-                Ok(Outcome::Skipped(Skip::Exists))
+            Ok(name) => {
+                if name.is_none() {
+                    part.discard();
+                }
+                self.outcome(name, bytes, status, framing)
             }
             Err(failure) => {
-                put_by(part, &failure);
+                keep_or_discard(part, &failure);
                 Err(failure)
             }
         }
     }
 
     /// The bytes of a file that is to have its name, onto the disk.
-    fn sync(&self, part: &PartFile) -> Result<(), Failure> {
+    fn sync(&self, part: &mut PartFile) -> Result<(), Failure> {
         if self.context.output.fsync { part.sync() } else { Ok(()) }
     }
 
@@ -205,7 +224,7 @@ impl Landing<'_> {
 }
 
 /// Keeps what has arrived for the next attempt, unless the failure says that it is of no use.
-fn put_by(part: PartFile, failure: &Failure) {
+fn keep_or_discard(part: PartFile, failure: &Failure) {
     match failure {
         Failure::Range(_) | Failure::Exists(_) | Failure::PartGone(_) | Failure::TooLarge(_) => part.discard(),
         _ => part.put_by(),

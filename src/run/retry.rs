@@ -23,7 +23,7 @@ const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// A server that wants a longer wait is not waited for.
-const LONGEST_WISH: Duration = Duration::from_secs(5 * 60);
+pub const LONGEST_WISH: Duration = Duration::from_secs(5 * 60);
 
 /// The failures of one download so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,8 +59,7 @@ impl History {
 #[must_use]
 pub fn decide(policy: &Retry, history: &History, failure: &Failure, chance: f64) -> Verdict {
     let wish = failure.hold_back().map(|hold_back| hold_back.wait).unwrap_or_default();
-    let is_hopeless = !failure.is_temporary() || matches!(failure, Failure::Cancelled | Failure::OutOfTime);
-    if is_hopeless || history.in_a_row > policy.retries || wish > LONGEST_WISH {
+    if !failure.is_temporary() || history.in_a_row > policy.retries || wish > LONGEST_WISH {
         return Verdict::GiveUp;
     }
     let doublings = history.in_a_row.saturating_sub(1).min(16);
@@ -106,7 +105,7 @@ mod tests {
 
     #[test]
     fn what_is_for_good_is_not_tried_again() {
-        for failure in [status(404, None), Failure::Panicked(String::new()), Failure::Cancelled] {
+        for failure in [status(404, None), Failure::Panicked(String::new())] {
             assert_eq!(decide(&POLICY, &after(1), &failure, 0.5), Verdict::GiveUp, "{failure}");
         }
         let failure = Failure::Stalled(Duration::from_secs(1));

@@ -47,10 +47,15 @@ pub struct Transfer<'a> {
 }
 
 /// How far a transfer came without waiting.
-pub enum Turn {
+pub enum Turn<'a> {
     Ended(Ending),
-    /// To be gone on with after this time, for this reason.
-    Wait(Duration, Failure),
+    /// To be gone on with after a time.
+    Wait {
+        transfer: Transfer<'a>,
+        wait: Duration,
+        /// Why.
+        failure: Failure,
+    },
 }
 
 impl<'a> Transfer<'a> {
@@ -66,12 +71,12 @@ impl<'a> Transfer<'a> {
 }
 
 /// Blocks until the download has ended, or has failed for now and may be tried again after a wait.
-pub fn download_file(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Worker<'_>) -> Turn {
+pub fn download_file<'a>(mut transfer: Transfer<'a>, context: &Context<'_>, worker: &mut Worker<'_>) -> Turn<'a> {
     if context.control.is_cancelled() {
         return Turn::Ended(transfer.ended(cancelled(context)));
     }
     let begun = Instant::now();
-    let attempt = attempt(transfer, context, worker);
+    let attempt = attempt(&mut transfer, context, worker);
     transfer.own_time += begun.elapsed();
     let failure = match attempt {
         Ok(outcome) => return Turn::Ended(transfer.ended(outcome)),
@@ -85,7 +90,7 @@ pub fn download_file(transfer: &mut Transfer<'_>, context: &Context<'_>, worker:
             transfer.own_time += wait;
             let (download, attempts) = (transfer.download, transfer.attempts);
             context.reporter.event(&Event::Retrying { download, failure: &failure, wait, attempts });
-            Turn::Wait(wait, failure)
+            Turn::Wait { transfer, wait, failure }
         }
     }
 }

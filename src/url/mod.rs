@@ -88,6 +88,14 @@ impl WebUrl {
         (!self.0.username().is_empty() || password.is_some()).then(|| (decoded(self.0.username()), password))
     }
 
+    /// Scheme, host, port and path: where it leads, whoever asks and however.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let mut url = self.without_credentials().0;
+        url.set_query(None);
+        url.into()
+    }
+
     /// The same URL without user name and password.
     #[must_use]
     pub fn without_credentials(&self) -> Self {

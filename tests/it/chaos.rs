@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::command::{Ended, content, fetch, names};
+use crate::command::{Ended, content, fetch, names, wait_for};
 use crate::server::{Reply, Request, Server};
 
 const FILES: usize = 300;
@@ -53,6 +53,15 @@ fn all_are_whole(dir: &Path) {
     }
 }
 
+/// Says so when it goes.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn no_fault_and_no_kill_leaves_a_broken_file() {
     let seed = seed();
@@ -67,22 +76,22 @@ fn no_fault_and_no_kill_leaves_a_broken_file() {
     ]);
     let (is_over, out) = (AtomicBool::new(false), tdl.out());
     std::thread::scope(|scope| {
-        let watch = scope.spawn(|| {
+        scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
                 all_are_whole(&out);
+                std::thread::sleep(Duration::from_millis(5));
             }
         });
+        // Also when something below fails, or the scope would wait for ever.
+        let _over = Over(&is_over);
         for _ in 0..KILLS {
             let asked = server.requests().len();
             let mut child = tdl.spawn();
-            server.wait_for_requests(asked + 12);
-            child.kill().unwrap();
+            wait_for(|| server.requests().len() >= asked + 12 || child.try_wait().unwrap().is_some());
+            let _ = child.kill();
             child.wait().unwrap();
         }
-        let ended = Ended::from(tdl.spawn());
-        is_over.store(true, Ordering::Relaxed);
-        watch.join().unwrap();
-        ended.with(0);
+        Ended::from(tdl.spawn()).with(0);
     });
     all_are_whole(&tdl.out());
     let mut expected: Vec<_> = (0..FILES).map(|number| number.to_string()).collect();

@@ -178,7 +178,7 @@ pub fn content(seed: usize, length: usize) -> Vec<u8> {
 }
 
 /// Waits until something has come to pass.
-pub fn wait_for(condition: impl Fn() -> bool) {
+pub fn wait_for(mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !condition() {
         assert!(begun.elapsed() < PATIENCE, "it did not come to pass");

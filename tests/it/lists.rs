@@ -92,8 +92,10 @@ fn the_command_line_is_checked() {
     ] {
         fetch().args(arguments).arg("http://127.0.0.1:9/x").run().with(2);
     }
-    let ended = Tdl::new(&["https://example.com/x"]).run().with(2);
-    assert!(ended.stderr.ends_with("to download, write 'tdl fetch' before the URLs\n"), "{}", ended.stderr);
+    let ended = Tdl::new(&["https://user:secret@example.com/x"]).run().with(2);
+    assert_eq!(ended.stderr, "a URL is no command; to download, write 'tdl fetch' before the URLs\n");
+    let ended = fetch().args(["-i", "http://user:secret@h/x?token=secret"]).run().with(2);
+    assert_eq!(ended.stderr, "http://h/x?token=*** is a URL, not a list: give it without -i\n");
 }
 
 #[test]

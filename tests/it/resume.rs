@@ -87,6 +87,8 @@ fn a_partial_answer_that_is_not_the_exact_rest_throws_the_part_away() {
         ("has another total", Box::new(rest("bytes 120000-199999/200001"))),
         ("is longer than its range", Box::new(rest("bytes 120000-199998/200000"))),
         ("is of another file", Box::new(|_| Reply::rest(&body(), 120_000).header("ETag", "\"two\""))),
+        ("is of two files", Box::new(|_| Reply::rest(&body(), 120_000).header("ETag", TAG).header("ETag", "\"two\""))),
+        ("is of another coding", Box::new(|_| Reply::rest(&body(), 120_000).header("Content-Encoding", "gzip"))),
         ("is of a weak tag", Box::new(|_| Reply::rest(&body(), 120_000).header("ETag", "W/\"one\""))),
         ("says no range", Box::new(|_| Reply::rest(&body(), 120_000).without("Content-Range"))),
         ("says nonsense", Box::new(rest("bytes lots/many"))),
@@ -160,7 +162,7 @@ fn a_part_of_another_url_or_without_a_good_sidecar_is_started_over_with_a_word()
     for (change, why) in [
         ("other url", "the bytes that are left are of another URL"),
         ("other query", "the bytes that are left are of another URL"),
-        ("damaged", "what was noted of the bytes that are left is damaged"),
+        ("damaged", "out/x.part is not tdl's; it is out/x.part.kept now"),
         ("newer", "a newer version of tdl left the bytes that are there"),
         ("shorter part", "what was noted of the bytes that are left is damaged"),
     ] {
@@ -182,15 +184,47 @@ fn a_part_of_another_url_or_without_a_good_sidecar_is_started_over_with_a_word()
         let ended = tdl.again(&[&server.url(path)]).with(0);
         assert!(ended.stderr.contains(&format!(": starting over: {why}\n")), "{change}: {}", ended.stderr);
         assert_eq!(ranges(&server), [None, None], "{change}");
-        assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true), "{change}");
+        let names = tdl.names();
+        let kept: &[_] = if change == "damaged" { &["x.part.json.kept", "x.part.kept"] } else { &[] };
+        assert_eq!(
+            (&names[0], &names[1..]),
+            (&"x".to_owned(), &kept.iter().map(ToString::to_string).collect::<Vec<_>>()[..])
+        );
+        assert!(tdl.got("x") == body(), "{change}");
     }
+}
+
+const OURS: &str = r#"{"version":1,"url":"http://h/x","validator":null,"length":null,"done":[]}"#;
+
+#[test]
+fn a_file_with_a_sidecars_name_that_is_none_is_kept() {
+    let server = Server::start(|request| match request.target.as_str() {
+        "/large" => Reply::ok(body()),
+        target => Reply::ok(target),
+    });
+    let mut tdl = fetch().args(["/x", "/there", "/large"].map(|path| server.url(path))).file("out/there", "");
+    for name in ["x", "there", "large"] {
+        tdl = tdl.file(&format!("out/{name}.part.json"), "mine");
+    }
+    tdl.run().with(0);
+    assert_eq!(tdl.names(), ["large", "large.part.json.kept", "there", "there.part.json", "x", "x.part.json"]);
+}
+
+#[test]
+fn a_small_file_that_is_cut_is_gone_on_with_as_well() {
+    let small = || content(3, 60_000);
+    let server = Server::start(move |request| Reply::file(request, &small(), TAG).cut_after(25_000));
+    let mut tdl = fetch().args([&server.url("/x"), "--retries", "1"]);
+    tdl.run().with(0);
+    assert_eq!(ranges(&server)[1..], [Some("bytes=25000-".to_owned()), Some("bytes=50000-".to_owned())]);
+    assert_eq!((tdl.names(), tdl.got("x") == small()), (vec!["x".to_owned()], true));
 }
 
 #[test]
 fn a_sidecar_without_its_part_is_gone_after_the_next_run() {
     let server = Server::echo();
-    let mut tdl = fetch().args([server.url("/x"), server.url("/there")]).file("out/x.part.json", "{}");
-    tdl = tdl.file("out/there", "").file("out/there.part.json", "{}").file("out/there.part.tmp", "{}");
+    let mut tdl = fetch().args([server.url("/x"), server.url("/there")]).file("out/x.part.json", OURS);
+    tdl = tdl.file("out/there", "").file("out/there.part.json", OURS).file("out/there.part.tmp", "{");
     tdl.run().with(0);
     assert_eq!(tdl.names(), ["there", "x"]);
 }
@@ -224,4 +258,57 @@ fn a_killed_run_asks_only_for_what_is_missing_and_the_last_second() {
     tdl.run().with(0);
     assert_eq!(ranges(&server)[1..], [Some(format!("bytes={claimed}-"))]);
     assert_eq!((tdl.names(), tdl.got("x") == long()), (vec!["x".to_owned()], true));
+}
+
+#[test]
+fn a_redirect_that_leads_elsewhere_the_second_time_is_no_rest_of_the_first() {
+    // Tags are tags of one URL: two files may well have the same.
+    let other = content(9, LENGTH);
+    for (across_runs, headers) in [(false, &["ETag"][..]), (true, &["ETag"]), (false, &["Last-Modified", "Date"])] {
+        let other = other.clone();
+        let served = other.clone();
+        let server = Server::start(move |request| {
+            let from = |body: &[u8]| match request.header("range") {
+                Some(_) => Reply::rest(body, 120_000),
+                None => Reply::ok(body),
+            };
+            let marked = |reply: Reply| {
+                let value = |name: &str| match name {
+                    "ETag" => TAG,
+                    "Date" => "Sun, 06 Nov 1994 09:49:37 GMT",
+                    _ => OLD,
+                };
+                headers.iter().fold(reply, |reply, name| reply.header(name, value(name)))
+            };
+            match request.target.as_str() {
+                "/x" if request.number == 0 => Reply::redirect("/v1"),
+                "/x" => Reply::redirect("/v2"),
+                "/v1" => marked(from(&body())).cut_after(120_000),
+                _ => marked(from(&served)),
+            }
+        });
+        let mut tdl = fetch().arg(server.url("/x"));
+        let ended = if across_runs {
+            tdl = interrupted(&server);
+            tdl.again(&[&server.url("/x")])
+        } else {
+            tdl.run()
+        };
+        assert!(ended.with(0).stderr.contains("it is of another file"));
+        assert_eq!((tdl.names(), tdl.got("x") == other), (vec!["x".to_owned()], true));
+    }
+}
+
+#[test]
+fn a_server_that_refuses_ranges_still_gives_the_file() {
+    for status in [400, 403, 501, 204, 304] {
+        let server = cuts_once(move |request| match request.header("range") {
+            Some(_) if [204, 304].contains(&status) => Reply::raw(format!("HTTP/1.1 {status} X\r\n\r\n")),
+            Some(_) => Reply::status(status),
+            None => Reply::file(request, &body(), TAG),
+        });
+        let tdl = interrupted(&server);
+        tdl.again(&[&server.url("/x")]).with(0);
+        assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true), "{status}");
+    }
 }
