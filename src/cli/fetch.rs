@@ -17,7 +17,7 @@ use crate::part::{self, Place};
 use crate::plan::{Plan, SafeName, list};
 use crate::report::{Report, to_stderr};
 use crate::run::signal::{self, Signal};
-use crate::run::{self, Comparison, Control, Event, Reporter as _, Scratch, Summary};
+use crate::run::{self, Compared, Control, Event, Reporter as _, Scratch, Summary};
 use crate::text::{safe, safe_path};
 use crate::url::{WebUrl, redacted};
 
@@ -26,6 +26,9 @@ const TOLD: usize = 10;
 
 /// How long an interrupted run may take to end in good order.
 const GRACE: Duration = Duration::from_millis(1000);
+
+/// How long a run may go on after its time, to end in good order; who is stuck in a read then is not waited for.
+const OVERTIME: Duration = Duration::from_millis(400);
 
 /// How long the summary of an interrupted run may take to be written.
 const LAST_WORDS: Duration = Duration::from_millis(400);
@@ -155,7 +158,7 @@ enum Heard {
 /// What a run, or two, came to.
 enum Ended {
     Run(Summary),
-    Comparison(Box<Comparison>),
+    Comparison(Compared),
 }
 
 /// Runs the plan in a thread of its own, so that a signal can end the process whatever that thread is stuck in.
@@ -167,13 +170,12 @@ fn carry_out(plan: Plan, request: Fetch, report: Report) -> anyhow::Result<Exit>
     let scratch = scratch.map_err(|failure| anyhow!(failure.chain()))?;
 
     let scratch_path = scratch.as_ref().map(|scratch| scratch.path().to_owned());
-    let longest = request.options.limits.max_time.map(|time| time + GRACE);
+    let longest = request.options.limits.max_time.map(|time| time + OVERTIME);
     let report = Arc::new(report);
     let controls = Arc::new([Control::default(), Control::default()]);
     let (seen, controlled) = (Arc::clone(&report), Arc::clone(&controls));
     let run = move || match scratch_path {
-        Some(path) => run::compare(&plan, &request.options, &path, &*seen, &controlled)
-            .map(|comparison| Ended::Comparison(Box::new(comparison))),
+        Some(path) => run::compare(&plan, &request.options, &path, &*seen, &controlled).map(Ended::Comparison),
         None => run::run(&plan, &request.options, &*seen, &controlled[0]).map(Ended::Run),
     };
     let run = move || {
@@ -195,8 +197,8 @@ fn carry_out(plan: Plan, request: Fetch, report: Report) -> anyhow::Result<Exit>
     // The run's own time is over, and a thread is stuck in a read.
     let Some(heard) = heard else {
         controls.iter().for_each(Control::cancel);
-        let summary = so_far();
-        let exit = Exit::after(summary.failed_for_good, summary.failed_for_now + summary.cancelled());
+        let summary = so_far().out_of_time();
+        let exit = summary.exit();
         last_words(&report, summary);
         return Ok(exit);
     };
@@ -224,7 +226,12 @@ fn conclude(ended: &Ended, report: &Report) -> Exit {
             report.summary(summary);
             summary.exit()
         }
-        Ended::Comparison(comparison) => {
+        Ended::Comparison(Compared::FirstOnly(first)) => {
+            report.summary(first);
+            // Whatever came of it, there are no files.
+            Exit::after(first.failed_for_good, first.failed_for_now.max(1))
+        }
+        Ended::Comparison(Compared::Both(comparison)) => {
             report.comparison(comparison);
             comparison.exit()
         }

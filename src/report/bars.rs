@@ -43,6 +43,8 @@ struct State {
     fetched: usize,
     /// Bytes of the fetched files.
     bytes: u64,
+    /// Bytes that came over the network for ended downloads.
+    arrived: u64,
     running: Vec<Running>,
     /// Lines that scroll by above the bars when they are next drawn.
     lines: String,
@@ -91,6 +93,7 @@ impl Bars {
             }
             Event::Ended(download, ending) => {
                 state.running.retain(|running| running.id != download.id);
+                state.arrived += ending.arrived;
                 state.done += usize::from(is_done(&ending.outcome));
                 state.failed += usize::from(matches!(ending.outcome, Outcome::Failed(_)));
                 if let Outcome::Fetched(file) = &ending.outcome {
@@ -219,7 +222,8 @@ impl Screen {
     /// Files done, failed and left, bytes, speed and the time to go.
     fn first_line(&mut self, state: &State) -> String {
         let received = state.bytes + state.running.iter().map(|running| running.progress.received()).sum::<u64>();
-        self.samples.push_back((Instant::now(), received));
+        let arrived = state.arrived + state.running.iter().map(|running| running.progress.arrived()).sum::<u64>();
+        self.samples.push_back((Instant::now(), arrived));
         if self.samples.len() > SAMPLES {
             self.samples.pop_front();
         }

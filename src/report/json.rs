@@ -49,6 +49,9 @@ struct Record<'a> {
 struct Details {
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<u64>,
+    /// Of these, those that came over the network in this run, with those of attempts that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    received: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,6 +81,7 @@ struct Closing<'a> {
     failed: usize,
     cancelled: usize,
     bytes: u64,
+    received: u64,
     seconds: f64,
     mode: &'static str,
     threads: usize,
@@ -123,6 +127,7 @@ impl JsonLines {
                 let details = Details {
                     seconds: Some(seconds(ending.own_time)),
                     attempts: Some(ending.attempts),
+                    received: Some(ending.arrived),
                     ..Details::default()
                 };
                 self.ended(download, &ending.outcome, details);
@@ -224,6 +229,7 @@ fn closing<'a>(summary: &Summary, comparison: Option<Compared<'a>>) -> Closing<'
         failed: summary.failed(),
         cancelled: summary.cancelled(),
         bytes: summary.bytes,
+        received: summary.arrived,
         seconds: seconds(summary.elapsed),
         mode: if comparison.is_some() { "compare" } else { summary.mode.name() },
         threads: summary.threads,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::units::{count, size, speed, time};
+use super::units::{self, count, size, speed, time};
 use crate::options::Mode;
 use crate::run::{Comparison, Summary};
 
@@ -71,10 +71,13 @@ pub fn of_differences(comparison: &Comparison) -> String {
 
 /// What came, in one line, and a line for each thing that a reader has to know beside it.
 fn counts(summary: &Summary) -> String {
-    let Summary { total, fetched, bytes, elapsed, .. } = summary;
+    let Summary { total, fetched, bytes, arrived, elapsed, .. } = summary;
     let files = if *total == 1 { "file" } else { "files" };
-    let (size, took, speed) = (size(*bytes), time(*elapsed), speed(*bytes, *elapsed));
+    let (size, took, speed) = (size(*bytes), time(*elapsed), speed(*arrived, *elapsed));
     let mut text = format!("{fetched} of {total} {files}, {size} in {took} ({speed})\n");
+    if arrived < bytes {
+        let _ = writeln!(text, "  resumed     {:>6}   of it were there before", units::size(bytes - arrived));
+    }
     let mut note = |number: usize, what: &str, why: &str| {
         if number > 0 {
             let _ = writeln!(text, "{}", format!("  {what:<10}  {number:>6}   {why}").trim_end());
@@ -114,6 +117,7 @@ mod tests {
             failed_for_now: 0,
             unchecked: 0,
             bytes: 148 * 1024 * 1024,
+            arrived: 148 * 1024 * 1024,
             elapsed: Duration::from_millis(2_410),
             own_times: Duration::from_millis(31_200),
             longest: Duration::from_millis(2_100),
@@ -158,6 +162,15 @@ mod tests {
             http://h/x: the server answered 404 Not Found
             http://h/x: the server answered 404 Not Found
             and 1 more
+        ");
+    }
+
+    #[test]
+    fn bytes_that_were_there_before_make_no_speed() {
+        let summary = Summary { arrived: 1024 * 1024, fetched: 1, ..summary(Mode::Concurrent) };
+        insta::assert_snapshot!(counts(&summary).lines().take(2).collect::<Vec<_>>().join("\n"), @"
+        1 of 16 files, 148.0 MiB in 2.41 s (424.9 KiB/s)
+          resumed     147.0 MiB   of it were there before
         ");
     }
 

@@ -22,6 +22,15 @@ pub struct Comparison {
     pub same: usize,
 }
 
+/// What came of comparing.
+#[derive(Debug, Clone)]
+pub enum Compared {
+    /// Both runs went to their ends.
+    Both(Box<Comparison>),
+    /// The first was cancelled, or took all the time; its files are in the scratch directory, and go with it.
+    FirstOnly(Summary),
+}
+
 impl Comparison {
     /// How many times as fast the threads were; `None` unless both runs got every file, for else the times say nothing.
     #[must_use]
@@ -53,7 +62,7 @@ pub fn compare(
     scratch: &Path,
     reporter: &dyn Reporter,
     controls: &[Control; 2],
-) -> Result<Comparison, Failure> {
+) -> Result<Compared, Failure> {
     let in_mode = |mode, directory: &Path| {
         let mut options = options.clone();
         options.limits.mode = mode;
@@ -64,8 +73,7 @@ pub fn compare(
     let target = &options.output.directory;
     let sequential = run(plan, &in_mode(Mode::Sequential, scratch), reporter, first)?;
     if first.is_cancelled() {
-        // A second run would only say that nothing came.
-        return Ok(Comparison { concurrent: sequential.clone(), sequential, differing: Vec::new(), same: 0 });
+        return Ok(Compared::FirstOnly(sequential));
     }
     let mut options = in_mode(Mode::Concurrent, target);
     options.limits.max_time = options.limits.max_time.map(|time| time.saturating_sub(sequential.elapsed));
@@ -80,7 +88,7 @@ pub fn compare(
             Err(_) => comparison.differing.push(download.url.to_string()),
         }
     }
-    Ok(comparison)
+    Ok(Compared::Both(Box::new(comparison)))
 }
 
 fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {

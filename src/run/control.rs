@@ -24,6 +24,7 @@ pub struct Control {
     failed_for_now: AtomicUsize,
     unchecked: AtomicUsize,
     bytes: AtomicU64,
+    arrived: AtomicU64,
     own_nanoseconds: AtomicU64,
     longest_nanoseconds: AtomicU64,
     failures: Mutex<Vec<FailureNote>>,
@@ -70,6 +71,7 @@ impl Control {
             failed_for_now: self.failed_for_now.load(Ordering::Relaxed),
             unchecked: self.unchecked.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
+            arrived: self.arrived.load(Ordering::Relaxed),
             elapsed: start.map_or(Duration::ZERO, |start| start.at.elapsed()),
             own_times: Duration::from_nanos(self.own_nanoseconds.load(Ordering::Relaxed)),
             longest: Duration::from_nanos(self.longest_nanoseconds.load(Ordering::Relaxed)),
@@ -96,6 +98,7 @@ impl Control {
     /// Counts a download that has ended.
     pub(super) fn count(&self, url: &WebUrl, ending: &Ending) {
         let nanoseconds = u64::try_from(ending.own_time.as_nanos()).unwrap_or(u64::MAX);
+        self.arrived.fetch_add(ending.arrived, Ordering::Relaxed);
         self.own_nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
         self.longest_nanoseconds.fetch_max(nanoseconds, Ordering::Relaxed);
         match &ending.outcome {
@@ -139,7 +142,10 @@ mod tests {
         control.start(THREADS * ROUNDS * 5, &Limits::default(), THREADS);
         let url = WebUrl::parse("http://h/x").unwrap();
         let count = |outcome, milliseconds| {
-            control.count(&url, &Ending { outcome, attempts: 1, own_time: Duration::from_millis(milliseconds) });
+            control.count(
+                &url,
+                &Ending { outcome, attempts: 1, arrived: 2, own_time: Duration::from_millis(milliseconds) },
+            );
         };
         std::thread::scope(|scope| {
             for thread in 0..THREADS {
@@ -164,7 +170,7 @@ mod tests {
         let all = THREADS * ROUNDS;
         let summary = control.summary();
         assert_eq!((summary.fetched, summary.skipped, summary.unchanged), (all, all, all));
-        assert_eq!(summary.bytes, 3 * all as u64);
+        assert_eq!((summary.bytes, summary.arrived), (3 * all as u64, 10 * all as u64));
         assert_eq!((summary.failed_for_good, summary.failed_for_now, summary.unchecked), (all, all, all / 2));
         assert_eq!(summary.own_times, Duration::from_millis((all * (all - 1) / 2) as u64));
         assert_eq!(summary.longest, Duration::from_millis(all as u64 - 1));

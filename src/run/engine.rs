@@ -238,7 +238,7 @@ fn closes(ending: &Ending, limits: &Limits) -> bool {
 }
 
 fn never_begun(context: &Context<'_>) -> Ending {
-    Ending { outcome: cancelled(context), attempts: 0, own_time: Duration::ZERO }
+    Ending { outcome: cancelled(context), attempts: 0, arrived: 0, own_time: Duration::ZERO }
 }
 
 fn sleep(wait: Duration, context: &Context<'_>) {

@@ -53,6 +53,8 @@ impl Reporter for () {
 /// Bytes of one running download: written by its thread, read by anyone at any time.
 #[derive(Debug)]
 pub struct Progress {
+    /// Over the network, by all attempts.
+    arrived: AtomicU64,
     received: AtomicU64,
     length: AtomicU64,
 }
@@ -62,12 +64,18 @@ const UNKNOWN: u64 = u64::MAX;
 
 impl Default for Progress {
     fn default() -> Self {
-        Self { received: AtomicU64::new(0), length: AtomicU64::new(UNKNOWN) }
+        Self { arrived: AtomicU64::new(0), received: AtomicU64::new(0), length: AtomicU64::new(UNKNOWN) }
     }
 }
 
 impl Progress {
-    /// Bytes of the file that have arrived, those of earlier attempts included.
+    /// Bytes that have come over the network in this run: what speed is measured by.
+    #[must_use]
+    pub fn arrived(&self) -> u64 {
+        self.arrived.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the file that are there, those of earlier attempts and runs included.
     #[must_use]
     pub fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
@@ -85,6 +93,7 @@ impl Progress {
     }
 
     pub(super) fn add(&self, bytes: u64) {
+        self.arrived.fetch_add(bytes, Ordering::Relaxed);
         self.received.fetch_add(bytes, Ordering::Relaxed);
     }
 }

@@ -16,7 +16,7 @@ mod transfer;
 
 use std::path::Path;
 
-pub use compare::{Comparison, Scratch, compare};
+pub use compare::{Compared, Comparison, Scratch, compare};
 pub use control::Control;
 pub use event::{Event, Progress, Reporter};
 pub use outcome::{Ending, FailureNote, Fetched, Outcome, Skip, Summary};

@@ -52,6 +52,8 @@ pub struct Ending {
     pub outcome: Outcome,
     /// Requests that were begun, without their redirects.
     pub attempts: u32,
+    /// Bytes that came over the network for it.
+    pub arrived: u64,
     /// Its own time: its attempts, and the waits between them that the retry policy asked for; not its time in the queue.
     pub own_time: Duration,
 }
@@ -75,6 +77,8 @@ pub struct Summary {
     pub unchecked: usize,
     /// Bytes of the fetched files.
     pub bytes: u64,
+    /// Bytes that came over the network: fewer than those of the fetched files where some were there before.
+    pub arrived: u64,
     /// From the start of the run.
     pub elapsed: Duration,
     /// The own times of all downloads, added up.
@@ -109,6 +113,13 @@ impl Summary {
     #[must_use]
     pub const fn cancelled(&self) -> usize {
         self.total.saturating_sub(self.fetched + self.skipped + self.unchanged + self.failed())
+    }
+
+    /// The same run, when its time is over: what did not end has failed for now.
+    #[must_use]
+    pub const fn out_of_time(mut self) -> Self {
+        self.failed_for_now += self.cancelled();
+        self
     }
 
     /// How the process should end after this run.

@@ -65,8 +65,8 @@ impl<'a> Transfer<'a> {
     }
 
     /// An end at any point, for a reason outside of the transfer.
-    pub const fn ended(&self, outcome: Outcome) -> Ending {
-        Ending { outcome, attempts: self.attempts, own_time: self.own_time }
+    pub fn ended(&self, outcome: Outcome) -> Ending {
+        Ending { outcome, attempts: self.attempts, arrived: self.progress.arrived(), own_time: self.own_time }
     }
 }
 

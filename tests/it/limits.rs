@@ -46,9 +46,20 @@ fn what_is_unfinished_when_the_time_is_over_fails_for_now() {
         assert!((Duration::from_secs(2)..Duration::from_secs(10)).contains(&begun.elapsed()));
         assert!(ended.stdout.starts_with("1 of 4 files, 5 B in "), "{}", ended.stdout);
         assert!(ended.stderr.contains("/drips: failed: the time for the run was over"), "{}", ended.stderr);
+        assert!(ended.stdout.contains("  failed           3\n"), "{}", ended.stdout);
         let finals: Vec<_> = tdl.names().into_iter().filter(|name| !name.contains(".part")).collect();
         assert_eq!(finals, ["quick"]);
     }
+}
+
+#[test]
+fn a_comparison_whose_time_is_over_in_the_first_run_claims_no_second() {
+    let server = Server::start(|_| Reply::ok(content(1, 1_000_000)).drip(1000, Duration::from_millis(50)));
+    let mut tdl = fetch().args([&server.url("/a"), &server.url("/b"), "--compare", "--max-time=1s"]);
+    let ended = tdl.run().with(75);
+    assert!(ended.stdout.starts_with("interrupted in the sequential run"), "{}", ended.stdout);
+    assert!(!ended.stdout.contains("measured"), "{}", ended.stdout);
+    assert!(tdl.names().is_empty());
 }
 
 #[test]
