@@ -1,6 +1,8 @@
 //! WHERE bytes land: the part file beside a target, its lock and its sidecar, and the one rename that gives it the final
 //! name. Knows no network.
 
+mod claim;
+mod keeper;
 mod nameless;
 mod pieces;
 mod platform;
@@ -9,13 +11,16 @@ mod sidecar;
 use std::fs::{self, File};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::error::Failure;
 use crate::http::Validator;
 use crate::text::safe_path;
 use crate::url::WebUrl;
+use claim::Claim;
 
+pub use keeper::Keeper;
 pub use nameless::{Linked, Nameless};
 pub use pieces::Pieces;
 pub use sidecar::{Sidecar, Unusable};
@@ -24,26 +29,14 @@ pub use sidecar::{Sidecar, Unusable};
 /// first byte: a file without one is not ours.
 #[derive(Debug)]
 pub struct PartFile {
-    file: File,
-    path: PathBuf,
+    claim: Arc<Claim>,
     is_locked: bool,
-    /// Where the next byte goes.
-    position: u64,
-    /// What is known of the download.
-    sidecar: Option<Sidecar>,
     /// Whether it was there before, with a sidecar of whatever kind.
     is_leftover: bool,
-    /// Whether the system failed to put bytes onto the disk; it does not say so twice.
-    is_damaged: bool,
-    /// When the sidecar was saved last.
-    saved: Instant,
 }
 
 /// For less no room is looked for beforehand.
 const RESERVED_FROM: u64 = 64 * 1024;
-
-/// While bytes arrive the sidecar is saved so often; what came since is asked for again.
-const SAVED_EVERY: Duration = Duration::from_secs(1);
 
 /// What stands at a target's path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,8 +103,8 @@ impl PartFile {
         };
         let why_not = match Sidecar::read(path, url, meta.len()) {
             Ok(sidecar) if sidecar.validator.is_some() => {
-                part.position = sidecar.done.prefix();
-                part.sidecar = Some(sidecar);
+                let position = sidecar.done.prefix();
+                part.claim.begin(Some(sidecar), position);
                 None
             }
             Err(_) if meta.len() == 0 => None,
@@ -159,17 +152,8 @@ impl PartFile {
             if !meta.is_file() {
                 return Err(Failure::NotAFile(path.to_owned()));
             }
-            let path = path.to_owned();
-            let part = Self {
-                file,
-                path,
-                is_locked,
-                position: 0,
-                sidecar: None,
-                is_leftover: false,
-                is_damaged: false,
-                saved: Instant::now(),
-            };
+            let claim = Arc::new(Claim::new(path.to_owned(), file));
+            let part = Self { claim, is_locked, is_leftover: false };
             // Between the opening and the lock another process may have renamed the file into place.
             if part.is_in_place(&meta)? {
                 return Ok((part, meta));
@@ -179,19 +163,28 @@ impl PartFile {
 
     /// Whether the path still names this file.
     fn is_in_place(&self, meta: &fs::Metadata) -> Result<bool, Failure> {
-        platform::is_at(&self.file, meta, &self.path).map_err(|source| disk("look at", &self.path, source))
+        let Claim { file, path, .. } = &*self.claim;
+        platform::is_at(file, meta, path).map_err(|source| disk("look at", path, source))
     }
 
     /// What is known of the file, where it can be gone on with.
     #[must_use]
-    pub const fn sidecar(&self) -> Option<&Sidecar> {
-        self.sidecar.as_ref()
+    pub fn sidecar(&self) -> Option<Sidecar> {
+        self.claim.sidecar()
+    }
+
+    const fn claim(&self) -> &Arc<Claim> {
+        &self.claim
+    }
+
+    fn path(&self) -> &Path {
+        &self.claim.path
     }
 
     /// How many bytes are in the file, without a gap.
     #[must_use]
-    pub const fn position(&self) -> u64 {
-        self.position
+    pub fn position(&self) -> u64 {
+        self.claim.position()
     }
 
     /// Whether the file system could lock the file.
@@ -206,26 +199,25 @@ impl PartFile {
     ///
     /// The file cannot be emptied, or the sidecar not be written.
     pub fn start(&mut self, url: &WebUrl, validator: Option<&Validator>, length: Option<u64>) -> Result<(), Failure> {
-        let refused = |source| disk("write the sidecar of", &self.path, source);
+        let refused = |source| disk("write the sidecar of", self.path(), source);
         let sidecar = Sidecar::new(url, validator.cloned(), length);
         // What an older sidecar says, of whichever download, it does not say of the bytes that come now; so the new one
         // is there, and where the older one claimed something is on the disk, before anything changes.
-        let claimed = self.position > 0;
+        let had_claim = self.position() > 0;
         if !self.is_leftover {
-            for path in [sidecar::path(&self.path), sidecar::fresh_path(&self.path)] {
+            for path in [sidecar::path(self.path()), sidecar::fresh_path(self.path())] {
                 if path.symlink_metadata().is_ok() {
                     move_aside(&path)?;
                 }
             }
-            self.is_leftover = true;
         }
-        sidecar.save(&self.path, claimed).map_err(refused)?;
-        if claimed {
-            let directory = self.path.parent().unwrap_or(Path::new("."));
+        sidecar.save(self.path(), had_claim).map_err(refused)?;
+        if had_claim {
+            let directory = self.path().parent().unwrap_or(Path::new("."));
             platform::sync_directory(directory).map_err(refused)?;
         }
-        self.sidecar = Some(sidecar);
-        self.go_on_from(0)
+        self.is_leftover = true;
+        self.begin(Some(sidecar), 0)
     }
 
     /// Goes on after so many bytes; what is beyond them was never claimed, and goes.
@@ -234,44 +226,24 @@ impl PartFile {
     ///
     /// The file cannot be cut.
     pub fn go_on_from(&mut self, position: u64) -> Result<(), Failure> {
-        self.position = position;
-        if let Some(sidecar) = &mut self.sidecar {
-            sidecar.done.cut(position);
-        }
-        self.saved = Instant::now();
-        let cut = self.file.set_len(position).and_then(|()| self.file.seek(SeekFrom::Start(position)).map(drop));
-        cut.map_err(|source| disk("cut", &self.path, source))
+        self.begin(None, position)
     }
 
-    /// Appends bytes, and saves the sidecar when that was a second ago.
+    fn begin(&self, sidecar: Option<Sidecar>, position: u64) -> Result<(), Failure> {
+        self.claim.begin(sidecar, position);
+        let mut file = &self.claim.file;
+        let cut = file.set_len(position).and_then(|()| file.seek(SeekFrom::Start(position)).map(drop));
+        cut.map_err(|source| disk("cut", self.path(), source))
+    }
+
+    /// Appends bytes.
     ///
     /// # Errors
     ///
     /// The disk is full, or failing.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.file.write_all(bytes).map_err(|source| disk("write", &self.path, source))?;
-        self.position += bytes.len() as u64;
-        if self.saved.elapsed() >= SAVED_EVERY {
-            self.save()?;
-        }
-        Ok(())
-    }
-
-    /// Claims what has arrived: first the bytes, then the sidecar.
-    fn save(&mut self) -> Result<(), Failure> {
-        if let Some(sidecar) = self.sidecar.as_mut().filter(|sidecar| sidecar.validator.is_some()) {
-            if self.is_damaged {
-                return Ok(());
-            }
-            self.file.sync_data().map_err(|source| {
-                self.is_damaged = true;
-                disk("write", &self.path, source)
-            })?;
-            sidecar.done.add(0, self.position);
-            // If it cannot be written, the last one stays and claims less.
-            let _ = sidecar.save(&self.path, false);
-        }
-        self.saved = Instant::now();
+        (&self.claim.file).write_all(bytes).map_err(|source| disk("write", self.path(), source))?;
+        self.claim.advance(bytes.len() as u64);
         Ok(())
     }
 
@@ -282,14 +254,14 @@ impl PartFile {
     ///
     /// [`Failure::NoRoom`].
     pub fn reserve(&self, length: u64) -> Result<(), Failure> {
-        let needed = length.saturating_sub(self.position);
+        let needed = length.saturating_sub(self.position());
         if needed < RESERVED_FROM {
             return Ok(());
         }
-        let no_room = |free| Failure::NoRoom { path: self.path.clone(), needed, free };
-        match platform::free_space(&self.path) {
+        let no_room = |free| Failure::NoRoom { path: self.path().to_owned(), needed, free };
+        match platform::free_space(self.path()) {
             Some(free) if free < needed => Err(no_room(free)),
-            free => match platform::preallocate(&self.file, self.position, needed) {
+            free => match platform::preallocate(&self.claim.file, self.position(), needed) {
                 Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
                     Err(no_room(free.unwrap_or_default()))
                 }
@@ -304,16 +276,13 @@ impl PartFile {
     /// # Errors
     ///
     /// The disk is full, or failing.
-    pub fn sync(&mut self) -> Result<(), Failure> {
-        self.file.sync_all().map_err(|source| {
-            self.is_damaged = true;
-            disk("write", &self.path, source)
-        })
+    pub fn sync(&self) -> Result<(), Failure> {
+        self.claim.sync().map_err(|source| disk("write", self.path(), source))
     }
 
     /// Gives the file the time that the server named; a file system without such a time is no reason to fail.
     pub fn set_modified(&self, time: SystemTime) {
-        let _ = self.file.set_modified(time);
+        let _ = self.claim.file.set_modified(time);
     }
 
     /// Gives the file its final name by one rename, still locked, and then removes the sidecar. Says whether it was done;
@@ -323,17 +292,18 @@ impl PartFile {
     ///
     /// The rename was refused, or somebody took the part file away.
     pub fn commit(&self, target: &Path, commit: Commit) -> Result<bool, Failure> {
-        let meta = self.file.metadata().map_err(|source| disk("look at", &self.path, source))?;
+        self.claim.end();
+        let meta = self.claim.file.metadata().map_err(|source| disk("look at", self.path(), source))?;
         if !self.is_in_place(&meta)? {
-            return Err(Failure::PartGone(self.path.clone()));
+            return Err(Failure::PartGone(self.path().to_owned()));
         }
         let renamed = match commit {
-            Commit::Replace => fs::rename(&self.path, target),
-            Commit::Keep => platform::rename_no_replace(&self.path, target),
+            Commit::Replace => fs::rename(self.path(), target),
+            Commit::Keep => platform::rename_no_replace(self.path(), target),
         };
         match renamed {
             Ok(()) => {
-                Sidecar::remove(&self.path);
+                Sidecar::remove(self.path());
                 Ok(true)
             }
             Err(error) if commit == Commit::Keep && error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
@@ -343,23 +313,32 @@ impl PartFile {
 
     /// Leaves the file for a later attempt, with a sidecar that claims what is there; removes what could not be gone on
     /// with.
-    pub fn put_by(mut self) {
+    pub fn put_by(self) {
+        self.claim.end();
         // Room that was kept for the rest is given back.
-        let _ = self.file.set_len(self.position);
-        let can_go_on = self.position > 0 && self.sidecar.as_ref().is_some_and(|sidecar| sidecar.validator.is_some());
-        if !can_go_on || self.save().is_err() {
+        let _ = self.claim.file.set_len(self.position());
+        if !self.claim.can_be_gone_on_with() || self.claim.save().is_err() {
             self.discard();
         }
     }
 
     /// Removes the file and its sidecar, if they are still this one's.
     pub fn discard(self) {
-        let meta = self.file.metadata();
+        self.claim.end();
+        let meta = self.claim.file.metadata();
         if meta.is_ok_and(|meta| self.is_in_place(&meta).unwrap_or(false)) {
             // The sidecar last: a part file without one would not be ours.
-            let _ = fs::remove_file(&self.path);
-            Sidecar::remove(&self.path);
+            let _ = fs::remove_file(self.path());
+            Sidecar::remove(self.path());
         }
+    }
+}
+
+impl Drop for PartFile {
+    fn drop(&mut self) {
+        self.claim.end();
+        // The keeper may hold the file for a moment longer, and nobody is to find it locked.
+        let _ = self.claim.file.unlock();
     }
 }
 

@@ -139,6 +139,7 @@ impl Landing<'_> {
         if let Some(length) = length {
             part.reserve(length)?;
         }
+        self.context.keeper.keep(part);
         self.progress.begin(from, length);
         loop {
             match self.read(answer, buffer)? {
@@ -165,8 +166,8 @@ impl Landing<'_> {
     }
 
     /// Gives a whole part file its final name.
-    fn finish(&self, mut part: PartFile, status: u16, framing: Framing) -> Result<Outcome, Failure> {
-        let settled = self.sync(&mut part).and_then(|()| self.settle(|path| part.commit(path, self.commit)));
+    fn finish(&self, part: PartFile, status: u16, framing: Framing) -> Result<Outcome, Failure> {
+        let settled = self.sync(&part).and_then(|()| self.settle(|path| part.commit(path, self.commit)));
         let bytes = part.position();
         match settled {
             Ok(name) => {
@@ -183,7 +184,7 @@ impl Landing<'_> {
     }
 
     /// The bytes of a file that is to have its name, onto the disk.
-    fn sync(&self, part: &mut PartFile) -> Result<(), Failure> {
+    fn sync(&self, part: &PartFile) -> Result<(), Failure> {
         if self.context.output.fsync { part.sync() } else { Ok(()) }
     }
 

@@ -24,6 +24,7 @@ pub use outcome::{Ending, FailureNote, Fetched, Outcome, Skip, Summary};
 use crate::error::{Error, Failure};
 use crate::http::Clients;
 use crate::options::{IfExists, Mode, Options, Output};
+use crate::part::Keeper;
 use crate::plan::Plan;
 use crate::url::WebUrl;
 use transfer::{Context, Worker};
@@ -44,7 +45,15 @@ pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Co
         Mode::Concurrent => open_files::affordable(limits.jobs.min(plan.downloads().len()).max(1), reporter),
     };
     let clients = Clients::new(&options.network, threads);
-    let context = Context { plan, output: &options.output, retry: &options.retry, limits, control, reporter };
+    let context = Context {
+        plan,
+        output: &options.output,
+        retry: &options.retry,
+        limits,
+        keeper: &Keeper::default(),
+        control,
+        reporter,
+    };
     control.start(plan.downloads().len(), limits, threads);
     reporter.event(&Event::Planned(plan, limits.mode));
     match limits.mode {
@@ -93,7 +102,8 @@ pub fn download_file(url: &str, directory: impl AsRef<Path>) -> Result<Fetched, 
     let clients = Clients::new(&options.network, 1);
     let control = Control::default();
     let Options { output, retry, limits, .. } = &options;
-    let context = Context { plan: &plan, output, retry, limits, control: &control, reporter: &() };
+    let context =
+        Context { plan: &plan, output, retry, limits, keeper: &Keeper::default(), control: &control, reporter: &() };
     let ending = engine::to_its_end(&plan.downloads()[0], &context, &mut Worker::new(clients.of_thread(0)));
     match ending.outcome {
         Outcome::Fetched(file) => Ok(file),

@@ -11,7 +11,7 @@ use super::retry::{self, History, Verdict};
 use crate::error::Failure;
 use crate::http::{Client, Conditions, Got, Resume};
 use crate::options::{IfExists, Limits, Output, Retry};
-use crate::part::{self, Commit, Leftover, PartFile, Place};
+use crate::part::{self, Commit, Keeper, Leftover, PartFile, Place};
 use crate::plan::{Download, Plan};
 
 /// What all downloads of a run share.
@@ -20,6 +20,7 @@ pub struct Context<'a> {
     pub output: &'a Output,
     pub retry: &'a Retry,
     pub limits: &'a Limits,
+    pub keeper: &'a Keeper,
     pub control: &'a Control,
     pub reporter: &'a dyn Reporter,
 }
@@ -158,8 +159,9 @@ fn ask(
     context: &Context<'_>,
     worker: &Worker<'_>,
 ) -> Result<Got, Failure> {
-    let resume = part.filter(|part| part.position() > 0).and_then(|part| {
-        let sidecar = part.sidecar()?;
+    let part = part.filter(|part| part.position() > 0);
+    let known_of = part.and_then(PartFile::sidecar);
+    let resume = part.zip(known_of.as_ref()).and_then(|(part, sidecar)| {
         Some(Resume { from: part.position(), validator: sidecar.validator.as_ref()?, length: sidecar.length })
     });
     let on_redirect = |to: &_| context.reporter.event(&Event::Redirected(download, to));

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::command::{Tdl, content, fetch};
+use crate::command::{Tdl, content, fetch, wait_for};
 use crate::server::{Reply, Request, Server};
 
 const LENGTH: usize = 200_000;
@@ -233,7 +233,7 @@ fn a_sidecar_without_its_part_is_gone_after_the_next_run() {
 fn a_killed_run_asks_only_for_what_is_missing_and_the_last_second() {
     const RATE: usize = 40_000;
     let long = || content(2, 20 * RATE);
-    // Four pieces a second, until the kill.
+    // For a long time, until the kill.
     let server = Server::start(move |request| match request.number {
         0 => Reply::file(request, &long(), TAG).drip(RATE / 4, Duration::from_millis(25)),
         _ => Reply::file(request, &long(), TAG),
@@ -245,11 +245,7 @@ fn a_killed_run_asks_only_for_what_is_missing_and_the_last_second() {
         let done = text.split("\"done\":[[0,").nth(1)?;
         done.split(']').next()?.parse::<usize>().ok()
     };
-    let begun = std::time::Instant::now();
-    while claimed().is_none() {
-        assert!(begun.elapsed() < crate::server::PATIENCE && child.try_wait().unwrap().is_none());
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_for(|| claimed().is_some());
     child.kill().unwrap();
     child.wait().unwrap();
     let claimed = claimed().unwrap();
@@ -310,5 +306,24 @@ fn a_server_that_refuses_ranges_still_gives_the_file() {
         let tdl = interrupted(&server);
         tdl.again(&[&server.url("/x")]).with(0);
         assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true), "{status}");
+    }
+}
+
+#[test]
+fn what_came_before_a_stall_is_claimed_whoever_ends_the_run() {
+    for at in [50_000, 120_000] {
+        let server = Server::start(move |request| match request.number {
+            0 => Reply::file(request, &body(), TAG).stall_after(at),
+            _ => Reply::file(request, &body(), TAG),
+        });
+        let mut tdl = fetch().arg(server.url("/x"));
+        let mut child = tdl.spawn();
+        let claims = || fs::read_to_string(tdl.out().join("x.part.json")).unwrap_or_default();
+        wait_for(|| claims().contains(&format!("\"done\":[[0,{at}]]")));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        tdl.run().with(0);
+        assert_eq!(ranges(&server)[1..], [Some(format!("bytes={at}-"))]);
+        assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true));
     }
 }

@@ -1,0 +1,62 @@
+//! Saves what running downloads have received, every second, whatever their threads are stuck in.
+
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::PartFile;
+use super::claim::Claim;
+
+/// While bytes arrive a claim is saved at least once a second; what came since is asked for again.
+const SAVED_AFTER: Duration = Duration::from_millis(700);
+
+/// How often claims are looked at.
+const PERIOD: Duration = Duration::from_millis(200);
+
+/// A thread that saves claims; there is none before there is something to save.
+#[derive(Debug, Default)]
+pub struct Keeper {
+    claims: Arc<Mutex<Vec<Weak<Claim>>>>,
+    thread: OnceLock<Option<(Sender<()>, JoinHandle<()>)>>,
+}
+
+impl Keeper {
+    /// Saves the claim of a part file from now on, until that goes.
+    pub fn keep(&self, part: &PartFile) {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(part.claim()));
+        self.thread.get_or_init(|| {
+            let (stop, stopped) = mpsc::channel();
+            let claims = Arc::clone(&self.claims);
+            let keep = move || {
+                while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
+                    save_all(&claims);
+                }
+            };
+            // Without the thread more is asked for again after a kill, and nothing else is worse.
+            let thread = thread::Builder::new().name("tdl-keeper".to_owned()).spawn(keep).ok()?;
+            Some((stop, thread))
+        });
+    }
+}
+
+fn save_all(claims: &Mutex<Vec<Weak<Claim>>>) {
+    let kept: Vec<_> = {
+        let mut claims = claims.lock().unwrap_or_else(PoisonError::into_inner);
+        claims.retain(|claim| claim.strong_count() > 0);
+        claims.iter().filter_map(Weak::upgrade).collect()
+    };
+    for claim in kept {
+        // A disk that fails is seen by the thread that writes to it.
+        let _ = claim.save_after(SAVED_AFTER);
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if let Some(Some((stop, thread))) = self.thread.take() {
+            drop(stop);
+            let _ = thread.join();
+        }
+    }
+}
