@@ -1,7 +1,8 @@
-//! Downloads a list of files at once, and tells the truth about it: a file has its final name only when every byte that the
-//! server promised has come, and the report says what running side by side gained.
+//! Downloads a list of files at once, and tells the truth about it: a file has its final name only when every byte
+//! that the server promised has come, and the report says what running side by side gained.
 //!
-//! One file is one call: [`download_file`]. A list is a [`Plan`], [`Options`] and [`run()`], which is what the command does:
+//! One file is one call: [`download_file`]. A list is a [`Plan`], [`Options`] and [`run()`], which is what the
+//! command does:
 //!
 //! ```
 //! use tdl::{Control, Options, Plan, WebUrl, run};

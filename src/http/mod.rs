@@ -1,14 +1,18 @@
 //! HOW to ask: requests, redirects and what goes wrong with them. The only user of the HTTP library;
 //! knows no target path and no progress.
 
+mod answer;
 mod client;
+mod conditions;
 mod content_range;
 mod failure;
 mod redirect;
 mod retry_after;
 mod validator;
 
-pub use client::{Answer, Client, Clients, Conditions, Framing, Got, Resume};
+pub use answer::{Answer, Framing};
+pub use client::{Client, Clients};
+pub use conditions::{Conditions, Got, Resume};
 pub use content_range::ContentRange;
 pub use retry_after::parse as parse_retry_after;
 pub use validator::{Marks, Validator};

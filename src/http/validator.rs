@@ -18,8 +18,8 @@ pub struct Marks {
     pub last_modified: Option<String>,
     /// The `Content-Encoding`.
     pub coding: Option<String>,
-    /// The URL that answered, after redirects, without user info and query: a tag is a tag of that. (Queries are left out,
-    /// for many hold a signature that is new each time.)
+    /// The URL that answered, after redirects, without user info and query: a tag is a tag of that. (Queries are left
+    /// out, for many hold a signature that is new each time.)
     pub place: String,
 }
 

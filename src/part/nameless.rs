@@ -38,7 +38,8 @@ mod linux {
     pub struct Nameless(File);
 
     impl Nameless {
-        /// Writes all of a file into `directory`, and onto the disk if it is to be in `sync`; `None` where files must have names.
+        /// Writes all of a file into `directory`, and onto the disk if it is to be in `sync`; `None` where files must
+        /// have names.
         ///
         /// # Errors
         ///

@@ -7,7 +7,8 @@ use std::path::Path;
 
 pub use imp::{free_space, has_no_locks, is_at, is_link_to, preallocate, rename_no_replace, sync_directory};
 
-/// Opens a part file, or makes one where nothing is, for reading and writing, without following a link and without waiting for a FIFO's reader.
+/// Opens a part file, or makes one where nothing is, for reading and writing, without following a link and without
+/// waiting for a FIFO's reader.
 pub fn open_part(path: &Path, create: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(create);

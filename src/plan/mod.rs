@@ -38,8 +38,9 @@ impl Download {
 }
 
 impl Plan {
-    /// Gives each URL the name that it ends in. A URL that was given before is passed over. A name that is taken becomes
-    /// `name-2.ext`, and so on: taken by an earlier download's target, part file or sidecar, or by what `exists` knows.
+    /// Gives each URL the name that it ends in. A URL that was given before is passed over. A name that is taken
+    /// becomes `name-2.ext`, and so on: taken by an earlier download's target, part file or sidecar, or by what
+    /// `exists` knows.
     #[must_use]
     pub fn new(urls: Vec<WebUrl>, exists: impl Fn(&SafeName) -> bool) -> Self {
         let given = urls.len();
@@ -69,8 +70,8 @@ impl Plan {
         self.downloads.push(Download { id: self.downloads.len(), url, target });
     }
 
-    /// `name`, or the first of its numbered kin that no download of the plan uses and that does not exist.
-    /// `numbers` keeps the number to go on from, so that a list in which every name is `download` is no quadratic search.
+    /// `name`, or the first of its numbered kin that no download of the plan uses and that does not exist. `numbers`
+    /// keeps the number to go on from, so that a list in which every name is `download` is no quadratic search.
     fn first_free(
         &self,
         name: SafeName,

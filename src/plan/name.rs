@@ -82,7 +82,8 @@ impl fmt::Display for SafeName {
     }
 }
 
-/// Whether the files of two downloads with these [keys](SafeName::key) would meet: one is the other's target, part file or sidecar.
+/// Whether the files of two downloads with these [keys](SafeName::key) would meet: one is the other's target, part
+/// file or sidecar.
 #[must_use]
 pub(super) fn meets(key: &str, taken: impl Fn(&str) -> bool) -> bool {
     taken(key)

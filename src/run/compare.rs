@@ -49,7 +49,8 @@ impl Comparison {
     }
 }
 
-/// Downloads a plan with the plain loop into `scratch`, then with threads into its target directory, and compares the files.
+/// Downloads a plan with the plain loop into `scratch`, then with threads into its target directory, and compares the
+/// files.
 ///
 /// `controls` are for the first and the second run. The second does not start if the first was cancelled.
 ///

@@ -6,11 +6,12 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::context::{Context, Worker};
 use super::event::Event;
 use super::outcome::{Ending, Outcome, Skip};
 use super::queue::{Next, Queue};
 use super::retry::LONGEST_WISH;
-use super::transfer::{Context, Transfer, Turn, Worker, cancelled, download_file};
+use super::transfer::{Transfer, Turn, cancelled, download_file};
 use crate::error::{Failure, HoldBack};
 use crate::http::Clients;
 use crate::options::Limits;
@@ -121,10 +122,10 @@ impl<'a> Pool<'a> {
 
     /// Blocks until a download may start or be gone on with; `None` when nothing is left.
     ///
-    /// A thread waits idly only while nothing may start and nothing waits for a time that another thread does not watch.
-    /// A download that ends makes room for one other, which the thread that ended it takes when it comes here next: so
-    /// nobody is woken for it. Whatever else lets something start wakes one thread, which wakes the next if there is
-    /// more.
+    /// A thread waits idly only while nothing may start and nothing waits for a time that another thread does not
+    /// watch. A download that ends makes room for one other, which the thread that ended it takes when it comes here
+    /// next: so nobody is woken for it. Whatever else lets something start wakes one thread, which wakes the next if
+    /// there is more.
     fn next(&self) -> Option<(usize, Option<Transfer<'a>>)> {
         let mut shared = self.lock();
         loop {
@@ -198,8 +199,8 @@ impl<'a> Pool<'a> {
         self.clock.notify_one();
     }
 
-    /// Holds back the host of a download, and that of the redirect that said so. A wish that nobody waits for holds back
-    /// no other download either: each is asked, and told so.
+    /// Holds back the host of a download, and that of the redirect that said so. A wish that nobody waits for holds
+    /// back no other download either: each is asked, and told so.
     fn hold_back(&self, queue: &mut Queue<Transfer<'a>>, id: usize, failure: &Failure) {
         if let Some(HoldBack { host, wait }) = failure.hold_back().filter(|hold| hold.wait <= LONGEST_WISH) {
             let until = Instant::now() + *wait;

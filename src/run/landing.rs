@@ -2,19 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use super::context::Context;
 use super::event::Progress;
 use super::outcome::{Fetched, Outcome, Skip};
-use super::transfer::Context;
+
 use crate::error::Failure;
 use crate::http::{Answer, Framing};
 use crate::options::IfExists;
 use crate::part::{self, Commit, Linked, Nameless, PartFile};
 use crate::plan::{Download, SafeName};
 
-/// Bytes read at once. 64 KiB and 256 KiB make no difference (measured).
-pub const BUFFER: usize = 128 * 1024;
-
-/// A body no longer than this is received whole before there is any file of it.
+/// A body no longer than this, which is less than a worker's buffer, is received whole before there is any file of it.
 const SMALL: u64 = 64 * 1024;
 
 /// The status of the answer that there is no rest of a file.

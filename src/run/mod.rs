@@ -1,6 +1,7 @@
 //! DOING it: carries out a plan and says how it went. Knows no command line, no bar and no terminal.
 
 mod compare;
+mod context;
 mod control;
 mod engine;
 mod event;
@@ -27,7 +28,7 @@ use crate::options::{IfExists, Mode, Options, Output};
 use crate::part::Keeper;
 use crate::plan::Plan;
 use crate::url::WebUrl;
-use transfer::{Context, Worker};
+use context::{Context, Worker};
 
 /// Carries out a plan: its directory, its threads or its loop, every download to its end.
 ///
@@ -70,8 +71,8 @@ pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Co
 ///
 /// # Errors
 ///
-/// [`Error::Url`] if `url` is no absolute http or https URL, [`Error::Download`] with the typed reason if the file did not
-/// come whole or exists.
+/// [`Error::Url`] if `url` is no absolute http or https URL, [`Error::Download`] with the typed reason if the file
+/// did not come whole or exists.
 ///
 /// # Examples
 ///

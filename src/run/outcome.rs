@@ -54,7 +54,8 @@ pub struct Ending {
     pub attempts: u32,
     /// Bytes that came over the network for it.
     pub arrived: u64,
-    /// Its own time: its attempts, and the waits between them that the retry policy asked for; not its time in the queue.
+    /// Its own time: its attempts, and the waits between them that the retry policy asked for; not its time in the
+    /// queue.
     pub own_time: Duration,
 }
 

@@ -1,4 +1,5 @@
-//! What may start next. A value that can be asked, without threads, clock or network: the engine puts it behind its one lock.
+//! What may start next. A value that can be asked, without threads, clock or network: the engine puts it behind its
+//! one lock.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};

@@ -3,13 +3,14 @@
 //! The policy, which is pure (its caller rolls the dice and does the waiting):
 //!
 //! - Only failures that may pass are retried: [`Failure::is_temporary`] is the list.
-//! - A download may be retried as often in a row as [`Retry::retries`] says. A failure that left more of the file than any
-//!   before it begins a new row, for something was gained; a server that cuts every answer at the same point, and cannot
-//!   resume, therefore does not go on for ever.
+//! - A download may be retried as often in a row as [`Retry::retries`] says. A failure that left more of the file
+//!   than any before it begins a new row, for something was gained; a server that cuts every answer at the same
+//!   point, and cannot resume, therefore does not go on for ever.
 //! - The wait before the *n*th retry in a row is drawn evenly from nothing to 2ⁿ⁻¹ seconds, and to a minute at most:
-//!   exponential back-off with full jitter, so that many downloads refused at one moment do not come back at one moment.
-//! - A server that says `Retry-After` is not asked earlier, nor is anything else of its host. More than five minutes are
-//!   not waited for: the download fails, for now.
+//!   exponential back-off with full jitter, so that many downloads refused at one moment do not come back at one
+//!   moment.
+//! - A server that says `Retry-After` is not asked earlier, nor is anything else of its host. More than five minutes
+//!   are not waited for: the download fails, for now.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Signals that ask the process to end: the first is handed to whoever ends the run in good order, the second ends at once.
+//! Signals that ask the process to end: the first is handed to whoever ends the run in good order, the second ends at
+//! once.
 
 use std::io;
 

@@ -3,39 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::control::Control;
-use super::event::{Event, Progress, Reporter};
-use super::landing::{BUFFER, Landing};
+use super::context::{Context, Worker};
+use super::event::{Event, Progress};
+use super::landing::Landing;
 use super::outcome::{Ending, Outcome, Skip};
 use super::retry::{self, History, Verdict};
 use crate::error::Failure;
-use crate::http::{Client, Conditions, Got, Resume};
-use crate::options::{IfExists, Limits, Output, Retry};
-use crate::part::{self, Commit, Keeper, Leftover, PartFile, Place};
-use crate::plan::{Download, Plan};
-
-/// What all downloads of a run share.
-pub struct Context<'a> {
-    pub plan: &'a Plan,
-    pub output: &'a Output,
-    pub retry: &'a Retry,
-    pub limits: &'a Limits,
-    pub keeper: &'a Keeper,
-    pub control: &'a Control,
-    pub reporter: &'a dyn Reporter,
-}
-
-/// What one thread brings to all of its downloads.
-pub struct Worker<'a> {
-    client: &'a Client,
-    buffer: Box<[u8]>,
-}
-
-impl<'a> Worker<'a> {
-    pub fn new(client: &'a Client) -> Self {
-        Self { client, buffer: vec![0; BUFFER].into_boxed_slice() }
-    }
-}
+use crate::http::{Conditions, Got, Resume};
+use crate::options::IfExists;
+use crate::part::{self, Commit, Leftover, PartFile, Place};
+use crate::plan::Download;
 
 /// One download between its start and its end.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Taking secrets out of text that names a URL, be it a good one or not.
 
-/// A text that may be a URL, or was meant as one, without what may be a password or a token in it: nothing before the last
-/// `@`, no values of a query, no fragment; and not longer than is good to read.
+/// A text that may be a URL, or was meant as one, without what may be a password or a token in it: nothing before the
+/// last `@`, no values of a query, no fragment; and not longer than is good to read.
 #[must_use]
 pub fn redacted(text: &str) -> String {
     const LONGEST: usize = 100;

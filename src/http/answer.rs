@@ -1,0 +1,162 @@
+//! An answer: what it says of the file that it holds, and its body, to be read to an end that is checked.
+
+use std::io::Read as _;
+use std::time::{Duration, SystemTime};
+
+use reqwest::blocking as http;
+use reqwest::header::{self, HeaderMap, HeaderName};
+
+use super::conditions::Resume;
+use super::failure;
+use super::validator::{Marks, Validator};
+use crate::error::Failure;
+use crate::url::WebUrl;
+
+/// An answer of status 200, or a 206 that was asked for and is the very rest; its body is still to be read.
+#[derive(Debug)]
+pub struct Answer {
+    response: http::Response,
+    framing: Framing,
+    /// The place in the file of the next byte.
+    position: u64,
+    /// The place after the body's last byte, where it was announced.
+    end: Option<u64>,
+    validator: Option<Validator>,
+    stall_timeout: Duration,
+}
+
+/// How the end of a body is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// By the length of the file that was announced.
+    Length(u64),
+    /// By the last chunk (RFC 9112, section 7.1).
+    Chunked,
+    /// By the close of the connection, so that a body cut short looks like a whole one.
+    Close,
+}
+
+impl Framing {
+    /// Whether a body cut short can be told from a whole one.
+    #[must_use]
+    pub const fn shows_the_end(self) -> bool {
+        !matches!(self, Self::Close)
+    }
+
+    /// The announced length, where there is one.
+    #[must_use]
+    pub const fn length(self) -> Option<u64> {
+        match self {
+            Self::Length(length) => Some(length),
+            Self::Chunked | Self::Close => None,
+        }
+    }
+}
+
+impl Answer {
+    pub(super) fn whole(response: http::Response, place: &WebUrl, stall_timeout: Duration) -> Result<Self, Failure> {
+        // Asked for later, once reading has begun, the library says 0.
+        let length = response.content_length();
+        let framing = match (length, text_of(response.headers(), &header::TRANSFER_ENCODING)) {
+            (Some(length), _) => Framing::Length(length),
+            (None, Some(coding)) if coding.trim().eq_ignore_ascii_case("chunked") => Framing::Chunked,
+            (None, None) => Framing::Close,
+            // Its bytes would not be the file's.
+            (None, Some(_)) => return Err(Failure::Protocol("a transfer coding that was not asked for".into())),
+        };
+        let validator = validator(response.headers(), place);
+        Ok(Self { response, framing, position: 0, end: length, validator, stall_timeout })
+    }
+
+    pub(super) fn rest(
+        response: http::Response,
+        place: &WebUrl,
+        resume: &Resume<'_>,
+        stall_timeout: Duration,
+    ) -> Result<Self, Failure> {
+        let rest = resume.judge_rest(response.headers(), place, response.content_length());
+        let (end, total) = rest.map_err(Failure::Range)?;
+        let (framing, position) = (Framing::Length(total), resume.from);
+        Ok(Self { response, framing, position, end: Some(end), validator: None, stall_timeout })
+    }
+
+    /// How the end of the file will be known.
+    #[must_use]
+    pub const fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// The place in the file of the body's next byte; where it is not 0 at first, this is the rest that was asked for.
+    #[must_use]
+    pub const fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The status code.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+
+    /// What the file can be known by when the rest of it is asked for; for a whole answer.
+    #[must_use]
+    pub const fn validator(&self) -> Option<&Validator> {
+        self.validator.as_ref()
+    }
+
+    /// When the server says that the file was changed last (RFC 9110, section 8.8.2), to the second.
+    #[must_use]
+    pub fn last_modified(&self) -> Option<SystemTime> {
+        httpdate::parse_http_date(text_of(self.response.headers(), &header::LAST_MODIFIED)?).ok()
+    }
+
+    /// Reads the next bytes of the body; 0 at the end of the file.
+    ///
+    /// # Errors
+    ///
+    /// A stall, or an end before the announced one.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Failure> {
+        let length = self.framing.length();
+        let count = self
+            .response
+            .read(buffer)
+            .map_err(|error| failure::of_body(&error, self.position, length, self.stall_timeout))?;
+        self.position += count as u64;
+        if self.end.is_some_and(|end| self.position > end) {
+            return Err(Failure::Range("it is longer than its range"));
+        }
+        match length {
+            Some(expected) if count == 0 && self.position != expected => {
+                Err(Failure::Truncated { received: self.position, expected })
+            }
+            _ => Ok(count),
+        }
+    }
+}
+
+/// What an answer from `place` says of its file.
+pub(super) fn marks(headers: &HeaderMap, place: &WebUrl) -> Marks {
+    let joined = |name| {
+        let values: Vec<_> =
+            headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+        (!values.is_empty()).then(|| values.join(", "))
+    };
+    Marks {
+        etag: joined(header::ETAG),
+        last_modified: joined(header::LAST_MODIFIED),
+        coding: joined(header::CONTENT_ENCODING),
+        place: place.place(),
+    }
+}
+
+pub(super) fn validator(headers: &HeaderMap, place: &WebUrl) -> Option<Validator> {
+    // Most answers have none, or are small; so what it costs to look is kept low.
+    if !headers.contains_key(header::ETAG) && !headers.contains_key(header::LAST_MODIFIED) {
+        return None;
+    }
+    Validator::of(marks(headers, place), text_of(headers, &header::DATE))
+}
+
+pub(super) fn text_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}

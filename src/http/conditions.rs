@@ -1,0 +1,100 @@
+//! Asking only for what is needed, and judging whether what came is that.
+
+use std::time::SystemTime;
+
+use reqwest::header::{self, HeaderMap};
+
+use super::answer::{Answer, marks, text_of};
+use super::content_range::ContentRange;
+use super::validator::{Marks, Validator};
+use crate::error::Failure;
+use crate::url::WebUrl;
+
+/// What is asked for only under a condition.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Conditions<'a> {
+    /// The rest alone, if the file is still the same.
+    pub resume: Option<Resume<'a>>,
+    /// Anything at all, only if the file has changed since (RFC 9110, section 13.1.3).
+    pub changed_since: Option<SystemTime>,
+}
+
+/// The rest of a file, to be asked for, with what proves that it is the rest of that file.
+#[derive(Debug, Clone, Copy)]
+pub struct Resume<'a> {
+    /// The first byte that is wanted.
+    pub from: u64,
+    /// What the file was known by.
+    pub validator: &'a Validator,
+    /// The file's length, where it was announced.
+    pub length: Option<u64>,
+}
+
+/// What came of asking.
+#[derive(Debug)]
+pub enum Got {
+    /// A body to be read.
+    Answer(Box<Answer>),
+    /// There is no rest: what was there before is the whole file.
+    AllThere,
+    /// The file has not changed.
+    Unchanged,
+}
+
+impl From<Answer> for Got {
+    fn from(answer: Answer) -> Self {
+        Self::Answer(Box::new(answer))
+    }
+}
+
+impl Conditions<'_> {
+    /// Whether a server that does not heed the condition sends what has not changed, by its own word.
+    pub(super) fn already_have(&self, answer: &Answer) -> bool {
+        match (self.changed_since, answer.last_modified()) {
+            (Some(time), Some(modified)) => modified <= time,
+            _ => false,
+        }
+    }
+}
+
+impl Resume<'_> {
+    /// A 416: nothing is wrong with it if the file ends where the rest would begin.
+    pub(super) fn judge_unsatisfied(&self, headers: &HeaderMap, place: &WebUrl) -> Result<Got, Failure> {
+        let range = text_of(headers, &header::CONTENT_RANGE).and_then(ContentRange::parse);
+        let is_whole = range == Some(ContentRange::Unsatisfied { total: self.from })
+            && self.length.is_none_or(|length| length == self.from)
+            && self.validator.agrees_with(&Marks { coding: self.validator.coding(), ..marks(headers, place) });
+        if is_whole { Ok(Got::AllThere) } else { Err(Failure::Range("the file has no such range")) }
+    }
+
+    /// The end of the body and the length of the file, of a 206 that is the rest of this very file.
+    pub(super) fn judge_rest(
+        &self,
+        headers: &HeaderMap,
+        place: &WebUrl,
+        length: Option<u64>,
+    ) -> Result<(u64, u64), &'static str> {
+        let range = text_of(headers, &header::CONTENT_RANGE).and_then(ContentRange::parse);
+        let Some(ContentRange::Part { first, last, total }) = range else {
+            return Err("it does not say which range it is");
+        };
+        let total = match (total, self.length) {
+            (Some(total), Some(length)) if total != length => {
+                return Err("the file has another length");
+            }
+            (Some(total), _) => total,
+            (None, Some(length)) if last < length => length,
+            (None, _) => return Err("it does not say how long the file is"),
+        };
+        if first != self.from {
+            return Err("it begins elsewhere");
+        }
+        if length.is_some_and(|length| length != last + 1 - first) {
+            return Err("its length is not that of its range");
+        }
+        if !self.validator.agrees_with(&marks(headers, place)) {
+            return Err("it is of another file");
+        }
+        Ok((last + 1, total))
+    }
+}

@@ -1,0 +1,34 @@
+//! What a transfer is given: what all downloads of a run share, and what its thread brings.
+
+use super::control::Control;
+use super::event::Reporter;
+use crate::http::Client;
+use crate::options::{Limits, Output, Retry};
+use crate::part::Keeper;
+use crate::plan::Plan;
+
+/// Bytes read at once. 64 KiB and 256 KiB make no difference (measured).
+const BUFFER: usize = 128 * 1024;
+
+/// What all downloads of a run share.
+pub struct Context<'a> {
+    pub plan: &'a Plan,
+    pub output: &'a Output,
+    pub retry: &'a Retry,
+    pub limits: &'a Limits,
+    pub keeper: &'a Keeper,
+    pub control: &'a Control,
+    pub reporter: &'a dyn Reporter,
+}
+
+/// What one thread brings to all of its downloads.
+pub struct Worker<'a> {
+    pub client: &'a Client,
+    pub buffer: Box<[u8]>,
+}
+
+impl<'a> Worker<'a> {
+    pub fn new(client: &'a Client) -> Self {
+        Self { client, buffer: vec![0; BUFFER].into_boxed_slice() }
+    }
+}
