@@ -183,6 +183,7 @@ mod tests {
         assert_eq!(no_extension.len(), LONGEST);
         assert_eq!(name(&format!("http://h/{}x", "%20".repeat(300))), "index.html");
         assert_eq!(name(&format!("http://h/CON{}x", "%20".repeat(300))), "_CON");
+        assert_eq!(name(&format!("http://h/CON{}.x", "%20".repeat(231))).len(), LONGEST);
         let long_extension = name(&format!("http://h/a.{}", "x".repeat(400)));
         assert_eq!(long_extension.len(), LONGEST);
     }

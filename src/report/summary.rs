@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::units::{self, count, size, speed, time};
+use super::units::{count, size, speed, time};
 use crate::options::Mode;
 use crate::run::{Comparison, Summary};
 
@@ -73,10 +73,17 @@ pub fn of_differences(comparison: &Comparison) -> String {
 fn counts(summary: &Summary) -> String {
     let Summary { total, fetched, bytes, arrived, elapsed, .. } = summary;
     let files = if *total == 1 { "file" } else { "files" };
-    let (size, took, speed) = (size(*bytes), time(*elapsed), speed(*arrived, *elapsed));
-    let mut text = format!("{fetched} of {total} {files}, {size} in {took} ({speed})\n");
+    let mut text = format!("{fetched} of {total} {files}");
+    if *bytes > 0 {
+        let _ = write!(text, ", {}", size(*bytes));
+    }
+    let _ = write!(text, " in {}", time(*elapsed));
+    if *arrived > 0 {
+        let _ = write!(text, " ({})", speed(*arrived, *elapsed));
+    }
+    text.push('\n');
     if arrived < bytes {
-        let _ = writeln!(text, "  resumed     {:>6}   of it were there before", units::size(bytes - arrived));
+        let _ = writeln!(text, "  resumed     {:>6}   of it were there before", size(bytes - arrived));
     }
     let mut note = |number: usize, what: &str, why: &str| {
         if number > 0 {
@@ -87,7 +94,11 @@ fn counts(summary: &Summary) -> String {
     note(summary.unchanged, "unchanged", "there, and not changed since, the server says");
     note(summary.unchecked, "unchecked", "no length was announced, so a file cut short could not be told");
     note(summary.cancelled(), "not done", "the run ended before them");
-    note(summary.failed(), "failed", "");
+    let for_now = match summary.failed_for_now {
+        0 => String::new(),
+        number => format!("{number} of them only for now: the same command may succeed later"),
+    };
+    note(summary.failed(), "failed", &for_now);
     for failure in &summary.failures {
         let _ = writeln!(text, "    {}: {}", failure.url, failure.why);
     }
@@ -158,7 +169,7 @@ mod tests {
           skipped          1   there, not checked
           unchecked        1   no length was announced, so a file cut short could not be told
           not done        11   the run ended before them
-          failed           3
+          failed           3   1 of them only for now: the same command may succeed later
             http://h/x: the server answered 404 Not Found
             http://h/x: the server answered 404 Not Found
             and 1 more

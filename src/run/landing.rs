@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use super::context::Context;
 use super::event::Progress;
 use super::outcome::{Fetched, Outcome, Skip};
-
 use crate::error::Failure;
 use crate::http::{Answer, Framing};
 use crate::options::IfExists;

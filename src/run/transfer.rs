@@ -73,7 +73,7 @@ pub fn download_file<'a>(mut transfer: Transfer<'a>, context: &Context<'_>, work
     }
 }
 
-/// One request, and its body into a file under the final name.
+/// One request, and its body into a file under the final name; nothing is asked where what is there is to stay.
 fn attempt(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Worker<'_>) -> Result<Outcome, Failure> {
     let Transfer { download, progress, attempts, .. } = transfer;
     let directory = &context.output.directory;
