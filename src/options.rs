@@ -20,7 +20,8 @@ pub struct Options {
 /// How servers are asked.
 #[derive(Debug, Clone)]
 pub struct Network {
-    /// The longest wait for a connection.
+    /// The longest wait for a connection. One that is longer than the stall time-out is made of several, each with a
+    /// new try to connect.
     pub connect_timeout: Duration,
     /// The longest wait for headers, and for each next byte of a body.
     pub stall_timeout: Duration,

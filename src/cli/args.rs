@@ -123,7 +123,7 @@ struct Trouble {
     #[arg(long)]
     fail_fast: bool,
 
-    /// Longest wait for a connection, such as 500ms, 10s or 2m; within the stall time-out
+    /// Longest wait for a connection, such as 500ms, 10s or 2m
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     connect_timeout: Duration,
 

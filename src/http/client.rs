@@ -151,7 +151,12 @@ impl Client {
     /// One request. A kept connection that the server closed at that moment costs no attempt: the request is sent once
     /// more at once, as it may be (RFC 9110, section 9.2.2), if the last one went well.
     fn request(&self, url: &WebUrl, hops: &Hops, conditions: &Conditions<'_>) -> Result<http::Response, Failure> {
+        let begun = Instant::now();
         let mut answer = self.send(url, hops, conditions);
+        // The library's wait for headers includes connecting, so that a longer wait for a connection has to be several.
+        while matches!(answer, Err(Failure::ConnectTimeout(longest)) if begun.elapsed() < longest) {
+            answer = self.send(url, hops, conditions);
+        }
         if matches!(answer, Err(Failure::Broken { .. })) && self.went_well.swap(false, Ordering::Relaxed) {
             answer = self.send(url, hops, conditions);
         }
@@ -177,8 +182,7 @@ impl Client {
             request = request.header(header::RANGE, format!("bytes={}-", resume.from));
             request = request.header(header::IF_RANGE, resume.validator.if_range());
         }
-        let Network { stall_timeout, connect_timeout, .. } = self.network;
-        request.send().map_err(|error| failure::of_request(error, stall_timeout, connect_timeout))
+        request.send().map_err(|error| failure::of_request(error, &self.network))
     }
 
     fn for_url(&self, url: &WebUrl) -> Result<&http::Client, Failure> {
@@ -208,7 +212,8 @@ fn builder(network: &Network) -> http::ClientBuilder {
         .referer(false)
         .http1_only()
         .timeout(network.stall_timeout)
-        .connect_timeout(network.connect_timeout)
+        // Less than the other, or a connection that does not come would be taken for a stall.
+        .connect_timeout(network.connect_timeout.min(network.stall_timeout.mul_f64(0.9)))
         .pool_idle_timeout(IDLE_TIMEOUT)
         .tls_danger_accept_invalid_certs(network.insecure)
 }

@@ -5,9 +5,10 @@ use std::io;
 use std::time::Duration;
 
 use crate::error::{Cause, Failure};
+use crate::options::Network;
 
 /// The failure of asking: no answer came, or none that can be read.
-pub fn of_request(error: reqwest::Error, stall_timeout: Duration, connect_timeout: Duration) -> Failure {
+pub fn of_request(error: reqwest::Error, network: &Network) -> Failure {
     // The library prints URLs whole; ours are printed redacted, by whoever names the download.
     let error = error.without_url();
     if error.is_dns() {
@@ -16,14 +17,14 @@ pub fn of_request(error: reqwest::Error, stall_timeout: Duration, connect_timeou
     if error.is_connect() {
         return match io_kind(&error) {
             Some(io::ErrorKind::InvalidData) => Failure::Tls(root(&error)),
-            _ if error.is_timeout() => Failure::ConnectTimeout(connect_timeout.min(stall_timeout)),
+            _ if error.is_timeout() => Failure::ConnectTimeout(network.connect_timeout),
             _ => Failure::Connect(root(&error)),
         };
     }
     if error.is_builder() {
         return Failure::Request(root(&error));
     }
-    of_exchange(&error, 0, stall_timeout)
+    of_exchange(&error, 0, network.stall_timeout)
 }
 
 /// The failure of setting a client up: for want of certificates, or for now of threads, files or memory.

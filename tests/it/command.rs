@@ -30,6 +30,17 @@ pub fn fetch() -> Tdl {
     Tdl::new(&["fetch", "-o", "out"])
 }
 
+/// The same, in the mode that a module's name says: tests that stand in two modules run in both modes.
+pub fn fetch_as(module: &str) -> Tdl {
+    let tdl = fetch();
+    if is_sequential(module) { tdl.arg("--sequential") } else { tdl }
+}
+
+/// Whether a module is the one of two that runs its tests with the plain loop.
+pub fn is_sequential(module: &str) -> bool {
+    module.ends_with("_sequential")
+}
+
 impl Tdl {
     pub fn new(arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -116,10 +127,13 @@ impl Tdl {
         self.spawn_again(&[], arguments).into()
     }
 
-    /// Starts `tdl fetch` with other arguments in the same directories.
+    /// Starts `tdl fetch` with other arguments in the same directories, and in the same mode.
     pub fn spawn_again(&self, urls: &[String], arguments: &[&str]) -> Child {
         let mut command = Command::new(self.command.get_program());
         command.args(["fetch", "-o", "out"]).args(urls).args(arguments).current_dir(self.dir.path());
+        if self.command.get_args().any(|argument| argument == "--sequential") {
+            command.arg("--sequential");
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap()
     }

@@ -90,3 +90,13 @@ fn one_file_has_nothing_to_gain() {
     let ended = fetch().args([&server.url("/x"), "--compare"]).run().with(0);
     assert!(ended.stdout.contains("  speed-up    none: one file has nothing to run beside"), "{}", ended.stdout);
 }
+
+#[test]
+fn a_comparison_whose_time_is_over_in_the_first_run_claims_no_second() {
+    let server = Server::start(|_| Reply::ok(content(1, 1_000_000)).drip(1000, Duration::from_millis(50)));
+    let mut tdl = fetch().args([&server.url("/a"), &server.url("/b"), "--compare", "--max-time=1s"]);
+    let ended = tdl.run().with(75);
+    assert!(ended.stdout.starts_with("interrupted in the sequential run"), "{}", ended.stdout);
+    assert!(!ended.stdout.contains("measured"), "{}", ended.stdout);
+    assert!(tdl.names().is_empty());
+}

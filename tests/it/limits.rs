@@ -3,8 +3,12 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::command::{content, fetch};
+use crate::command::{Tdl, content, fetch_as};
 use crate::server::{Reply, Server};
+
+fn fetch() -> Tdl {
+    fetch_as(module_path!())
+}
 
 #[test]
 fn a_file_that_is_too_long_is_not_fetched() {
@@ -53,16 +57,6 @@ fn what_is_unfinished_when_the_time_is_over_fails_for_now() {
 }
 
 #[test]
-fn a_comparison_whose_time_is_over_in_the_first_run_claims_no_second() {
-    let server = Server::start(|_| Reply::ok(content(1, 1_000_000)).drip(1000, Duration::from_millis(50)));
-    let mut tdl = fetch().args([&server.url("/a"), &server.url("/b"), "--compare", "--max-time=1s"]);
-    let ended = tdl.run().with(75);
-    assert!(ended.stdout.starts_with("interrupted in the sequential run"), "{}", ended.stdout);
-    assert!(!ended.stdout.contains("measured"), "{}", ended.stdout);
-    assert!(tdl.names().is_empty());
-}
-
-#[test]
 fn a_file_that_does_not_fit_on_the_disk_fails_and_its_neighbours_do_not() {
     let server = Server::start(|request| match request.target.as_str() {
         "/huge" => Reply::raw("HTTP/1.1 200 OK\r\nContent-Length: 1000000000000000\r\n\r\nbegin"),
@@ -75,6 +69,23 @@ fn a_file_that_does_not_fit_on_the_disk_fails_and_its_neighbours_do_not() {
         assert!(ended.stderr.contains(message), "{}", ended.stderr);
     }
     assert_eq!(tdl.names(), ["a", "b"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_directory_that_takes_no_files_is_named() {
+    let server = Server::start(|request| match request.target.as_str() {
+        "/large" => Reply::ok(content(1, 200_000)),
+        target => Reply::ok(target),
+    });
+    // Nobody may make a file there, not even root.
+    let urls = ["/small", "/large"].map(|path| server.url(path));
+    let ended = fetch().args(urls).args(["-o", "/proc/self"]).run().with(1);
+    for name in ["small", "large"] {
+        let message = format!("/{name}: failed: cannot open /proc/self/{name}.part: ");
+        assert!(ended.stderr.contains(&message), "{}", ended.stderr);
+    }
+    assert!(ended.stdout.starts_with("0 of 2 files"), "{}", ended.stdout);
 }
 
 #[test]

@@ -1,4 +1,7 @@
-//! The command and the library against a faulty server on loopback.
+//! The command and the library against a faulty server on loopback. Some modules stand here twice: their tests run side
+//! by side and with the plain loop.
+
+#![expect(clippy::duplicate_mod, reason = "the module's name is the mode of its tests")]
 
 mod command;
 mod server;
@@ -10,14 +13,22 @@ mod fetching;
 mod help;
 mod library;
 mod limits;
+#[path = "limits.rs"]
+mod limits_sequential;
 mod lists;
 mod names;
 mod network;
 mod reports;
 mod resume;
+#[path = "resume.rs"]
+mod resume_sequential;
 mod retries;
+#[path = "retries.rs"]
+mod retries_sequential;
 mod structure;
 mod targets;
+#[path = "targets.rs"]
+mod targets_sequential;
 
 #[cfg(unix)]
 mod interrupts;

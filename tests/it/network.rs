@@ -175,3 +175,60 @@ fn a_redirect_to_the_same_url_is_asked_again() {
     tdl.run().with(0);
     assert_eq!(tdl.got("x"), b"second thoughts");
 }
+
+#[cfg(target_os = "linux")]
+mod slow_connections {
+    use std::net::{TcpListener, TcpStream};
+    use std::time::{Duration, Instant};
+
+    use crate::command::{Ended, fetch};
+
+    /// A listener on which no connection comes about until what fills its queue is accepted.
+    fn full_listener() -> (TcpListener, Vec<TcpStream>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+            waiting.push(stream);
+            assert!(waiting.len() < 100, "the queue has no end");
+        }
+        (listener, waiting)
+    }
+
+    #[test]
+    fn a_connection_may_be_waited_for_longer_than_a_byte() {
+        let (listener, waiting) = full_listener();
+        let url = format!("http://{}/x", listener.local_addr().unwrap());
+        let arguments = ["--retries=0", "--stall-timeout=500ms", "--connect-timeout"];
+        for (time, enough) in [("200ms", Duration::from_millis(200)), ("1500ms", Duration::from_millis(1500))] {
+            let begun = Instant::now();
+            let ended = fetch().arg(&url).args(arguments).arg(time).run().with(75);
+            assert!(begun.elapsed() >= enough);
+            assert!(ended.stderr.contains(&format!("could not connect within {enough:?}")), "{}", ended.stderr);
+        }
+
+        let mut tdl = fetch().arg(&url).args(arguments).arg("30s");
+        let child = tdl.spawn();
+        // Longer than a stall, so that the first wait for a connection has ended without one.
+        std::thread::sleep(Duration::from_millis(1200));
+        for _ in &waiting {
+            drop(listener.accept().unwrap());
+        }
+        let serving = std::thread::spawn(move || {
+            loop {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = [0; 4096];
+                // Connections that were given up meanwhile ask for nothing.
+                if std::io::Read::read(&mut stream, &mut request).is_ok_and(|count| count > 0) {
+                    std::io::Write::write_all(&mut stream, b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate")
+                        .unwrap();
+                    return;
+                }
+            }
+        });
+        Ended::from(child).with(0);
+        serving.join().unwrap();
+        assert_eq!(tdl.got("x"), b"late");
+    }
+}

@@ -3,8 +3,12 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::command::{Tdl, content, fetch, wait_for};
+use crate::command::{Tdl, content, fetch_as, wait_for};
 use crate::server::{Reply, Request, Server};
+
+fn fetch() -> Tdl {
+    fetch_as(module_path!())
+}
 
 const LENGTH: usize = 200_000;
 const TAG: &str = "\"one\"";
@@ -326,4 +330,15 @@ fn what_came_before_a_stall_is_claimed_whoever_ends_the_run() {
         assert_eq!(ranges(&server)[1..], [Some(format!("bytes={at}-"))]);
         assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true));
     }
+}
+
+#[test]
+fn a_server_that_drops_every_answer_after_80_kb_delivers_a_megabyte() {
+    let megabyte = || content(4, 1_000_000);
+    let server = Server::start(move |request| Reply::file(request, &megabyte(), TAG).cut_after(80_000));
+    let mut tdl = fetch().args([&server.url("/x"), "--retries", "2"]);
+    tdl.run().with(0);
+    let requests = server.requests();
+    assert_eq!((requests[1].header("range"), requests[1].header("if-range")), (Some("bytes=80000-"), Some(TAG)));
+    assert_eq!((requests.len(), tdl.got("x") == megabyte()), (13, true));
 }

@@ -3,8 +3,12 @@
 use std::fs;
 use std::sync::Arc;
 
-use crate::command::{Ended, Tdl, content, fetch, wait_for};
+use crate::command::{Ended, Tdl, content, fetch_as, wait_for};
 use crate::server::{Gate, Reply, Server};
+
+fn fetch() -> Tdl {
+    fetch_as(module_path!())
+}
 
 #[test]
 fn what_is_there_is_treated_as_asked() {
