@@ -341,7 +341,7 @@ fn lock(file: &File, path: &Path) -> Result<bool, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Place, place, remove_orphans};
+    use super::super::{Place, place};
     use super::*;
     use crate::http::Marks;
 
@@ -518,6 +518,8 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn orphans_of_a_run_that_died_at_its_commit_are_removed() {
+        use super::super::remove_orphans;
+
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("x");
         let link = || {
