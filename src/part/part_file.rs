@@ -20,8 +20,8 @@ use crate::url::WebUrl;
 pub struct PartFile {
     claim: Arc<Claim>,
     is_locked: bool,
-    /// Whether it was there before, with a sidecar of whatever kind.
-    is_leftover: bool,
+    /// Whether nothing but tdl's own has, or could have, the names of its sidecar.
+    owns_sidecar: bool,
 }
 
 /// For less no room is looked for beforehand.
@@ -82,8 +82,11 @@ impl PartFile {
                 return Ok(Leftover { part: None, why_not: Some(why_not) });
             }
         };
-        Sidecar::remove_unfinished(path);
-        part.is_leftover = true;
+        // Beside an empty part file there may be anything.
+        part.owns_sidecar = !Sidecar::is_foreign(path);
+        if part.owns_sidecar {
+            Sidecar::remove_unfinished(path);
+        }
         Ok(Leftover { part: Some(part), why_not: why_not.map(ToOwned::to_owned) })
     }
 
@@ -117,7 +120,7 @@ impl PartFile {
                 return Err(Failure::NotAFile(path.to_owned()));
             }
             let claim = Arc::new(Claim::new(path.to_owned(), file));
-            let part = Self { claim, is_locked, is_leftover: false };
+            let part = Self { claim, is_locked, owns_sidecar: false };
             // Between the opening and the lock another process may have renamed the file into place.
             if part.is_in_place(&meta)? {
                 return Ok((part, meta));
@@ -169,7 +172,7 @@ impl PartFile {
         // What an older sidecar says, of whichever download, it does not say of the bytes that come now; so the new one
         // is there, and where the older one claimed something is on the disk, before anything changes.
         let had_claim = self.position() > 0;
-        if !self.is_leftover {
+        if !self.owns_sidecar {
             for path in [sidecar::path(self.path()), sidecar::fresh_path(self.path())] {
                 if path.symlink_metadata().is_ok() {
                     move_aside(&path)?;
@@ -181,7 +184,7 @@ impl PartFile {
             let directory = self.path().parent().unwrap_or(Path::new("."));
             platform::sync_directory(directory).map_err(refused)?;
         }
-        self.is_leftover = true;
+        self.owns_sidecar = true;
         self.begin(Some(sidecar), 0)
     }
 
@@ -495,6 +498,17 @@ mod tests {
         assert!(leftover_in(dir.path()).unwrap().part.is_none());
         part_in(dir.path(), b"whole").commit(&dir.path().join("x"), Commit::Keep).unwrap();
         assert_eq!(names(dir.path()), ["x", "x.part.json.kept"]);
+        assert_eq!(fs::read(dir.path().join("x.part.json.kept")).unwrap(), b"the user's");
+    }
+
+    #[test]
+    fn an_empty_part_beside_a_foreign_sidecar_does_not_make_that_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("x.part"), "").unwrap();
+        fs::write(dir.path().join("x.part.json"), "the user's").unwrap();
+        fs::write(dir.path().join("x.part.tmp"), "the user's too").unwrap();
+        part_in(dir.path(), b"whole").commit(&dir.path().join("x"), Commit::Keep).unwrap();
+        assert_eq!(names(dir.path()), ["x", "x.part.json.kept", "x.part.tmp.kept"]);
         assert_eq!(fs::read(dir.path().join("x.part.json.kept")).unwrap(), b"the user's");
     }
 

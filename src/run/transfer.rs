@@ -113,7 +113,6 @@ fn attempt(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Work
         IfExists::Update if known.is_some() => Commit::Replace,
         _ => Commit::Keep,
     };
-    let landing = Landing { download, part_path: &part_path, commit, progress, context };
     let answer = match answer {
         Got::Unchanged => {
             if let Some(part) = part {
@@ -124,6 +123,7 @@ fn attempt(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Work
         Got::AllThere => None,
         Got::Answer(answer) => Some(*answer),
     };
+    let landing = Landing { download, part_path: &part_path, commit, progress, context };
     landing.receive(answer, part, &mut worker.buffer)
 }
 
