@@ -64,6 +64,8 @@ pub struct Limits {
     pub jobs: usize,
     /// Requests in flight to one host and port; at least one.
     pub per_host: usize,
+    /// Threads with nothing else to start get parts of what others are getting.
+    pub split: bool,
     /// Start nothing new after the first failure for good.
     pub fail_fast: bool,
     /// The longest that the run may take; what is unfinished then fails for now.
@@ -74,7 +76,15 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { mode: Mode::Concurrent, jobs: 64, per_host: 16, fail_fast: false, max_time: None, max_filesize: None }
+        Self {
+            mode: Mode::Concurrent,
+            jobs: 64,
+            per_host: 16,
+            split: true,
+            fail_fast: false,
+            max_time: None,
+            max_filesize: None,
+        }
     }
 }
 

@@ -95,13 +95,17 @@ struct Files {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "How much at once")]
 struct Amount {
-    /// Downloads at once
+    /// Threads at once, each with a download or a part of one
     #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     jobs: u16,
 
     /// Requests at once to one host
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     per_host: u16,
+
+    /// Never use several connections for one file
+    #[arg(long)]
+    no_split: bool,
 
     /// One after another, without threads
     #[arg(long)]
@@ -228,6 +232,7 @@ impl FetchArgs {
             mode: if amount.sequential { Mode::Sequential } else { Mode::Concurrent },
             jobs: usize::from(amount.jobs),
             per_host: usize::from(amount.per_host),
+            split: !amount.no_split,
             fail_fast: trouble.fail_fast,
             max_time: trouble.max_time,
             max_filesize: trouble.max_filesize,

@@ -12,7 +12,7 @@ use super::validator::{Marks, Validator};
 use crate::error::Failure;
 use crate::url::WebUrl;
 
-/// An answer of status 200, or a 206 that was asked for and is the very rest; its body is still to be read.
+/// An answer of status 200, or a 206 that is the very part that was asked for; its body is still to be read.
 #[derive(Debug)]
 pub struct Answer {
     response: http::Response,
@@ -20,7 +20,10 @@ pub struct Answer {
     /// The place in the file of the next byte.
     position: u64,
     /// The place after the body's last byte, where it was announced.
-    end: Option<u64>,
+    reach: Option<u64>,
+    /// The place after the last byte that was asked for, where it is known.
+    wanted: Option<u64>,
+    is_part: bool,
     validator: Option<Validator>,
     stall_timeout: Duration,
 }
@@ -65,19 +68,36 @@ impl Answer {
             (None, Some(_)) => return Err(Failure::Protocol("a transfer coding that was not asked for".into())),
         };
         let validator = validator(response.headers(), place);
-        Ok(Self { response, framing, position: 0, end: length, validator, stall_timeout })
+        Ok(Self {
+            response,
+            framing,
+            position: 0,
+            reach: length,
+            wanted: length,
+            is_part: false,
+            validator,
+            stall_timeout,
+        })
     }
 
-    pub(super) fn rest(
+    pub(super) fn part(
         response: http::Response,
         place: &WebUrl,
         resume: &Resume<'_>,
         stall_timeout: Duration,
     ) -> Result<Self, Failure> {
-        let rest = resume.judge_rest(response.headers(), place, response.content_length());
-        let (end, total) = rest.map_err(Failure::Range)?;
-        let (framing, position) = (Framing::Length(total), resume.from);
-        Ok(Self { response, framing, position, end: Some(end), validator: None, stall_timeout })
+        let part = resume.judge_part(response.headers(), place, response.content_length());
+        let (end, total) = part.map_err(Failure::Range)?;
+        Ok(Self {
+            response,
+            framing: Framing::Length(total),
+            position: resume.from,
+            reach: Some(end),
+            wanted: Some(resume.to.unwrap_or(total)),
+            is_part: true,
+            validator: None,
+            stall_timeout,
+        })
     }
 
     /// How the end of the file will be known.
@@ -86,10 +106,28 @@ impl Answer {
         self.framing
     }
 
-    /// The place in the file of the body's next byte; where it is not 0 at first, this is the rest that was asked for.
+    /// Whether this is the part that was asked for, and not the whole file.
     #[must_use]
-    pub const fn position(&self) -> u64 {
-        self.position
+    pub const fn is_part(&self) -> bool {
+        self.is_part
+    }
+
+    /// The place in the file after the body's last byte, where it was announced.
+    #[must_use]
+    pub const fn reach(&self) -> Option<u64> {
+        self.reach
+    }
+
+    /// Whether the whole body was read.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.reach == Some(self.position)
+    }
+
+    /// Whether the server may give parts of the file: it does not say that it never does (RFC 9110, section 14.3).
+    #[must_use]
+    pub fn may_give_parts(&self) -> bool {
+        text_of(self.response.headers(), &header::ACCEPT_RANGES).is_none_or(|unit| unit.trim() != "none")
     }
 
     /// The status code.
@@ -98,7 +136,7 @@ impl Answer {
         self.response.status().as_u16()
     }
 
-    /// What the file can be known by when the rest of it is asked for; for a whole answer.
+    /// What the file can be known by when a part of it is asked for; for a whole answer.
     #[must_use]
     pub const fn validator(&self) -> Option<&Validator> {
         self.validator.as_ref()
@@ -110,22 +148,21 @@ impl Answer {
         httpdate::parse_http_date(text_of(self.response.headers(), &header::LAST_MODIFIED)?).ok()
     }
 
-    /// Reads the next bytes of the body; 0 at the end of the file.
+    /// Reads the next bytes of the body; 0 at its end.
     ///
     /// # Errors
     ///
     /// A stall, or an end before the announced one.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Failure> {
-        let length = self.framing.length();
         let count = self
             .response
             .read(buffer)
-            .map_err(|error| failure::of_body(&error, self.position, length, self.stall_timeout))?;
+            .map_err(|error| failure::of_body(&error, self.position, self.wanted, self.stall_timeout))?;
         self.position += count as u64;
-        if self.end.is_some_and(|end| self.position > end) {
+        if self.reach.is_some_and(|reach| self.position > reach) {
             return Err(Failure::Range("it is longer than its range"));
         }
-        match length {
+        match self.wanted {
             Some(expected) if count == 0 && self.position != expected => {
                 Err(Failure::Truncated { received: self.position, expected })
             }

@@ -9,7 +9,7 @@ use reqwest::blocking as http;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::answer::{Answer, text_of};
-use super::conditions::{Conditions, Got};
+use super::conditions::{Conditions, Got, Resume};
 use super::redirect::Hops;
 use super::{failure, retry_after};
 use crate::error::{Failure, HoldBack};
@@ -86,12 +86,12 @@ impl Client {
         }
     }
 
-    /// Asks for a URL, or for the rest of it, and follows its redirects. What the user gave for the URL, headers and
+    /// Asks for a URL, or for a part of it, and follows its redirects. What the user gave for the URL, headers and
     /// user info, goes to the URL's own origin only. `on_redirect` hears of each hop.
     ///
     /// # Errors
     ///
-    /// Any status but 200, or 206 where a range was asked for; [`Failure::Range`] if that is not the very rest;
+    /// Any status but 200, or 206 where a range was asked for; [`Failure::Range`] if that is not the very part;
     /// and whatever keeps the answer from coming.
     pub fn get(
         &self,
@@ -105,6 +105,20 @@ impl Client {
                 self.get_under(url, &Conditions { resume: None, ..*conditions }, &mut on_redirect)
             }
             got => got,
+        }
+    }
+
+    /// Asks for a part of a URL's file.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Range`] for anything but that very part, a refusal, or whatever keeps the answer from coming.
+    pub fn get_part(&self, url: &WebUrl, part: Resume<'_>) -> Result<Answer, Failure> {
+        let conditions = Conditions { resume: Some(part), changed_since: None };
+        match self.get_under(url, &conditions, &mut |_| {})? {
+            Got::Answer(answer) if answer.is_part() => Ok(*answer),
+            Got::Answer(_) => Err(Failure::Range("it is the whole file")),
+            Got::AllThere | Got::Unchanged => Err(Failure::Range("the file has no such range")),
         }
     }
 
@@ -126,7 +140,7 @@ impl Client {
                 }
                 (304, _) if conditions.changed_since.is_some() => return Ok(Got::Unchanged),
                 (206, Some(resume)) => {
-                    return Answer::rest(response, hops.current(), resume, self.network.stall_timeout).map(Got::from);
+                    return Answer::part(response, hops.current(), resume, self.network.stall_timeout).map(Got::from);
                 }
                 (416, Some(resume)) => return resume.judge_unsatisfied(response.headers(), hops.current()),
                 (301 | 302 | 303 | 307 | 308, _) => {
@@ -179,7 +193,7 @@ impl Client {
             request = request.header(header::IF_MODIFIED_SINCE, date);
         }
         if let Some(resume) = &conditions.resume {
-            request = request.header(header::RANGE, format!("bytes={}-", resume.from));
+            request = request.header(header::RANGE, resume.range());
             request = request.header(header::IF_RANGE, resume.validator.if_range());
         }
         request.send().map_err(|error| failure::of_request(error, &self.network))

@@ -13,17 +13,19 @@ use crate::url::WebUrl;
 /// What is asked for only under a condition.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Conditions<'a> {
-    /// The rest alone, if the file is still the same.
+    /// A part alone, if the file is still the same.
     pub resume: Option<Resume<'a>>,
     /// Anything at all, only if the file has changed since (RFC 9110, section 13.1.3).
     pub changed_since: Option<SystemTime>,
 }
 
-/// The rest of a file, to be asked for, with what proves that it is the rest of that file.
+/// A part of a file, to be asked for, with what proves that it is a part of that file.
 #[derive(Debug, Clone, Copy)]
 pub struct Resume<'a> {
     /// The first byte that is wanted.
     pub from: u64,
+    /// The place after the last byte that is wanted, if that is not the end of the file.
+    pub to: Option<u64>,
     /// What the file was known by.
     pub validator: &'a Validator,
     /// The file's length, where it was announced.
@@ -58,6 +60,14 @@ impl Conditions<'_> {
 }
 
 impl Resume<'_> {
+    /// The value of a `Range` header (RFC 9110, section 14.2).
+    pub(super) fn range(&self) -> String {
+        match self.to {
+            None => format!("bytes={}-", self.from),
+            Some(to) => format!("bytes={}-{}", self.from, to.saturating_sub(1)),
+        }
+    }
+
     /// A 416: nothing is wrong with it if the file ends where the rest would begin.
     pub(super) fn judge_unsatisfied(&self, headers: &HeaderMap, place: &WebUrl) -> Result<Got, Failure> {
         let range = text_of(headers, &header::CONTENT_RANGE).and_then(ContentRange::parse);
@@ -67,8 +77,8 @@ impl Resume<'_> {
         if is_whole { Ok(Got::AllThere) } else { Err(Failure::Range("the file has no such range")) }
     }
 
-    /// The end of the body and the length of the file, of a 206 that is the rest of this very file.
-    pub(super) fn judge_rest(
+    /// The end of the body and the length of the file, of a 206 that is the part that was asked for, of this very file.
+    pub(super) fn judge_part(
         &self,
         headers: &HeaderMap,
         place: &WebUrl,
@@ -88,6 +98,9 @@ impl Resume<'_> {
         };
         if first != self.from {
             return Err("it begins elsewhere");
+        }
+        if self.to.is_some_and(|to| last + 1 != to) {
+            return Err("it ends elsewhere");
         }
         if length.is_some_and(|length| length != last + 1 - first) {
             return Err("its length is not that of its range");

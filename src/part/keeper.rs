@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::PartFile;
-use super::claim::Claim;
+use super::filling::Filling;
 
 /// While bytes arrive a claim is saved at least once a second; what came since is asked for again.
 const SAVED_AFTER: Duration = Duration::from_millis(700);
@@ -17,20 +17,20 @@ const PERIOD: Duration = Duration::from_millis(200);
 /// A thread that saves claims; there is none before there is something to save.
 #[derive(Debug, Default)]
 pub struct Keeper {
-    claims: Arc<Mutex<Vec<Weak<Claim>>>>,
+    fillings: Arc<Mutex<Vec<Weak<Filling>>>>,
     thread: OnceLock<Option<(Sender<()>, JoinHandle<()>)>>,
 }
 
 impl Keeper {
     /// Saves the claim of a part file from now on, until that goes.
     pub fn keep(&self, part: &PartFile) {
-        self.claims.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(part.claim()));
+        self.fillings.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(part.filling()));
         self.thread.get_or_init(|| {
             let (stop, stopped) = mpsc::channel();
-            let claims = Arc::clone(&self.claims);
+            let fillings = Arc::clone(&self.fillings);
             let keep = move || {
                 while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
-                    save_all(&claims);
+                    save_all(&fillings);
                 }
             };
             // Without the thread more is asked for again after a kill, and nothing else is worse.
@@ -40,15 +40,15 @@ impl Keeper {
     }
 }
 
-fn save_all(claims: &Mutex<Vec<Weak<Claim>>>) {
+fn save_all(fillings: &Mutex<Vec<Weak<Filling>>>) {
     let kept: Vec<_> = {
-        let mut claims = claims.lock().unwrap_or_else(PoisonError::into_inner);
-        claims.retain(|claim| claim.strong_count() > 0);
-        claims.iter().filter_map(Weak::upgrade).collect()
+        let mut fillings = fillings.lock().unwrap_or_else(PoisonError::into_inner);
+        fillings.retain(|filling| filling.strong_count() > 0);
+        fillings.iter().filter_map(Weak::upgrade).collect()
     };
-    for claim in kept {
+    for filling in kept {
         // A disk that fails is seen by the thread that writes to it.
-        let _ = claim.save_after(SAVED_AFTER);
+        let _ = filling.save_after(SAVED_AFTER);
     }
 }
 

@@ -1,12 +1,14 @@
 //! WHERE bytes land: the part file beside a target, its lock and its sidecar, and the one rename that gives it the
 //! final name. Knows no network.
 
-mod claim;
+mod filling;
 mod keeper;
+mod meter;
 mod nameless;
 mod part_file;
 mod pieces;
 mod platform;
+mod ranges;
 mod sidecar;
 
 use std::fs;
@@ -16,10 +18,11 @@ use std::time::SystemTime;
 
 use crate::error::Failure;
 
+pub use filling::{Filling, Share};
 pub use keeper::Keeper;
 pub use nameless::{Linked, Nameless};
 pub use part_file::{Commit, Leftover, PartFile};
-pub use pieces::Pieces;
+pub use ranges::Ranges;
 pub use sidecar::{Sidecar, Unusable};
 
 /// What stands at a target's path.

@@ -1,12 +1,13 @@
 //! The part file: opened, locked, judged, written to, and at last renamed to its target or put by for a later attempt.
 
 use std::fs::{self, File};
-use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use super::claim::Claim;
+use super::filling::{Filling, Share};
+use super::ranges::Ranges;
 use super::sidecar::{self, Sidecar, Unusable};
 use super::{disk, platform};
 use crate::error::Failure;
@@ -18,7 +19,7 @@ use crate::url::WebUrl;
 /// first byte: a file without one is not ours.
 #[derive(Debug)]
 pub struct PartFile {
-    claim: Arc<Claim>,
+    filling: Arc<Filling>,
     is_locked: bool,
     /// Whether nothing but tdl's own has, or could have, the names of its sidecar.
     owns_sidecar: bool,
@@ -67,8 +68,8 @@ impl PartFile {
         };
         let why_not = match Sidecar::read(path, url, meta.len()) {
             Ok(sidecar) if sidecar.validator.is_some() => {
-                let position = sidecar.done.prefix();
-                part.claim.begin(Some(sidecar), position);
+                let (done, length) = (sidecar.done.clone(), sidecar.length);
+                part.filling.begin(Some(sidecar), done, length);
                 None
             }
             Err(_) if meta.len() == 0 => None,
@@ -119,8 +120,8 @@ impl PartFile {
             if !meta.is_file() {
                 return Err(Failure::NotAFile(path.to_owned()));
             }
-            let claim = Arc::new(Claim::new(path.to_owned(), file));
-            let part = Self { claim, is_locked, owns_sidecar: false };
+            let filling = Arc::new(Filling::new(path.to_owned(), file));
+            let part = Self { filling, is_locked, owns_sidecar: false };
             // Between the opening and the lock another process may have renamed the file into place.
             if part.is_in_place(&meta)? {
                 return Ok((part, meta));
@@ -130,28 +131,67 @@ impl PartFile {
 
     /// Whether the path still names this file.
     fn is_in_place(&self, meta: &fs::Metadata) -> Result<bool, Failure> {
-        let Claim { file, path, .. } = &*self.claim;
+        let Filling { file, path, .. } = &*self.filling;
         platform::is_at(file, meta, path).map_err(|source| disk("look at", path, source))
     }
 
     /// What is known of the file, where it can be gone on with.
     #[must_use]
     pub fn sidecar(&self) -> Option<Sidecar> {
-        self.claim.sidecar()
+        self.filling.sidecar()
     }
 
-    pub(super) const fn claim(&self) -> &Arc<Claim> {
-        &self.claim
+    /// The file as the threads see it that fill it.
+    #[must_use]
+    pub const fn filling(&self) -> &Arc<Filling> {
+        &self.filling
     }
 
     fn path(&self) -> &Path {
-        &self.claim.path
+        &self.filling.path
     }
 
-    /// How many bytes are in the file, without a gap.
+    /// How many bytes are in the file.
     #[must_use]
-    pub fn position(&self) -> u64 {
-        self.claim.position()
+    pub fn received(&self) -> u64 {
+        self.filling.received()
+    }
+
+    /// Whether every byte is in the file.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.filling.is_whole()
+    }
+
+    /// The first bytes that are missing: from a place up to another, or to the end of the file.
+    #[must_use]
+    pub fn gap(&self) -> Option<(u64, Option<u64>)> {
+        self.filling.gap()
+    }
+
+    /// Takes the first bytes that are missing and that no thread fills.
+    #[must_use]
+    pub fn take(&self) -> Option<Share> {
+        self.filling.take()
+    }
+
+    /// Waits until a thread that fills some of the file leaves it, for so long at most.
+    pub fn wait(&self, longest: Duration) {
+        self.filling.wait(longest);
+    }
+
+    /// Whether no thread fills any of the file; if so, none begins to.
+    #[must_use]
+    pub fn end_if_idle(&self) -> bool {
+        self.filling.end_if_idle()
+    }
+
+    /// Ends the filling, and waits for the threads that are at it; what has arrived is claimed before.
+    pub fn stop(&self) {
+        if !self.end_if_idle() {
+            let _ = self.filling.save();
+            self.filling.stop();
+        }
     }
 
     /// Whether the file system could lock the file.
@@ -171,7 +211,7 @@ impl PartFile {
         let sidecar = Sidecar::new(url, validator.cloned(), length);
         // What an older sidecar says, of whichever download, it does not say of the bytes that come now; so the new one
         // is there, and where the older one claimed something is on the disk, before anything changes.
-        let had_claim = self.position() > 0;
+        let had_claim = self.received() > 0;
         if !self.owns_sidecar {
             for path in [sidecar::path(self.path()), sidecar::fresh_path(self.path())] {
                 if path.symlink_metadata().is_ok() {
@@ -185,34 +225,31 @@ impl PartFile {
             platform::sync_directory(directory).map_err(refused)?;
         }
         self.owns_sidecar = true;
-        self.begin(Some(sidecar), 0)
+        self.begin(Some(sidecar), Ranges::default(), length)
     }
 
-    /// Goes on after so many bytes; what is beyond them was never claimed, and goes.
+    /// Goes on with what is there of a file that is so long; bytes that were never claimed go.
     ///
     /// # Errors
     ///
     /// The file cannot be cut.
-    pub fn go_on_from(&mut self, position: u64) -> Result<(), Failure> {
-        self.begin(None, position)
+    pub fn go_on(&mut self, length: u64) -> Result<(), Failure> {
+        self.begin(None, self.filling.arrived(), Some(length))
     }
 
-    fn begin(&self, sidecar: Option<Sidecar>, position: u64) -> Result<(), Failure> {
-        self.claim.begin(sidecar, position);
-        let mut file = &self.claim.file;
-        let cut = file.set_len(position).and_then(|()| file.seek(SeekFrom::Start(position)).map(drop));
-        cut.map_err(|source| disk("cut", self.path(), source))
+    fn begin(&self, sidecar: Option<Sidecar>, done: Ranges, length: Option<u64>) -> Result<(), Failure> {
+        let end = done.end();
+        self.filling.begin(sidecar, done, length);
+        self.filling.file.set_len(end).map_err(|source| disk("cut", self.path(), source))
     }
 
-    /// Appends bytes.
+    /// Writes the first bytes of those that are missing.
     ///
     /// # Errors
     ///
     /// The disk is full, or failing.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        (&self.claim.file).write_all(bytes).map_err(|source| disk("write", self.path(), source))?;
-        self.claim.advance(bytes.len() as u64);
-        Ok(())
+        self.take().map_or(Ok(()), |share| share.write(bytes))
     }
 
     /// Makes sure that there is room for the rest of a file of this length, and keeps it where the platform can, so
@@ -222,14 +259,14 @@ impl PartFile {
     ///
     /// [`Failure::NoRoom`].
     pub fn reserve(&self, length: u64) -> Result<(), Failure> {
-        let needed = length.saturating_sub(self.position());
+        let needed = length.saturating_sub(self.received());
         if needed < RESERVED_FROM {
             return Ok(());
         }
         let no_room = |free| Failure::NoRoom { path: self.path().to_owned(), needed, free };
         match platform::free_space(self.path()) {
             Some(free) if free < needed => Err(no_room(free)),
-            free => match platform::preallocate(&self.claim.file, self.position(), needed) {
+            free => match platform::preallocate(&self.filling.file, length) {
                 Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
                     Err(no_room(free.unwrap_or_default()))
                 }
@@ -245,12 +282,12 @@ impl PartFile {
     ///
     /// The disk is full, or failing.
     pub fn sync(&self) -> Result<(), Failure> {
-        self.claim.sync().map_err(|source| disk("write", self.path(), source))
+        self.filling.sync().map_err(|source| disk("write", self.path(), source))
     }
 
     /// Gives the file the time that the server named; a file system without such a time is no reason to fail.
     pub fn set_modified(&self, time: SystemTime) {
-        let _ = self.claim.file.set_modified(time);
+        let _ = self.filling.file.set_modified(time);
     }
 
     /// Gives the file its final name by one rename, still locked, and then removes the sidecar. Says whether it was
@@ -260,8 +297,8 @@ impl PartFile {
     ///
     /// The rename was refused, or somebody took the part file away.
     pub fn commit(&self, target: &Path, commit: Commit) -> Result<bool, Failure> {
-        self.claim.end();
-        let meta = self.claim.file.metadata().map_err(|source| disk("look at", self.path(), source))?;
+        self.filling.end_of_claims();
+        let meta = self.filling.file.metadata().map_err(|source| disk("look at", self.path(), source))?;
         if !self.is_in_place(&meta)? {
             return Err(Failure::PartGone(self.path().to_owned()));
         }
@@ -282,18 +319,18 @@ impl PartFile {
     /// Leaves the file for a later attempt, with a sidecar that claims what is there; removes what could not be gone on
     /// with.
     pub fn put_by(self) {
-        self.claim.end();
+        self.filling.end_of_claims();
         // Room that was kept for the rest is given back.
-        let _ = self.claim.file.set_len(self.position());
-        if !self.claim.can_be_gone_on_with() || self.claim.save().is_err() {
+        let _ = self.filling.file.set_len(self.filling.arrived().end());
+        if !self.filling.can_be_gone_on_with() || self.filling.save().is_err() {
             self.discard();
         }
     }
 
     /// Removes the file and its sidecar, if they are still this one's.
     pub fn discard(self) {
-        self.claim.end();
-        let meta = self.claim.file.metadata();
+        self.filling.end_of_claims();
+        let meta = self.filling.file.metadata();
         if meta.is_ok_and(|meta| self.is_in_place(&meta).unwrap_or(false)) {
             // The sidecar last: a part file without one would not be ours.
             let _ = fs::remove_file(self.path());
@@ -304,9 +341,9 @@ impl PartFile {
 
 impl Drop for PartFile {
     fn drop(&mut self) {
-        self.claim.end();
+        self.filling.end_of_claims();
         // The keeper may hold the file for a moment longer, and nobody is to find it locked.
-        let _ = self.claim.file.unlock();
+        let _ = self.filling.file.unlock();
     }
 }
 
@@ -344,6 +381,8 @@ fn lock(file: &File, path: &Path) -> Result<bool, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::super::{Place, place};
     use super::*;
     use crate::http::Marks;
@@ -437,8 +476,8 @@ mod tests {
         file.write_all(b" and lost").unwrap();
         drop(file);
         let mut part = leftover_in(dir.path()).unwrap().part.unwrap();
-        assert_eq!((part.position(), part.sidecar().unwrap().validator.clone()), (4, validator()));
-        part.go_on_from(4).unwrap();
+        assert_eq!((part.received(), part.sidecar().unwrap().validator.clone()), (4, validator()));
+        part.go_on(13).unwrap();
         part.write(b" and rest").unwrap();
         assert!(part.commit(&dir.path().join("x"), Commit::Keep).unwrap());
         assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"half and rest");
@@ -471,7 +510,7 @@ mod tests {
             fs::write(dir.path().join("x.part.json"), sidecar).unwrap();
             let left = leftover_in(dir.path()).unwrap();
             assert!(left.why_not.as_ref().unwrap().contains(why), "{left:?}");
-            assert_eq!(left.part.as_ref().unwrap().position(), 0);
+            assert_eq!(left.part.as_ref().unwrap().received(), 0);
             drop(left);
             assert!(part_in(dir.path(), b"new").commit(&dir.path().join("x"), Commit::Keep).unwrap());
             assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"new");

@@ -1,116 +1,517 @@
-//! Which bytes of a file are there. Pure: the file itself is another's.
+//! Which bytes of one file are there, which are being filled, and which are free; and where to split what a thread
+//! fills. Pure: the file itself and the clock are another's.
 
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::{Duration, Instant};
 
-/// A set of byte places: half-open ranges in ascending order, none empty and none touching the next.
-/// Read from a sidecar it is checked: what is not such a list does not parse.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<(u64, u64)>", into = "Vec<(u64, u64)>")]
-pub struct Pieces(Vec<(u64, u64)>);
+use super::meter::Meter;
+use super::ranges::Ranges;
+
+/// No half of a piece is smaller than this.
+const LEAST: u64 = 1024 * 1024;
+
+/// A piece is split if it would take longer than this: a connection costs something as well.
+const WORTH: Duration = Duration::from_secs(1);
+
+/// The most that a thread writes between two looks at the end of its piece; less than the least half.
+pub const MOST_AT_ONCE: u64 = LEAST / 2;
+
+/// Stands for the end of a file whose length is not known.
+const UNKNOWN: u64 = u64::MAX;
+
+/// A range of a file that one thread fills from its start on. Others may bring its end nearer meanwhile, by the rule of
+/// [`Pieces::split`]; it costs the thread no lock to see that.
+#[derive(Debug)]
+pub struct Piece {
+    position: AtomicU64,
+    end: AtomicU64,
+}
+
+impl Piece {
+    /// The place of the next byte.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position.load(SeqCst)
+    }
+
+    /// The place after its last byte; `None` where nobody knows it.
+    #[must_use]
+    pub fn end(&self) -> Option<u64> {
+        Some(self.end.load(SeqCst)).filter(|end| *end != UNKNOWN)
+    }
+
+    /// How many bytes its thread may write now.
+    #[must_use]
+    pub fn room(&self) -> u64 {
+        self.end.load(SeqCst).saturating_sub(self.position()).min(MOST_AT_ONCE)
+    }
+
+    /// Its thread has written bytes, no more than there was room for.
+    pub fn advance(&self, count: u64) {
+        self.position.fetch_add(count, SeqCst);
+    }
+}
+
+/// The pieces of one file.
+#[derive(Debug, Default)]
+pub struct Pieces {
+    length: Option<u64>,
+    done: Ranges,
+    filled: Vec<Filled>,
+}
+
+/// A piece that a thread fills, or asks for.
+#[derive(Debug)]
+struct Filled {
+    piece: Arc<Piece>,
+    start: u64,
+    /// The speed of the piece that this was cut from.
+    assumed: Option<f64>,
+    answer: Option<Answered>,
+}
+
+/// A piece whose answer has come.
+#[derive(Debug)]
+struct Answered {
+    /// How far the answer goes; the piece may grow up to there again.
+    reach: u64,
+    meter: Meter,
+}
 
 impl Pieces {
-    /// Adds the bytes from `start` up to, and without, `end`.
-    pub fn add(&mut self, start: u64, end: u64) {
-        if start >= end {
+    /// A file of which `done` is there and nothing is being filled.
+    #[must_use]
+    pub fn new(done: Ranges, length: Option<u64>) -> Self {
+        Self { length, done, filled: Vec::new() }
+    }
+
+    /// How many bytes are there, in all.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.arrived().count()
+    }
+
+    /// The bytes that are there.
+    #[must_use]
+    pub fn arrived(&self) -> Ranges {
+        let mut arrived = self.done.clone();
+        for filled in &self.filled {
+            arrived.add(filled.start, filled.piece.position());
+        }
+        arrived
+    }
+
+    /// Whether every byte is there, and no thread has anything left to do.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.filled.is_empty() && self.length.is_some_and(|length| self.done.gap(length).is_none())
+    }
+
+    /// Whether no thread fills or asks for anything.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.filled.is_empty()
+    }
+
+    /// The first bytes that are neither there nor being filled: from a place up to another, or to the end of the file.
+    #[must_use]
+    pub fn gap(&self) -> Option<(u64, Option<u64>)> {
+        let whole = self.length.unwrap_or(UNKNOWN);
+        self.first_gap().map(|(start, end)| (start, Some(end).filter(|end| *end != whole)))
+    }
+
+    fn first_gap(&self) -> Option<(u64, u64)> {
+        let mut taken = self.done.clone();
+        for Filled { piece, start, .. } in &self.filled {
+            taken.add(*start, piece.end.load(SeqCst));
+        }
+        taken.gap(self.length.unwrap_or(UNKNOWN))
+    }
+
+    /// Takes the first gap, to be filled.
+    pub fn take(&mut self) -> Option<Arc<Piece>> {
+        let (start, end) = self.first_gap()?;
+        Some(self.fill(start, end, None))
+    }
+
+    /// The answer to a piece has come, and goes up to `reach`, or nobody knows how far. Says whether the piece still is to be filled.
+    pub fn answered(&mut self, piece: &Arc<Piece>, reach: Option<u64>, now: Instant) -> bool {
+        let Some(filled) = self.filled.iter_mut().find(|filled| Arc::ptr_eq(&filled.piece, piece)) else {
+            return false;
+        };
+        let meter = Meter::new(now, filled.start, filled.assumed);
+        filled.answer = Some(Answered { reach: reach.unwrap_or(UNKNOWN), meter });
+        true
+    }
+
+    /// How long the slowest piece that can be split will take, if that is long enough to split it.
+    pub fn longest(&mut self, now: Instant) -> Option<Duration> {
+        self.slowest(now).map(|(_, time, _)| time)
+    }
+
+    /// Takes the second half of the slowest piece, if that is worth it.
+    ///
+    /// Its thread looks at the end before it reads, and moves the position after it has written, no more than
+    /// [`MOST_AT_ONCE`] further. So when the position, looked at after the end was brought nearer, is at least so far
+    /// from the new end, the thread cannot have written beyond it and will not. Otherwise, when this thread was held
+    /// up in between, the end is put back: a thread that saw the nearer one asks [`goes_on`](Self::goes_on).
+    pub fn split(&mut self, now: Instant) -> Option<Arc<Piece>> {
+        let (index, _, speed) = self.slowest(now)?;
+        let piece = &self.filled[index].piece;
+        let end = piece.end.load(SeqCst);
+        let middle = end - end.saturating_sub(piece.position()) / 2;
+        piece.end.store(middle, SeqCst);
+        if piece.position() + MOST_AT_ONCE > middle {
+            piece.end.store(end, SeqCst);
+            return None;
+        }
+        Some(self.fill(middle, end, speed))
+    }
+
+    /// Whether a piece whose thread has come to its end goes on: the end was put back, or what was cut from the piece
+    /// was asked for and has not been answered, and is as well read from the answer that is here.
+    pub fn goes_on(&mut self, piece: &Arc<Piece>) -> bool {
+        if piece.room() > 0 {
+            return true;
+        }
+        let end = piece.position();
+        let is_next = |filled: &Filled| filled.start == end && filled.answer.is_none();
+        let next = self.filled.iter().position(is_next);
+        let Some((next, further)) = next.map(|index| (index, self.filled[index].piece.end.load(SeqCst))) else {
+            return false;
+        };
+        let is_within_reach = further <= self.reach_of(piece);
+        if is_within_reach {
+            piece.end.store(further, SeqCst);
+            self.filled.swap_remove(next);
+        }
+        is_within_reach
+    }
+
+    /// The body of a piece has ended where the end of the file was not known.
+    pub fn body_ended(&mut self, piece: &Arc<Piece>) {
+        self.length = Some(piece.position());
+        piece.end.store(piece.position(), SeqCst);
+    }
+
+    /// What was written of a piece is not of the file. Says how many bytes that were.
+    pub fn disown(&mut self, piece: &Arc<Piece>) -> u64 {
+        let filled = self.filled.iter().find(|filled| Arc::ptr_eq(&filled.piece, piece));
+        let start = filled.map_or(piece.position(), |filled| filled.start);
+        piece.position.swap(start, SeqCst) - start
+    }
+
+    /// A thread leaves its piece. What is written of it is there; if that is nothing, the whole goes back to the piece
+    /// that it was cut from; else the rest is free.
+    pub fn leave(&mut self, piece: &Arc<Piece>) {
+        let Some(index) = self.filled.iter().position(|filled| Arc::ptr_eq(&filled.piece, piece)) else {
             return;
-        }
-        // Those that the new range touches become one with it.
-        let from = self.0.partition_point(|(_, its_end)| *its_end < start);
-        let to = self.0.partition_point(|(its_start, _)| *its_start <= end);
-        let touched = &self.0[from..to];
-        let merged = (
-            touched.first().map_or(start, |(its_start, _)| start.min(*its_start)),
-            touched.last().map_or(end, |(_, its_end)| end.max(*its_end)),
-        );
-        self.0.splice(from..to, [merged]);
-    }
-
-    /// Takes away the bytes from `end` on.
-    pub fn cut(&mut self, end: u64) {
-        self.0.retain(|(start, _)| *start < end);
-        if let Some((_, last)) = self.0.last_mut() {
-            *last = end.min(*last);
+        };
+        let Filled { start, .. } = self.filled.swap_remove(index);
+        let (position, end) = (piece.position(), piece.end.load(SeqCst));
+        self.done.add(start, position);
+        let is_before = |filled: &&Filled| filled.piece.end.load(SeqCst) == start && filled.reach() >= end;
+        if let Some(before) = self.filled.iter().find(is_before).filter(|_| position == start) {
+            before.piece.end.store(end, SeqCst);
         }
     }
 
-    /// How many bytes from the file's start on are there without a gap.
-    #[must_use]
-    pub fn prefix(&self) -> u64 {
-        match self.0.first() {
-            Some((0, end)) => *end,
-            _ => 0,
-        }
+    /// Takes pieces that have not been answered from their threads.
+    pub fn take_back_what_is_asked(&mut self) {
+        self.filled.retain(|filled| filled.answer.is_some());
     }
 
-    /// The place after the last byte.
-    #[must_use]
-    pub fn end(&self) -> u64 {
-        self.0.last().map_or(0, |(_, end)| *end)
+    fn fill(&mut self, start: u64, end: u64, assumed: Option<f64>) -> Arc<Piece> {
+        let piece = Arc::new(Piece { position: AtomicU64::new(start), end: AtomicU64::new(end) });
+        self.filled.push(Filled { piece: Arc::clone(&piece), start, assumed, answer: None });
+        piece
+    }
+
+    fn reach_of(&self, piece: &Arc<Piece>) -> u64 {
+        self.filled.iter().find(|filled| Arc::ptr_eq(&filled.piece, piece)).map_or(0, Filled::reach)
+    }
+
+    /// The piece that takes longest of those that are worth splitting, how long it takes, and its speed.
+    fn slowest(&mut self, now: Instant) -> Option<(usize, Duration, Option<f64>)> {
+        self.length?;
+        let times = self.filled.iter_mut().enumerate().filter_map(|(index, Filled { piece, answer, assumed, .. })| {
+            let rest = piece.end.load(SeqCst).saturating_sub(piece.position());
+            let speed = match answer {
+                Some(answer) => answer.meter.speed(now, piece.position()),
+                None => *assumed,
+            };
+            let time = Duration::try_from_secs_f64(rest as f64 / speed?).unwrap_or(Duration::MAX);
+            (rest >= 2 * LEAST && time > WORTH).then_some((index, time, speed))
+        });
+        times.max_by_key(|(_, time, _)| *time)
     }
 }
 
-/// Ranges that are empty, out of order, or touch each other.
-#[derive(Debug, thiserror::Error)]
-#[error("ranges that do not ascend")]
-pub struct NotAscending;
-
-impl TryFrom<Vec<(u64, u64)>> for Pieces {
-    type Error = NotAscending;
-
-    fn try_from(ranges: Vec<(u64, u64)>) -> Result<Self, NotAscending> {
-        let none_empty = ranges.iter().all(|(start, end)| start < end);
-        let ascend = ranges.windows(2).all(|pair| pair[0].1 < pair[1].0);
-        if none_empty && ascend { Ok(Self(ranges)) } else { Err(NotAscending) }
-    }
-}
-
-impl From<Pieces> for Vec<(u64, u64)> {
-    fn from(pieces: Pieces) -> Self {
-        pieces.0
+impl Filled {
+    fn reach(&self) -> u64 {
+        self.answer.as_ref().map_or(0, |answer| answer.reach)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use proptest::prelude::*;
 
     use super::*;
 
+    const MIB: u64 = 1024 * 1024;
+
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    /// A file of so many MiB whose first piece was answered `now`, and has since come to `position`.
+    fn begun(length: u64, position: u64, now: Instant) -> (Pieces, Arc<Piece>) {
+        let mut pieces = Pieces::new(Ranges::default(), Some(length * MIB));
+        let piece = pieces.take().unwrap();
+        assert!(pieces.answered(&piece, Some(length * MIB), now));
+        piece.advance(position * MIB);
+        (pieces, piece)
+    }
+
+    fn end(piece: &Piece) -> u64 {
+        piece.end.load(SeqCst)
+    }
+
+    /// In MiB.
+    fn bounds(piece: &Piece) -> (u64, u64) {
+        (piece.position() / MIB, end(piece) / MIB)
+    }
+
     #[test]
-    fn only_ascending_ranges_are_pieces() {
-        for (ranges, are) in [
-            (vec![], true),
-            (vec![(0, 5), (6, 9)], true),
-            (vec![(0, 5), (5, 9)], false),
-            (vec![(6, 9), (0, 5)], false),
-            (vec![(3, 3)], false),
-            (vec![(5, 3)], false),
+    fn gaps_are_taken_one_after_another() {
+        let done = Ranges::try_from(vec![(10, 20), (30, 40)]).unwrap();
+        let mut pieces = Pieces::new(done, Some(50));
+        assert_eq!(pieces.gap(), Some((0, Some(10))));
+        let taken: Vec<_> = std::iter::from_fn(|| pieces.take()).collect();
+        let bounds: Vec<_> = taken.iter().map(|piece| (piece.position(), end(piece))).collect();
+        assert_eq!(bounds, [(0, 10), (20, 30), (40, 50)]);
+        for piece in &taken {
+            assert!(!pieces.is_whole());
+            piece.advance(10);
+            pieces.leave(piece);
+        }
+        assert!(pieces.is_whole() && pieces.received() == 50);
+    }
+
+    #[test]
+    fn a_body_whose_end_was_not_known_ends_the_file() {
+        let mut pieces = Pieces::new(Ranges::default(), None);
+        let piece = pieces.take().unwrap();
+        assert!(pieces.answered(&piece, None, Instant::now()));
+        piece.advance(7);
+        assert_eq!(pieces.longest(Instant::now() + seconds(9)), None, "it cannot be split");
+        pieces.body_ended(&piece);
+        assert!(piece.room() == 0 && !pieces.goes_on(&piece));
+        pieces.leave(&piece);
+        assert!(pieces.is_whole() && pieces.length == Some(7));
+    }
+
+    #[test]
+    fn only_what_takes_long_is_split_and_in_the_middle() {
+        let now = Instant::now();
+        // 4 MiB in a second, and 8 or 3 MiB to go, or 1; and one that is too young.
+        for (length, position, after, middle) in [
+            (12, 4, 1000, Some(8)),
+            (8, 4, 1000, None),
+            (10, 4, 1000, Some(7)),
+            (1, 0, 1000, None),
+            (12, 4, 99, None),
+            (1000, 0, 1000, Some(500)),
         ] {
-            assert_eq!(Pieces::try_from(ranges.clone()).is_ok(), are, "{ranges:?}");
+            let (mut pieces, piece) = begun(length, position, now);
+            let later = now + Duration::from_millis(after);
+            assert_eq!(pieces.longest(later).is_some(), middle.is_some(), "{length} {position} {after}");
+            let half = pieces.split(later);
+            let found = half.map(|half| bounds(&half));
+            assert_eq!(found, middle.map(|middle| (middle, length)), "{length} {position} {after}");
+            assert_eq!(bounds(&piece), (position, middle.unwrap_or(length)));
         }
     }
 
-    proptest! {
-        #[test]
-        fn pieces_are_what_was_added_and_not_cut(ranges in proptest::collection::vec((0u64..60, 0u64..60), 0..20), end in 0u64..60) {
-            let mut pieces = Pieces::default();
-            let mut model = [false; 60];
-            for (start, end) in ranges {
-                pieces.add(start, end);
-                for place in start..end.max(start) {
-                    model[place as usize] = true;
+    #[test]
+    fn the_slowest_is_split_again_and_again() {
+        let now = Instant::now();
+        let (mut pieces, first) = begun(64, 0, now);
+        first.advance(MIB);
+        let later = now + seconds(1);
+        let halves: Vec<_> = (0..3).map(|_| pieces.split(later).unwrap()).collect();
+        // A new piece is taken to be as fast as that which it was cut from.
+        let mut found: Vec<_> = halves.iter().chain([&first]).map(|piece| bounds(piece)).collect();
+        found.sort_unstable();
+        assert_eq!(found, [(1, 16), (16, 32), (32, 48), (48, 64)]);
+    }
+
+    #[test]
+    fn what_nobody_began_goes_back_to_where_it_was_cut() {
+        let now = Instant::now();
+        let later = now + seconds(1);
+        let (mut pieces, first) = begun(12, 4, now);
+        let half = pieces.split(later).unwrap();
+        assert_eq!((bounds(&first), bounds(&half)), ((4, 8), (8, 12)));
+        pieces.leave(&half);
+        assert_eq!(bounds(&first), (4, 12), "its thread had no answer");
+        let half = pieces.split(later).unwrap();
+        assert!(pieces.answered(&half, Some(12 * MIB), later));
+        half.advance(MIB);
+        assert_eq!(pieces.disown(&half), MIB);
+        pieces.leave(&half);
+        assert_eq!(bounds(&first), (4, 12), "what it had was not of the file");
+        let half = pieces.split(later).unwrap();
+        assert!(pieces.answered(&half, Some(12 * MIB), later));
+        half.advance(MIB);
+        pieces.leave(&half);
+        assert_eq!((bounds(&first), pieces.gap()), ((4, 8), Some((9 * MIB, None))), "some of it is there");
+        first.advance(4 * MIB);
+        pieces.leave(&first);
+        assert_eq!(pieces.arrived(), Ranges::try_from(vec![(0, 9 * MIB)]).unwrap());
+    }
+
+    #[test]
+    fn a_piece_goes_on_into_what_has_no_answer() {
+        let now = Instant::now();
+        let later = now + seconds(1);
+        let (mut pieces, first) = begun(12, 4, now);
+        let half = pieces.split(later).unwrap();
+        first.advance(4 * MIB);
+        assert!(first.room() == 0 && pieces.goes_on(&first));
+        assert_eq!(bounds(&first), (8, 12));
+        assert!(!pieces.answered(&half, Some(12 * MIB), later), "it comes too late");
+        pieces.leave(&half);
+        assert_eq!(bounds(&first), (8, 12));
+        first.advance(4 * MIB);
+        assert!(!pieces.goes_on(&first));
+        pieces.leave(&first);
+        assert!(pieces.is_whole());
+    }
+
+    #[test]
+    fn a_piece_does_not_go_on_beyond_its_answer() {
+        let now = Instant::now();
+        let mut pieces = Pieces::new(Ranges::try_from(vec![(MIB, 2 * MIB)]).unwrap(), Some(3 * MIB));
+        let (first, last) = (pieces.take().unwrap(), pieces.take().unwrap());
+        assert!(pieces.answered(&first, Some(MIB), now));
+        first.advance(MIB);
+        assert!(!pieces.goes_on(&first), "the next is not its neighbour");
+        let (mut pieces, first) = begun(12, 4, now);
+        let half = pieces.split(now + seconds(1)).unwrap();
+        pieces.leave(&first);
+        // What the first left is taken by one that asks for just that.
+        let again = pieces.take().unwrap();
+        assert_eq!(bounds(&again), (4, 8));
+        assert!(pieces.answered(&again, Some(8 * MIB), now));
+        pieces.leave(&half);
+        assert_eq!(bounds(&again), (4, 8));
+        again.advance(4 * MIB);
+        assert!(!pieces.goes_on(&again));
+        drop(last);
+    }
+
+    /// Threads that fill while another splits as fast as it can: no byte is written twice, and none is left out.
+    #[test]
+    fn however_threads_meet_each_byte_is_written_once() {
+        const LENGTH: u64 = 400 * MIB;
+        let begun = Instant::now();
+        let pieces = Mutex::new(Pieces::new(Ranges::default(), Some(LENGTH)));
+        let written = Mutex::new(Vec::new());
+        let fill = |piece: Arc<Piece>, mut random: fastrand::Rng| {
+            if !pieces.lock().unwrap().answered(&piece, Some(LENGTH), begun) {
+                return;
+            }
+            loop {
+                let room = piece.room();
+                if room == 0 {
+                    if pieces.lock().unwrap().goes_on(&piece) {
+                        continue;
+                    }
+                    break;
                 }
+                let count = random.u64(1..=room.min(64 * 1024));
+                written.lock().unwrap().push((piece.position(), count));
+                piece.advance(count);
             }
-            pieces.cut(end);
-            model[end as usize..].fill(false);
-            let listed: Vec<(u64, u64)> = pieces.clone().into();
-            for (place, is_there) in model.iter().enumerate() {
-                let place = place as u64;
-                prop_assert_eq!(listed.iter().any(|(start, end)| (*start..*end).contains(&place)), *is_there);
+            pieces.lock().unwrap().leave(&piece);
+        };
+        std::thread::scope(|scope| {
+            let first = pieces.lock().unwrap().take().unwrap();
+            let fill = &fill;
+            scope.spawn(move || fill(first, fastrand::Rng::with_seed(0)));
+            let mut number = 0;
+            while !pieces.lock().unwrap().is_idle() {
+                // By this clock everything is slow.
+                let half = pieces.lock().unwrap().split(begun + seconds(1_000_000));
+                if let Some(half) = half {
+                    number += 1;
+                    scope.spawn(move || fill(half, fastrand::Rng::with_seed(number)));
+                }
+                std::thread::yield_now();
             }
-            prop_assert_eq!(pieces.prefix(), model.iter().take_while(|is_there| **is_there).count() as u64);
-            prop_assert_eq!(pieces.end(), model.iter().rposition(|is_there| *is_there).map_or(0, |last| last as u64 + 1));
-            prop_assert_eq!(Pieces::try_from(listed).unwrap(), pieces);
+        });
+        assert!(pieces.lock().unwrap().is_whole());
+        let mut written = written.into_inner().unwrap();
+        written.sort_unstable();
+        let end = written.iter().fold(0, |end, (position, count)| {
+            assert_eq!(*position, end);
+            position + count
+        });
+        assert_eq!(end, LENGTH);
+    }
+
+    proptest! {
+        /// Any order of takes, answers, writes, splits and leaves: pieces never overlap, and the file can be finished.
+        #[test]
+        fn pieces_never_overlap(steps in proptest::collection::vec((0u8..6, any::<u8>(), 0u64..=MOST_AT_ONCE), 0..200)) {
+            const LENGTH: u64 = 40 * MIB;
+            let mut now = Instant::now();
+            let mut pieces = Pieces::new(Ranges::default(), Some(LENGTH));
+            let mut held: Vec<(Arc<Piece>, bool)> = Vec::new();
+            let mut model = Ranges::default();
+            for (step, which, count) in steps {
+                now += Duration::from_millis(300);
+                let index = usize::from(which).checked_rem(held.len());
+                match (step, index) {
+                    (0, _) => held.extend(pieces.take().map(|piece| (piece, false))),
+                    (1, _) => held.extend(pieces.split(now).map(|piece| (piece, false))),
+                    (2, Some(index)) if !held[index].1 => {
+                        let reach = if which % 2 == 0 { end(&held[index].0) } else { LENGTH };
+                        if pieces.answered(&held[index].0, Some(reach), now) {
+                            held[index].1 = true;
+                        } else {
+                            held.swap_remove(index);
+                        }
+                    }
+                    (3 | 4, Some(index)) if held[index].1 => {
+                        let piece = &held[index].0;
+                        let count = count.min(piece.room());
+                        let before = model.count();
+                        model.add(piece.position(), piece.position() + count);
+                        prop_assert_eq!(model.count(), before + count, "written twice");
+                        piece.advance(count);
+                        if piece.room() == 0 && !pieces.goes_on(&held[index].0) {
+                            pieces.leave(&held.swap_remove(index).0);
+                        }
+                    }
+                    (5, Some(index)) => pieces.leave(&held.swap_remove(index).0),
+                    _ => {}
+                }
+                prop_assert_eq!(&pieces.arrived(), &model);
+            }
+            for (piece, _) in held {
+                pieces.leave(&piece);
+            }
+            while let Some(piece) = pieces.take() {
+                piece.advance(end(&piece) - piece.position());
+                pieces.leave(&piece);
+            }
+            prop_assert!(pieces.is_whole());
         }
     }
 }

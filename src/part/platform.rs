@@ -5,7 +5,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::Path;
 
-pub use imp::{free_space, has_no_locks, is_at, is_link_to, preallocate, rename_no_replace, sync_directory};
+pub use imp::{free_space, has_no_locks, is_at, is_link_to, preallocate, rename_no_replace, sync_directory, write_at};
 
 /// Opens a part file, or makes one where nothing is, for reading and writing, without following a link and without
 /// waiting for a FIFO's reader.
@@ -18,12 +18,17 @@ pub fn open_part(path: &Path, create: bool) -> io::Result<File> {
 
 #[cfg(unix)]
 mod imp {
-    use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+    use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 
     use rustix::fs::{CWD, OFlags};
     use rustix::io::Errno;
 
     use super::*;
+
+    /// Writes all bytes at a place, whatever other threads write elsewhere.
+    pub fn write_at(file: &File, bytes: &[u8], position: u64) -> io::Result<()> {
+        file.write_all_at(bytes, position)
+    }
 
     pub fn follow_nothing(options: &mut OpenOptions) {
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
@@ -83,15 +88,15 @@ mod imp {
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    /// Keeps room for bytes that are to come, without changing the file's length.
+    /// Keeps room for a file of this length, without making it so long.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub fn preallocate(file: &File, from: u64, length: u64) -> io::Result<()> {
-        Ok(rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, from, length)?)
+    pub fn preallocate(file: &File, length: u64) -> io::Result<()> {
+        Ok(rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, length)?)
     }
 
-    /// Keeps room for bytes that are to come; not here.
+    /// Keeps room for a file; not here.
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    pub fn preallocate(_: &File, _: u64, _: u64) -> io::Result<()> {
+    pub fn preallocate(_: &File, _: u64) -> io::Result<()> {
         Ok(())
     }
 
@@ -103,11 +108,27 @@ mod imp {
 #[cfg(windows)]
 mod imp {
     use std::os::windows::ffi::OsStrExt as _;
-    use std::os::windows::fs::OpenOptionsExt as _;
+    use std::os::windows::fs::{FileExt as _, OpenOptionsExt as _};
 
     use windows_sys::Win32::Storage::FileSystem::{FILE_FLAG_OPEN_REPARSE_POINT, MoveFileExW};
 
     use super::*;
+
+    /// Writes all bytes at a place, whatever other threads write elsewhere.
+    pub fn write_at(file: &File, mut bytes: &[u8], mut position: u64) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match file.seek_write(bytes, position) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    bytes = &bytes[count..];
+                    position += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
 
     pub fn follow_nothing(options: &mut OpenOptions) {
         options.custom_flags(FILE_FLAG_OPEN_REPARSE_POINT);
@@ -153,8 +174,8 @@ mod imp {
         None
     }
 
-    /// Keeps room for bytes that are to come; not here.
-    pub fn preallocate(_: &File, _: u64, _: u64) -> io::Result<()> {
+    /// Keeps room for a file; not here.
+    pub fn preallocate(_: &File, _: u64) -> io::Result<()> {
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::pieces::Pieces;
+use super::ranges::Ranges;
 use crate::http::Validator;
 use crate::url::WebUrl;
 
@@ -28,7 +28,7 @@ pub struct Sidecar {
     /// The length of the whole file, where it was announced.
     pub length: Option<u64>,
     /// The bytes that are on the disk.
-    pub done: Pieces,
+    pub done: Ranges,
 }
 
 /// What every version has.
@@ -56,7 +56,7 @@ impl Sidecar {
     /// A sidecar that claims no byte yet.
     #[must_use]
     pub fn new(url: &WebUrl, validator: Option<Validator>, length: Option<u64>) -> Self {
-        Self { version: VERSION, url: identity(url), validator, length, done: Pieces::default() }
+        Self { version: VERSION, url: identity(url), validator, length, done: Ranges::default() }
     }
 
     /// Reads the sidecar of `part`, which is `available` bytes long, for a download of `url`.

@@ -132,7 +132,11 @@ impl JsonLines {
                 };
                 self.ended(download, &ending.outcome, details);
             }
-            Event::StartingOver(..) | Event::Redirected(..) | Event::Warning(_) => {}
+            Event::StartingOver(..)
+            | Event::Redirected(..)
+            | Event::Helped(..)
+            | Event::HelpFailed(..)
+            | Event::Warning(_) => {}
         }
     }
 

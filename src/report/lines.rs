@@ -31,11 +31,14 @@ pub fn of_event(event: &Event<'_>, detail: Detail) -> Option<String> {
             Some(format!("{}: trying again in {}: {}", download.url, time(*wait), failure.chain()))
         }
         Event::StartingOver(download, why) => Some(format!("{}: starting over: {why}", download.url)),
-        Event::Redirected(download, to) if detail == Detail::Everything => {
-            Some(format!("{}: redirected to {to}", download.url))
-        }
         Event::Warning(text) => Some(format!("warning: {text}")),
-        Event::Planned(..) | Event::Redirected(..) => None,
+        _ if detail < Detail::Everything => None,
+        Event::Redirected(download, to) => Some(format!("{}: redirected to {to}", download.url)),
+        Event::Helped(download, from) => Some(format!("{}: a further connection, from byte {from} on", download.url)),
+        Event::HelpFailed(download, failure) => {
+            Some(format!("{}: a further connection ended early: {}", download.url, failure.chain()))
+        }
+        Event::Planned(..) => None,
     }
 }
 

@@ -67,6 +67,8 @@ pub fn compare(
     let in_mode = |mode, directory: &Path| {
         let mut options = options.clone();
         options.limits.mode = mode;
+        // What is compared is a thread for each file, not several.
+        options.limits.split = false;
         options.output = Output { directory: directory.to_owned(), if_exists: IfExists::Fail, ..options.output };
         options
     };

@@ -2,6 +2,7 @@
 
 use super::control::Control;
 use super::event::Reporter;
+use super::help::Board;
 use crate::http::Client;
 use crate::options::{Limits, Output, Retry};
 use crate::part::Keeper;
@@ -17,6 +18,8 @@ pub struct Context<'a> {
     pub retry: &'a Retry,
     pub limits: &'a Limits,
     pub keeper: &'a Keeper,
+    /// Where downloads are offered to threads that have nothing to start, if they may be.
+    pub board: Option<&'a Board>,
     pub control: &'a Control,
     pub reporter: &'a dyn Reporter,
 }

@@ -27,6 +27,7 @@ pub struct Control {
     arrived: AtomicU64,
     own_nanoseconds: AtomicU64,
     longest_nanoseconds: AtomicU64,
+    threads: AtomicUsize,
     failures: Mutex<Vec<FailureNote>>,
     warned_of_no_locks: AtomicBool,
 }
@@ -36,7 +37,6 @@ struct Start {
     at: Instant,
     total: usize,
     mode: Mode,
-    threads: usize,
     max_time: Option<Duration>,
 }
 
@@ -76,15 +76,20 @@ impl Control {
             own_times: Duration::from_nanos(self.own_nanoseconds.load(Ordering::Relaxed)),
             longest: Duration::from_nanos(self.longest_nanoseconds.load(Ordering::Relaxed)),
             mode: start.map_or(Mode::Concurrent, |start| start.mode),
-            threads: start.map_or(0, |start| start.threads),
+            threads: self.threads.load(Ordering::Relaxed),
             failures: self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 
     /// The clock starts. A control is for one run; a second start changes nothing.
-    pub(super) fn start(&self, total: usize, limits: &Limits, threads: usize) {
+    pub(super) fn start(&self, total: usize, limits: &Limits) {
         let (mode, max_time) = (limits.mode, limits.max_time);
-        let _ = self.start.set(Start { at: Instant::now(), total, mode, threads, max_time });
+        let _ = self.start.set(Start { at: Instant::now(), total, mode, max_time });
+    }
+
+    /// A thread begins to run transfers.
+    pub(super) fn count_thread(&self) {
+        self.threads.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Warns, once in a run, that two processes could write to one file here.
@@ -97,9 +102,10 @@ impl Control {
 
     /// Counts a download that has ended.
     pub(super) fn count(&self, url: &WebUrl, ending: &Ending) {
-        let nanoseconds = u64::try_from(ending.own_time.as_nanos()).unwrap_or(u64::MAX);
+        let of = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let nanoseconds = of(ending.own_time);
         self.arrived.fetch_add(ending.arrived, Ordering::Relaxed);
-        self.own_nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+        self.own_nanoseconds.fetch_add(nanoseconds + of(ending.helpers_time), Ordering::Relaxed);
         self.longest_nanoseconds.fetch_max(nanoseconds, Ordering::Relaxed);
         match &ending.outcome {
             Outcome::Fetched(file) => {
@@ -139,12 +145,18 @@ mod tests {
         const THREADS: usize = 64;
         const ROUNDS: usize = 500;
         let control = Control::default();
-        control.start(THREADS * ROUNDS * 5, &Limits::default(), THREADS);
+        control.start(THREADS * ROUNDS * 5, &Limits::default());
         let url = WebUrl::parse("http://h/x").unwrap();
         let count = |outcome, milliseconds| {
             control.count(
                 &url,
-                &Ending { outcome, attempts: 1, arrived: 2, own_time: Duration::from_millis(milliseconds) },
+                &Ending {
+                    outcome,
+                    attempts: 1,
+                    arrived: 2,
+                    own_time: Duration::from_millis(milliseconds),
+                    helpers_time: Duration::ZERO,
+                },
             );
         };
         std::thread::scope(|scope| {

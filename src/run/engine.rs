@@ -1,14 +1,18 @@
 //! The two ways through a plan: threads around one queue, and a plain loop. Both run the same transfers.
 
+use std::any::Any;
 use std::collections::HashMap;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::context::{Context, Worker};
 use super::event::Event;
+use super::help::{Help, Job};
 use super::outcome::{Ending, Outcome, Skip};
+use super::pace::Era;
 use super::queue::{Next, Queue};
 use super::retry::LONGEST_WISH;
 use super::transfer::{Transfer, Turn, cancelled, download_file};
@@ -17,11 +21,13 @@ use crate::http::Clients;
 use crate::options::Limits;
 use crate::plan::{Download, Plan};
 
-/// Whoever waits for a time looks this often whether the run was cancelled.
-const CANCEL_SEEN_WITHIN: Duration = Duration::from_millis(100);
+/// Whoever waits for a time looks this often whether something else has come to pass: that the run was cancelled, or
+/// that a download wants help.
+const TICK: Duration = Duration::from_millis(100);
 
 /// One download after another, in the caller's thread.
 pub fn sequential(context: &Context<'_>, clients: &Clients) {
+    context.control.count_thread();
     let mut worker = Worker::new(clients.of_thread(0));
     let mut is_closed = false;
     let mut held: HashMap<String, Instant> = HashMap::new();
@@ -59,24 +65,30 @@ pub fn to_its_end(download: &Download, context: &Context<'_>, worker: &mut Worke
     }
 }
 
-/// Downloads side by side in `threads` threads, each taking the next when it is done. All are joined.
-pub fn concurrent(context: &Context<'_>, clients: &Clients, threads: usize) {
+/// Downloads side by side in `threads` threads, each taking the next when it is done; up to `most`, where more can help.
+/// All are joined.
+pub fn concurrent(context: &Context<'_>, clients: &Clients, threads: usize, most: usize) {
     let (hosts, host_of) = hosts(context.plan);
     let queue = Queue::new(host_of, context.limits.per_host);
-    let shared = Mutex::new(Shared { queue, idle: 0, has_clock: false });
-    let pool = &Pool { context, hosts, shared, changed: Condvar::new(), clock: Condvar::new() };
+    let shared = Mutex::new(Shared { queue, threads: 0, busy: 0, idle: 0, is_over: false });
+    let pool = &Pool { context, hosts, most, shared, changed: Condvar::new(), clock: Condvar::new() };
     thread::scope(|scope| {
-        for number in 0..threads {
+        let spawn = |number: usize| {
             let work = move || pool.work(Worker::new(clients.of_thread(number)));
-            let spawned = thread::Builder::new().name(format!("tdl-{number}")).spawn_scoped(scope, work);
-            if let Err(error) = spawned {
+            thread::Builder::new().name(format!("tdl-{number}")).spawn_scoped(scope, work).map(drop)
+        };
+        for number in 0..threads {
+            if let Err(error) = spawn(number) {
                 let warning = format!("only {number} of {threads} threads could be started: {error}");
                 context.reporter.event(&Event::Warning(&warning));
-                if number == 0 {
-                    pool.work(Worker::new(clients.of_thread(0)));
-                }
                 break;
             }
+            pool.lock().threads += 1;
+        }
+        if pool.lock().threads > 0 {
+            pool.watch(spawn);
+        } else {
+            pool.work(Worker::new(clients.of_thread(0)));
         }
     });
 }
@@ -86,86 +98,156 @@ struct Pool<'a> {
     context: &'a Context<'a>,
     /// The queue's number of each host.
     hosts: HashMap<String, u32>,
+    /// Threads that there may be.
+    most: usize,
     shared: Mutex<Shared<'a>>,
-    /// Idle threads wait here until something may start.
+    /// Idle threads wait here until there is something for them.
     changed: Condvar,
-    /// One idle thread waits here, for the time at which something may start.
+    /// The caller's thread waits here, for time to pass.
     clock: Condvar,
 }
 
 struct Shared<'a> {
     queue: Queue<Transfer<'a>>,
+    threads: usize,
+    /// Threads that have a download, or a part of one.
+    busy: usize,
     /// Threads that wait on `changed`.
     idle: usize,
-    /// Whether a thread waits on `clock`.
-    has_clock: bool,
+    /// Whether nothing is left to do.
+    is_over: bool,
+}
+
+/// What a thread is given to do.
+enum Work<'a> {
+    Download(usize, Option<Transfer<'a>>),
+    Help(Help, Era),
 }
 
 impl<'a> Pool<'a> {
-    /// Starts downloads until none is left.
+    /// Carries out downloads, and helps with those of others, until nothing is left.
     fn work(&self, mut worker: Worker<'_>) {
-        while let Some((id, transfer)) = self.next() {
-            let download = &self.context.plan.downloads()[id];
-            let transfer = transfer.unwrap_or_else(|| Transfer::new(download));
-            match turn(transfer, self.context, &mut worker) {
-                Turn::Ended(ending) => {
-                    let left = self.end(id, &ending);
-                    conclude(download, &ending, self.context);
-                    for id in left {
-                        conclude(&self.context.plan.downloads()[id], &never_begun(self.context), self.context);
-                    }
-                }
-                Turn::Wait { transfer, wait, failure } => self.put_back(id, wait, &failure, transfer),
+        self.context.control.count_thread();
+        while let Some(work) = self.next() {
+            match work {
+                Work::Download(id, transfer) => self.download(id, transfer, &mut worker),
+                Work::Help(help, era) => self.help(help, era, &mut worker),
             }
         }
     }
 
-    /// Blocks until a download may start or be gone on with; `None` when nothing is left.
+    fn download(&self, id: usize, transfer: Option<Transfer<'a>>, worker: &mut Worker<'_>) {
+        let download = &self.context.plan.downloads()[id];
+        let transfer = transfer.unwrap_or_else(|| Transfer::new(download));
+        match turn(transfer, self.context, worker) {
+            Turn::Ended(ending) => {
+                let left = self.end(id, &ending);
+                conclude(download, &ending, self.context);
+                for id in left {
+                    conclude(&self.context.plan.downloads()[id], &never_begun(self.context), self.context);
+                }
+            }
+            Turn::Wait { transfer, wait, failure } => self.put_back(id, wait, &failure, transfer),
+        }
+    }
+
+    /// Gets a part of a download that another thread began; if that fails, it is the other's to get.
+    fn help(&self, help: Help, era: Era, worker: &mut Worker<'_>) {
+        let id = help.job.id;
+        let result = catch_unwind(AssertUnwindSafe(|| help.carry_out(self.context, worker)));
+        let result = result.unwrap_or_else(|panic| Err(Failure::Panicked(text_of(&*panic))));
+        help.end(&result);
+        if let Err(failure) = &result {
+            self.context.reporter.event(&Event::HelpFailed(&self.context.plan.downloads()[id], failure));
+        }
+        let shared = &mut *self.lock();
+        match &result {
+            Ok(()) => _ = shared.queue.answered(id),
+            Err(failure) => {
+                if failure.is_refusal() {
+                    shared.queue.help_refused(id, era);
+                }
+                self.hold_back(&mut shared.queue, id, failure);
+            }
+        }
+        shared.queue.end_help(id);
+        shared.busy -= 1;
+    }
+
+    /// Blocks until there is something to do; `None` when nothing is left.
     ///
-    /// A thread waits idly only while nothing may start and nothing waits for a time that another thread does not
-    /// watch. A download that ends makes room for one other, which the thread that ended it takes when it comes here
-    /// next: so nobody is woken for it. Whatever else lets something start wakes one thread, which wakes the next if
-    /// there is more.
-    fn next(&self) -> Option<(usize, Option<Transfer<'a>>)> {
+    /// A download that ends makes room for one other, which the thread that ended it takes when it comes here next: so
+    /// nobody is woken for it. Whatever else lets something start wakes one thread, which wakes the next if there is
+    /// more; the caller's thread does so where it is time that does.
+    fn next(&self) -> Option<Work<'a>> {
         let mut shared = self.lock();
         loop {
-            let now = Instant::now();
-            shared = match shared.queue.next(now) {
-                Next::Start(id, transfer) => {
-                    if shared.idle > 0 && (shared.queue.is_ready() || (shared.queue.has_waits() && !shared.has_clock)) {
-                        self.changed.notify_one();
-                    }
-                    return Some((id, transfer));
-                }
+            let work = match shared.queue.next(Instant::now()) {
+                Next::Start(id, transfer) => Some(Work::Download(id, transfer)),
                 Next::Done => {
+                    shared.is_over = true;
                     self.changed.notify_all();
                     self.clock.notify_all();
                     return None;
                 }
-                Next::Wait(Some(until)) if !shared.has_clock => {
-                    if self.context.control.is_cancelled() {
-                        shared.queue.end_all_waits();
-                        continue;
-                    }
-                    shared.has_clock = true;
-                    let wait = until.saturating_duration_since(now).min(CANCEL_SEEN_WITHIN);
-                    let (mut shared, _) = self.clock.wait_timeout(shared, wait).unwrap_or_else(PoisonError::into_inner);
-                    shared.has_clock = false;
-                    shared
-                }
-                Next::Wait(_) => {
-                    shared.idle += 1;
-                    let mut shared = self.changed.wait(shared).unwrap_or_else(PoisonError::into_inner);
-                    shared.idle -= 1;
-                    shared
-                }
+                Next::Wait(_) => self.neediest(&shared).and_then(|job| job.take()).map(|help| {
+                    let era = shared.queue.help(help.job.id);
+                    // Whether there is more to help with, and who could, is for the caller's thread to see.
+                    self.clock.notify_one();
+                    Work::Help(help, era)
+                }),
             };
+            if work.is_some() {
+                shared.busy += 1;
+                if shared.idle > 0 && shared.queue.is_ready() {
+                    self.changed.notify_one();
+                }
+                return work;
+            }
+            shared.idle += 1;
+            shared = self.changed.wait(shared).unwrap_or_else(PoisonError::into_inner);
+            shared.idle -= 1;
         }
+    }
+
+    /// Wakes threads when time has let something start, or a running download wants help; starts more threads for help
+    /// where none is idle. Returns when nothing is left to do.
+    fn watch(&self, spawn: impl Fn(usize) -> io::Result<()>) {
+        let mut most = self.most;
+        let mut shared = self.lock();
+        while !shared.is_over {
+            let now = Instant::now();
+            if self.context.control.is_cancelled() {
+                shared.queue.end_all_waits();
+            }
+            shared.queue.end_waits_until(now);
+            let wants_help = self.neediest(&shared).is_some();
+            if shared.idle > 0 && (wants_help || shared.queue.is_ready()) {
+                self.changed.notify_one();
+            } else if shared.idle == 0 && wants_help && shared.threads < most {
+                match spawn(shared.threads) {
+                    Ok(()) => shared.threads += 1,
+                    // Those that there are have to do.
+                    Err(_) => most = shared.threads,
+                }
+            }
+            let wait = shared.queue.next_time().map_or(TICK, |until| until.saturating_duration_since(now).min(TICK));
+            (shared, _) = self.clock.wait_timeout(shared, wait).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The running download that wants help most, if a thread and its host have room for that.
+    fn neediest(&self, shared: &Shared<'a>) -> Option<Arc<Job>> {
+        let board = self.context.board?;
+        let has_room = shared.busy + shared.queue.reserved() < self.most && !self.context.control.is_cancelled();
+        if has_room { board.neediest(|id| shared.queue.may_help(id)) } else { None }
     }
 
     /// Takes an ended download out of the queue, and what is not to begin after it: that is handed out.
     fn end(&self, id: usize, ending: &Ending) -> Vec<usize> {
-        let queue = &mut self.lock().queue;
+        let mut shared = self.lock();
+        shared.busy -= 1;
+        let queue = &mut shared.queue;
         match &ending.outcome {
             Outcome::Failed(failure) if failure.is_refusal() => {
                 queue.refused(id);
@@ -189,13 +271,15 @@ impl<'a> Pool<'a> {
 
     fn put_back(&self, id: usize, wait: Duration, failure: &Failure, transfer: Transfer<'a>) {
         let now = Instant::now();
-        let queue = &mut self.lock().queue;
+        let mut shared = self.lock();
+        shared.busy -= 1;
+        let queue = &mut shared.queue;
         if failure.is_refusal() {
             queue.refused(id);
         }
         self.hold_back(queue, id, failure);
         queue.put_back(id, now + wait, transfer);
-        // The thread that watches the clock may have an earlier time to watch for now; where none does, this one will.
+        // There may be an earlier time to watch for now.
         self.clock.notify_one();
     }
 
@@ -219,10 +303,15 @@ impl<'a> Pool<'a> {
 /// One turn of a download. A panic in it is that download's failure.
 fn turn<'a>(transfer: Transfer<'a>, context: &Context<'_>, worker: &mut Worker<'_>) -> Turn<'a> {
     catch_unwind(AssertUnwindSafe(|| download_file(transfer, context, worker))).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned());
-        Turn::Ended(Ending { outcome: Outcome::Failed(Failure::Panicked(text)), ..never_begun(context) })
+        let failure = Failure::Panicked(text_of(&*panic));
+        Turn::Ended(Ending { outcome: Outcome::Failed(failure), ..never_begun(context) })
     })
+}
+
+/// What a panic says.
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned())
 }
 
 /// Counts and reports an end. A reporter that panics at it is not the run's concern.
@@ -239,7 +328,13 @@ fn closes(ending: &Ending, limits: &Limits) -> bool {
 }
 
 fn never_begun(context: &Context<'_>) -> Ending {
-    Ending { outcome: cancelled(context), attempts: 0, arrived: 0, own_time: Duration::ZERO }
+    Ending {
+        outcome: cancelled(context),
+        attempts: 0,
+        arrived: 0,
+        own_time: Duration::ZERO,
+        helpers_time: Duration::ZERO,
+    }
 }
 
 fn sleep(wait: Duration, context: &Context<'_>) {
@@ -249,7 +344,7 @@ fn sleep(wait: Duration, context: &Context<'_>) {
         if left.is_zero() {
             return;
         }
-        thread::sleep(left.min(CANCEL_SEEN_WITHIN));
+        thread::sleep(left.min(TICK));
     }
 }
 

@@ -33,6 +33,10 @@ pub enum Event<'a> {
         /// How many attempts were made.
         attempts: u32,
     },
+    /// A further connection gets a part of a running download, from this place on.
+    Helped(&'a Download, u64),
+    /// A further connection did not get all of its part; the others go on.
+    HelpFailed(&'a Download, &'a Failure),
     /// A download has ended, also one that never began.
     Ended(&'a Download, &'a Ending),
     /// Something that the user should know, and that fails no download.
@@ -50,7 +54,7 @@ impl Reporter for () {
     fn event(&self, _: &Event<'_>) {}
 }
 
-/// Bytes of one running download: written by its thread, read by anyone at any time.
+/// Bytes of one running download: written by its threads, read by anyone at any time.
 #[derive(Debug)]
 pub struct Progress {
     /// Over the network, by all attempts.
@@ -95,5 +99,10 @@ impl Progress {
     pub(super) fn add(&self, bytes: u64) {
         self.arrived.fetch_add(bytes, Ordering::Relaxed);
         self.received.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that came turned out not to be of the file.
+    pub(super) fn take_back(&self, bytes: u64) {
+        self.received.fetch_sub(bytes, Ordering::Relaxed);
     }
 }

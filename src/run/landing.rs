@@ -1,9 +1,13 @@
 //! From an answer to a file under its final name.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::context::Context;
+use super::body;
+use super::context::{Context, Worker};
 use super::event::Progress;
+use super::help::{Job, Standing};
 use super::outcome::{Fetched, Outcome, Skip};
 use crate::error::Failure;
 use crate::http::{Answer, Framing};
@@ -14,6 +18,9 @@ use crate::plan::{Download, SafeName};
 /// A body no longer than this, which is less than a worker's buffer, is received whole before there is any file of it.
 const SMALL: u64 = 64 * 1024;
 
+/// Whoever waits for others to get their parts looks this often whether there is something else to do.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 /// The status of the answer that there is no rest of a file.
 const NO_REST: u16 = 416;
 
@@ -23,7 +30,8 @@ pub struct Landing<'a> {
     pub part_path: &'a Path,
     /// Whether what has the final name is to be replaced.
     pub commit: Commit,
-    pub progress: &'a Progress,
+    pub progress: &'a Arc<Progress>,
+    pub standing: &'a Arc<Standing>,
     pub context: &'a Context<'a>,
 }
 
@@ -34,7 +42,7 @@ impl Landing<'_> {
         &self,
         answer: Option<Answer>,
         part: Option<PartFile>,
-        buffer: &mut [u8],
+        worker: &mut Worker<'_>,
     ) -> Result<Outcome, Failure> {
         let length = answer.as_ref().and_then(|answer| answer.framing().length());
         if let Some(most) = self.context.limits.max_filesize.filter(|most| length.is_some_and(|length| length > *most))
@@ -46,8 +54,8 @@ impl Landing<'_> {
             return Err(failure);
         }
         match (answer, part) {
-            (Some(answer), None) if self.is_small(&answer) => self.receive_small(answer, buffer),
-            (Some(mut answer), part) => {
+            (Some(answer), None) if self.is_small(&answer) => self.receive_small(answer, &mut worker.buffer),
+            (Some(answer), part) => {
                 let mut part = match part {
                     Some(part) => part,
                     None => PartFile::create(self.part_path)?,
@@ -55,8 +63,9 @@ impl Landing<'_> {
                 if !part.is_locked() {
                     self.context.control.warn_of_no_locks(self.context.reporter);
                 }
-                match self.receive_into(&mut part, &mut answer, buffer) {
-                    Ok(()) => self.finish(part, answer.status(), answer.framing()),
+                let (status, framing) = (answer.status(), answer.framing());
+                match self.receive_into(&mut part, answer, worker) {
+                    Ok(()) => self.finish(part, status, framing),
                     Err(failure) => {
                         keep_or_discard(part, &failure);
                         Err(failure)
@@ -64,9 +73,9 @@ impl Landing<'_> {
                 }
             }
             (None, Some(mut part)) => {
-                part.go_on_from(part.position())?;
-                let length = Framing::Length(part.position());
-                self.finish(part, NO_REST, length)
+                let length = part.received();
+                part.go_on(length)?;
+                self.finish(part, NO_REST, Framing::Length(length))
             }
             (None, None) => Err(Failure::Range("nothing was there, and no rest is")),
         }
@@ -81,7 +90,7 @@ impl Landing<'_> {
         self.progress.begin(0, answer.framing().length());
         let mut filled = 0;
         loop {
-            match self.read(&mut answer, &mut buffer[filled..]) {
+            match body::read(&mut answer, &mut buffer[filled..], self.progress, self.context) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(failure) => {
@@ -125,47 +134,87 @@ impl Landing<'_> {
         }
     }
 
-    /// A body into the part file, as served.
-    fn receive_into(&self, part: &mut PartFile, answer: &mut Answer, buffer: &mut [u8]) -> Result<(), Failure> {
-        let (from, length) = (answer.position(), answer.framing().length());
-        if from > 0 {
-            part.go_on_from(from)?;
-        } else {
-            part.start(&self.download.url, answer.validator(), length)?;
-        }
-        if let Some(length) = length {
-            part.reserve(length)?;
-        }
-        self.context.keeper.keep(part);
-        self.progress.begin(from, length);
+    /// A body into the part file, as served; and with it, or after it, whatever else is missing.
+    fn receive_into(&self, part: &mut PartFile, answer: Answer, worker: &mut Worker<'_>) -> Result<(), Failure> {
+        let job = self.begin(part, &answer)?.map(Arc::new);
+        let board = self.context.board.filter(|_| answer.may_give_parts());
+        let offer = job.as_ref().zip(board).map(|(job, board)| board.offer(job));
+        let modified = answer.last_modified();
+        let mut result = self.receive_first(part, answer, worker);
+        self.standing.ended(&result);
+        // From here on this thread has no piece at the beginning of each round.
         loop {
-            match self.read(answer, buffer)? {
-                0 => break,
-                count => part.write(&buffer[..count])?,
+            if result.as_ref().is_err_and(ends_all) {
+                part.stop();
+                return result;
             }
-            if let Some(most) = self.context.limits.max_filesize.filter(|most| part.position() > *most) {
-                return Err(Failure::TooLarge(most));
+            if part.is_whole() {
+                break;
+            }
+            let own = job.as_ref().filter(|_| result.is_ok());
+            if let Some((job, share)) = own.and_then(|job| Some((job, job.take_own(offer.is_some())?))) {
+                result = job.get(&share, self.download, self.context, worker);
+                self.standing.ended(&result);
+            } else if part.end_if_idle() {
+                let expected = job.map(|job| job.length).unwrap_or_default();
+                return result.and(Err(Failure::Truncated { received: part.received(), expected }));
+            } else if self.context.control.is_cancelled() {
+                result = Err(Failure::Cancelled);
+            } else {
+                self.wait_for_others(part);
             }
         }
-        if let Some(time) = answer.last_modified() {
+        if let Some(time) = modified {
             part.set_modified(time);
         }
         Ok(())
     }
 
-    fn read(&self, answer: &mut Answer, buffer: &mut [u8]) -> Result<usize, Failure> {
-        if self.context.control.is_cancelled() {
-            return Err(Failure::Cancelled);
+    /// Makes the part file ready for an answer. What others need to help, where a part can be proven to be one.
+    fn begin(&self, part: &mut PartFile, answer: &Answer) -> Result<Option<Job>, Failure> {
+        let length = answer.framing().length();
+        match length.filter(|_| answer.is_part()) {
+            Some(length) => part.go_on(length)?,
+            None => part.start(&self.download.url, answer.validator(), length)?,
         }
-        let count = answer.read(buffer)?;
-        self.progress.add(count as u64);
-        Ok(count)
+        if let Some(length) = length {
+            part.reserve(length)?;
+        }
+        self.context.keeper.keep(part);
+        self.progress.begin(part.received(), length);
+        let validator = part.sidecar().and_then(|sidecar| sidecar.validator);
+        Ok(validator.zip(length).map(|(validator, length)| Job {
+            id: self.download.id,
+            filling: Arc::clone(part.filling()),
+            validator,
+            length,
+            progress: Arc::clone(self.progress),
+            standing: Arc::clone(self.standing),
+        }))
+    }
+
+    /// The body of the answer that the attempt began with.
+    fn receive_first(&self, part: &PartFile, mut answer: Answer, worker: &mut Worker<'_>) -> Result<(), Failure> {
+        match part.take() {
+            Some(share) if share.answered(answer.reach()) => {
+                body::receive(&mut answer, &share, &mut worker.buffer, self.progress, self.context)
+            }
+            // An empty file.
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for those who get other parts, or until there may be something to do again.
+    fn wait_for_others(&self, part: &PartFile) {
+        let begun = Instant::now();
+        part.wait(LOOK_AGAIN);
+        self.standing.waited(begun.elapsed());
     }
 
     /// Gives a whole part file its final name.
     fn finish(&self, part: PartFile, status: u16, framing: Framing) -> Result<Outcome, Failure> {
         let settled = self.sync(&part).and_then(|()| self.settle(|path| part.commit(path, self.commit)));
-        let bytes = part.position();
+        let bytes = part.received();
         match settled {
             Ok(name) => {
                 if name.is_none() {
@@ -219,6 +268,11 @@ impl Landing<'_> {
         }
         Ok(Outcome::Fetched(Fetched { path: self.path(&name), name, bytes, status, framing }))
     }
+}
+
+/// Whether a failure of one part is one of the whole attempt, whatever others get.
+fn ends_all(failure: &Failure) -> bool {
+    !failure.is_temporary() || matches!(failure, Failure::Range(_))
 }
 
 /// Keeps what has arrived for the next attempt, unless the failure says that it is of no use.

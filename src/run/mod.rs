@@ -1,10 +1,12 @@
 //! DOING it: carries out a plan and says how it went. Knows no command line, no bar and no terminal.
 
+mod body;
 mod compare;
 mod context;
 mod control;
 mod engine;
 mod event;
+mod help;
 mod landing;
 mod open_files;
 mod outcome;
@@ -29,6 +31,7 @@ use crate::part::Keeper;
 use crate::plan::Plan;
 use crate::url::WebUrl;
 use context::{Context, Worker};
+use help::Board;
 
 /// Carries out a plan: its directory, its threads or its loop, every download to its end.
 ///
@@ -41,25 +44,30 @@ use context::{Context, Worker};
 pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Control) -> Result<Summary, Failure> {
     make_directory(&options.output.directory)?;
     let limits = &options.limits;
-    let threads = match limits.mode {
-        Mode::Sequential => 1,
-        Mode::Concurrent => open_files::affordable(limits.jobs.min(plan.downloads().len()).max(1), reporter),
+    let (threads, most) = match limits.mode {
+        Mode::Sequential => (1, 1),
+        Mode::Concurrent => {
+            let wanted = limits.jobs.min(plan.downloads().len()).max(1);
+            open_files::affordable(wanted, if limits.split { limits.jobs } else { wanted }, reporter)
+        }
     };
-    let clients = Clients::new(&options.network, threads);
+    let clients = Clients::new(&options.network, most);
+    let board = Board::default();
     let context = Context {
         plan,
         output: &options.output,
         retry: &options.retry,
         limits,
         keeper: &Keeper::default(),
+        board: Some(&board).filter(|_| limits.mode == Mode::Concurrent && limits.split),
         control,
         reporter,
     };
-    control.start(plan.downloads().len(), limits, threads);
+    control.start(plan.downloads().len(), limits);
     reporter.event(&Event::Planned(plan, limits.mode));
     match limits.mode {
         Mode::Sequential => engine::sequential(&context, &clients),
-        Mode::Concurrent => engine::concurrent(&context, &clients, threads),
+        Mode::Concurrent => engine::concurrent(&context, &clients, threads, most),
     }
     Ok(control.summary())
 }
@@ -103,8 +111,8 @@ pub fn download_file(url: &str, directory: impl AsRef<Path>) -> Result<Fetched, 
     let clients = Clients::new(&options.network, 1);
     let control = Control::default();
     let Options { output, retry, limits, .. } = &options;
-    let context =
-        Context { plan: &plan, output, retry, limits, keeper: &Keeper::default(), control: &control, reporter: &() };
+    let (keeper, plan) = (&Keeper::default(), &plan);
+    let context = Context { plan, output, retry, limits, keeper, board: None, control: &control, reporter: &() };
     let ending = engine::to_its_end(&plan.downloads()[0], &context, &mut Worker::new(clients.of_thread(0)));
     match ending.outcome {
         Outcome::Fetched(file) => Ok(file),

@@ -8,16 +8,19 @@ const BASE: u64 = 64;
 /// A transfer has a connection and a part file open.
 const PER_JOB: u64 = 2;
 
-/// As many of `jobs` as the limit on open files allows, after an attempt to raise it.
-pub fn affordable(jobs: usize, reporter: &dyn Reporter) -> usize {
-    let wanted = (jobs as u64).saturating_mul(PER_JOB).saturating_add(BASE);
+/// As many of the `jobs` that there are to start, and of the `most` that could find something to do, as the limit on open
+/// files allows, after an attempt to raise it.
+pub fn affordable(jobs: usize, most: usize, reporter: &dyn Reporter) -> (usize, usize) {
+    let wanted = (most as u64).saturating_mul(PER_JOB).saturating_add(BASE);
     let Some(limit) = raised(wanted).filter(|limit| *limit < wanted) else {
-        return jobs;
+        return (jobs, most);
     };
-    let affordable = usize::try_from(limit.saturating_sub(BASE) / PER_JOB).unwrap_or(jobs).max(1);
-    let warning = format!("only {limit} files may be open at once: --jobs is {affordable} instead of {jobs}");
-    reporter.event(&Event::Warning(&warning));
-    affordable
+    let affordable = usize::try_from(limit.saturating_sub(BASE) / PER_JOB).unwrap_or(most).max(1);
+    if affordable < jobs {
+        let warning = format!("only {limit} files may be open at once: --jobs is {affordable} instead of {jobs}");
+        reporter.event(&Event::Warning(&warning));
+    }
+    (jobs.min(affordable), affordable)
 }
 
 /// The limit, raised to `wanted` if it was lower and may be; `None` if there is none.

@@ -57,6 +57,8 @@ pub struct Ending {
     /// Its own time: its attempts, and the waits between them that the retry policy asked for; not its time in the
     /// queue.
     pub own_time: Duration,
+    /// The time that other threads spent on it, less that which its own waited for them.
+    pub helpers_time: Duration,
 }
 
 /// What a run came to, so far or in all.
@@ -82,7 +84,7 @@ pub struct Summary {
     pub arrived: u64,
     /// From the start of the run.
     pub elapsed: Duration,
-    /// The own times of all downloads, added up.
+    /// The own times of all downloads and of their helpers, added up.
     pub own_times: Duration,
     /// The longest own time of a download.
     pub longest: Duration,

@@ -29,6 +29,9 @@ struct Host<T> {
     fresh: VecDeque<usize>,
     /// Those whose wait is over.
     again: VecDeque<(usize, T)>,
+    /// How many wait for a time of their own.
+    waiting: usize,
+    /// Requests in flight.
     running: usize,
     pace: Pace,
     held_until: Option<Instant>,
@@ -75,11 +78,9 @@ impl<T> Queue<T> {
 
     /// The first download in list order whose host has room, those that were put back before those that never began.
     pub fn next(&mut self, now: Instant) -> Next<T> {
-        self.end_waits(|until| until <= now);
+        self.end_waits_until(now);
         let Some((_, host)) = self.ready.first().copied() else {
-            let waits = self.waiting.peek().map(|Reverse(waiting)| waiting.until);
-            let holds = self.held.peek().map(|Reverse((until, _))| *until);
-            return match waits.into_iter().chain(holds).min() {
+            return match self.next_time() {
                 None if self.running.is_empty() => Next::Done,
                 until => Next::Wait(until),
             };
@@ -108,7 +109,40 @@ impl<T> Queue<T> {
     /// A started download is to be tried again, not before `until`.
     pub fn put_back(&mut self, id: usize, until: Instant, kept: T) {
         self.waiting.push(Reverse(Waiting { until, id, kept }));
+        self.hosts[self.host_of[id] as usize].waiting += 1;
         self.end(id);
+    }
+
+    /// Whether another request may be made for a part of a started download: its host has room for that and for
+    /// everything there that waits for its next attempt.
+    pub fn may_help(&self, id: usize) -> bool {
+        let host = &self.hosts[self.host_of[id] as usize];
+        host.held_until.is_none() && host.running + host.waiting < host.pace.limit()
+    }
+
+    /// How many threads are to be left for what waits for a time.
+    pub fn reserved(&self) -> usize {
+        let held = self.hosts.iter().filter(|host| host.held_until.is_some());
+        self.waiting.len()
+            + held.map(|host| (host.fresh.len() + host.again.len()).min(host.pace.limit())).sum::<usize>()
+    }
+
+    /// A request for a part of a started download begins.
+    pub fn help(&mut self, id: usize) -> Era {
+        self.change(self.host_of[id], |host| {
+            host.running += 1;
+            host.pace.era()
+        })
+    }
+
+    /// A request for a part of a download, which may have ended meanwhile, has ended.
+    pub fn end_help(&mut self, id: usize) {
+        self.change(self.host_of[id], |host| host.running -= 1);
+    }
+
+    /// The host of a download refused a request for a part of it, for want of strength.
+    pub fn help_refused(&mut self, id: usize, era: Era) {
+        self.change(self.host_of[id], |host| host.pace.refused(host.running, era));
     }
 
     /// The host of a started download answered it as it should. Says whether more may be in flight there now.
@@ -119,9 +153,7 @@ impl<T> Queue<T> {
     /// The host of a started download refused it, for want of strength.
     pub fn refused(&mut self, id: usize) {
         if let Some(era) = self.running.get(&id).copied() {
-            self.change(self.host_of[id], |host| {
-                host.pace.refused(host.running, era);
-            });
+            self.help_refused(id, era);
         }
     }
 
@@ -143,9 +175,16 @@ impl<T> Queue<T> {
         !self.ready.is_empty()
     }
 
-    /// Whether something waits for a time.
-    pub fn has_waits(&self) -> bool {
-        !self.waiting.is_empty() || !self.held.is_empty()
+    /// When the next wait is over.
+    pub fn next_time(&self) -> Option<Instant> {
+        let waits = self.waiting.peek().map(|Reverse(waiting)| waiting.until);
+        let holds = self.held.peek().map(|Reverse((until, _))| *until);
+        waits.into_iter().chain(holds).min()
+    }
+
+    /// Ends the waits whose time has come.
+    pub fn end_waits_until(&mut self, now: Instant) {
+        self.end_waits(|until| until <= now);
     }
 
     /// Starts nothing new from now on: what never began is handed out, in list order; what was put back still is tried.
@@ -177,7 +216,10 @@ impl<T> Queue<T> {
         while self.waiting.peek().is_some_and(|Reverse(waiting)| is_over(waiting.until)) {
             if let Some(Reverse(over)) = self.waiting.pop() {
                 let host = self.host_of[over.id];
-                self.change(host, |queue| queue.again.push_back((over.id, over.kept)));
+                self.change(host, |host| {
+                    host.waiting -= 1;
+                    host.again.push_back((over.id, over.kept));
+                });
             }
         }
     }
@@ -201,7 +243,14 @@ impl<T> Queue<T> {
 impl<T> Host<T> {
     const fn new(per_host: usize) -> Self {
         let most = if per_host == 0 { 1 } else { per_host };
-        Self { fresh: VecDeque::new(), again: VecDeque::new(), running: 0, pace: Pace::new(most), held_until: None }
+        Self {
+            fresh: VecDeque::new(),
+            again: VecDeque::new(),
+            waiting: 0,
+            running: 0,
+            pace: Pace::new(most),
+            held_until: None,
+        }
     }
 
     /// The download that would start next here.
@@ -331,6 +380,58 @@ mod tests {
             queue.end(id);
         }
         assert_eq!(started(&mut queue, now), [2, 3, 4], "and three after a round of answers");
+    }
+
+    #[test]
+    fn a_part_is_asked_for_where_its_host_has_room() {
+        let now = Instant::now();
+        let mut queue = Queue::new(vec![0, 0, 1], 3);
+        assert_eq!(started(&mut queue, now), [0, 1, 2]);
+        assert!(queue.may_help(0) && queue.may_help(2));
+        queue.help(0);
+        assert!(!queue.may_help(0) && !queue.may_help(1) && queue.may_help(2), "three are in flight there");
+        queue.end_help(0);
+        assert!(queue.may_help(1));
+        queue.end(0);
+        queue.help(1);
+        queue.end(1);
+        assert_eq!(queue.next(now), Next::Wait(None));
+        queue.end_help(1);
+        queue.end(2);
+        assert_eq!(queue.next(now), Next::Done);
+    }
+
+    #[test]
+    fn what_waits_finds_a_thread_and_a_place_at_its_host() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(1);
+        let mut queue = Queue::new(vec![0, 0, 1, 1, 1], 2);
+        assert_eq!(started(&mut queue, now), [0, 1, 2, 3]);
+        queue.put_back(0, later, 'k');
+        assert!(!queue.may_help(1), "the other place is for what waits");
+        assert_eq!(queue.reserved(), 1);
+        queue.hold_host_of(2, later);
+        assert!(!queue.may_help(2), "nothing is asked of it at all");
+        assert_eq!(queue.reserved(), 2, "one has not begun there");
+        assert_eq!(queue.next(later), Next::Start(0, Some('k')));
+        assert_eq!(queue.reserved(), 0);
+    }
+
+    #[test]
+    fn a_start_goes_before_help_and_a_refused_part_counts_as_a_refusal() {
+        let now = Instant::now();
+        let mut queue = Queue::new(vec![0; 9], 4);
+        assert_eq!(queue.next(now), Next::Start(0, None));
+        let era = queue.help(0);
+        assert_eq!(started(&mut queue, now), [1, 2], "the part has the fourth place");
+        queue.help_refused(0, era);
+        queue.end_help(0);
+        assert!(!queue.may_help(0));
+        queue.end(1);
+        assert_eq!(queue.next(now), Next::Wait(None), "two at once now");
+        queue.end(2);
+        assert_eq!(queue.next(now), Next::Start(3, None));
+        assert!(!queue.may_help(0));
     }
 
     #[test]

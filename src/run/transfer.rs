@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::context::{Context, Worker};
 use super::event::{Event, Progress};
+use super::help::Standing;
 use super::landing::Landing;
 use super::outcome::{Ending, Outcome, Skip};
 use super::retry::{self, History, Verdict};
@@ -20,6 +21,7 @@ pub struct Transfer<'a> {
     download: &'a Download,
     progress: Arc<Progress>,
     history: History,
+    standing: Arc<Standing>,
     attempts: u32,
     own_time: Duration,
 }
@@ -39,12 +41,21 @@ pub enum Turn<'a> {
 impl<'a> Transfer<'a> {
     /// A transfer that has asked for nothing yet.
     pub fn new(download: &'a Download) -> Self {
-        Self { download, progress: Arc::default(), history: History::default(), attempts: 0, own_time: Duration::ZERO }
+        Self {
+            download,
+            progress: Arc::default(),
+            history: History::default(),
+            standing: Arc::default(),
+            attempts: 0,
+            own_time: Duration::ZERO,
+        }
     }
 
     /// An end at any point, for a reason outside of the transfer.
     pub fn ended(&self, outcome: Outcome) -> Ending {
-        Ending { outcome, attempts: self.attempts, arrived: self.progress.arrived(), own_time: self.own_time }
+        let Self { progress, attempts, own_time, standing, .. } = self;
+        let (arrived, helpers_time) = (progress.arrived(), standing.helpers_time());
+        Ending { outcome, attempts: *attempts, arrived, own_time: *own_time, helpers_time }
     }
 }
 
@@ -75,7 +86,7 @@ pub fn download_file<'a>(mut transfer: Transfer<'a>, context: &Context<'_>, work
 
 /// One request, and its body into a file under the final name; nothing is asked where what is there is to stay.
 fn attempt(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Worker<'_>) -> Result<Outcome, Failure> {
-    let Transfer { download, progress, attempts, .. } = transfer;
+    let Transfer { download, progress, attempts, standing, .. } = transfer;
     let directory = &context.output.directory;
     let (target, part_path) = (download.path(directory), directory.join(download.target.part()));
     let mut known = None;
@@ -123,8 +134,8 @@ fn attempt(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Work
         Got::AllThere => None,
         Got::Answer(answer) => Some(*answer),
     };
-    let landing = Landing { download, part_path: &part_path, commit, progress, context };
-    landing.receive(answer, part, &mut worker.buffer)
+    let landing = Landing { download, part_path: &part_path, commit, progress, standing, context };
+    landing.receive(answer, part, worker)
 }
 
 /// Asks for the file, or for the rest of it where a part of it is there and known; or for either only if the file has
@@ -136,10 +147,12 @@ fn ask(
     context: &Context<'_>,
     worker: &Worker<'_>,
 ) -> Result<Got, Failure> {
-    let part = part.filter(|part| part.position() > 0);
+    let part = part.filter(|part| part.received() > 0);
     let known_of = part.and_then(PartFile::sidecar);
     let resume = part.zip(known_of.as_ref()).and_then(|(part, sidecar)| {
-        Some(Resume { from: part.position(), validator: sidecar.validator.as_ref()?, length: sidecar.length })
+        // Where nothing is missing, the server is to say that nothing is beyond.
+        let (from, to) = part.gap().unwrap_or((part.received(), None));
+        Some(Resume { from, to, validator: sidecar.validator.as_ref()?, length: sidecar.length })
     });
     let on_redirect = |to: &_| context.reporter.event(&Event::Redirected(download, to));
     worker.client.get(&download.url, &Conditions { resume, changed_since: known }, on_redirect)

@@ -25,6 +25,7 @@ mod resume_sequential;
 mod retries;
 #[path = "retries.rs"]
 mod retries_sequential;
+mod splitting;
 mod structure;
 mod targets;
 #[path = "targets.rs"]

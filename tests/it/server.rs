@@ -38,6 +38,13 @@ impl Request {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
     }
+
+    /// The places that the `Range` header asks for, of a file that is so long.
+    pub fn range(&self, length: usize) -> Option<(usize, usize)> {
+        let (first, last) = self.header("range")?.strip_prefix("bytes=")?.split_once('-')?;
+        let last = if last.is_empty() { length.saturating_sub(1) } else { last.parse().ok()? };
+        Some((first.parse().ok()?, last + 1))
+    }
 }
 
 /// How to answer; begins as a whole answer and can be made faulty.
@@ -55,6 +62,8 @@ pub struct Reply {
     /// The body comes in so many pieces with a pause before each.
     drip: Option<(usize, Duration)>,
     held_until: Option<Arc<Gate>>,
+    /// Body bytes after which nothing comes until the gate is open.
+    held_after: Option<(usize, Arc<Gate>)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +91,7 @@ impl Reply {
             raw: None,
             drip: None,
             held_until: None,
+            held_after: None,
         }
     }
 
@@ -94,15 +104,13 @@ impl Reply {
         Self::status(302).header("Location", location)
     }
 
-    /// A file as a good server gives it: the whole, or the rest that is asked for if `If-Range` names its tag.
+    /// A file as a good server gives it: the whole, or the part that is asked for if `If-Range` names its tag.
     pub fn file(request: &Request, body: &[u8], etag: &str) -> Self {
-        let from =
-            request.header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
-        let reply = match from {
-            Some(from) if request.header("if-range") == Some(etag) && from >= body.len() => {
+        let reply = match request.range(body.len()) {
+            Some((from, _)) if request.header("if-range") == Some(etag) && from >= body.len() => {
                 Self::status(416).header("Content-Range", format!("bytes */{}", body.len()))
             }
-            Some(from) if request.header("if-range") == Some(etag) => Self::rest(body, from),
+            Some((from, to)) if request.header("if-range") == Some(etag) => Self::part(body, from, to),
             _ => Self::ok(body),
         };
         reply.header("ETag", etag)
@@ -110,8 +118,13 @@ impl Reply {
 
     /// A 206 of the bytes from a place on.
     pub fn rest(body: &[u8], from: usize) -> Self {
-        let range = format!("bytes {from}-{}/{}", body.len() - 1, body.len());
-        Self::partial(&body[from..]).header("Content-Range", range)
+        Self::part(body, from, body.len())
+    }
+
+    /// A 206 of the bytes from a place up to another.
+    pub fn part(body: &[u8], from: usize, to: usize) -> Self {
+        let range = format!("bytes {from}-{}/{}", to - 1, body.len());
+        Self::partial(&body[from..to]).header("Content-Range", range)
     }
 
     /// Bytes in place of an answer, and then the end of the connection.
@@ -143,6 +156,11 @@ impl Reply {
     /// Waits before the first byte of the answer until the gate is open.
     pub fn held_until(self, gate: &Arc<Gate>) -> Self {
         Self { held_until: Some(Arc::clone(gate)), ..self }
+    }
+
+    /// Sends nothing more after so many bytes of the body until the gate is open.
+    pub fn held_after(self, bytes: usize, gate: &Arc<Gate>) -> Self {
+        Self { held_after: Some((bytes, Arc::clone(gate))), ..self }
     }
 
     /// Ends the connection after so many bytes of the body.
@@ -373,7 +391,13 @@ impl Shared {
         stream.flush()?;
         let end = reply.fault.map_or(reply.body.len(), |(bytes, _)| bytes.min(reply.body.len()));
         let (piece, pause) = reply.drip.unwrap_or((64 * 1024, Duration::ZERO));
+        let mut held_after = reply.held_after.as_ref();
+        let mut sent = 0;
         for piece in reply.body[..end].chunks(piece) {
+            if let Some((_, gate)) = held_after.take_if(|(bytes, _)| sent >= *bytes) {
+                gate.wait();
+            }
+            sent += piece.len();
             self.pause(pause);
             match reply.framing {
                 Framing::Chunked => {

@@ -75,7 +75,7 @@ fn never_more_bars_than_fit_the_screen() {
     // Each drawing begins with the run's first line; the bars below it are those until the next.
     let drawings: Vec<_> = shown.split(" done, ").skip(1).collect();
     assert!(drawings.len() > 2, "{shown:?}");
-    let most = drawings.iter().map(|drawing| drawing.split("fetched, ").next().unwrap().matches(" file").count()).max();
+    let most = drawings.iter().map(|drawing| drawing.split("fetched, ").next().unwrap().matches(".bin ").count()).max();
     assert_eq!(most, Some(6), "{shown:?}");
 }
 

@@ -1,0 +1,277 @@
+//! Several connections for one file: when they are used, what they ask for, and what becomes of those that go wrong.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::command::{Tdl, content, fetch, wait_for};
+use crate::server::{Gate, Reply, Request, Server};
+
+const MIB: usize = 1024 * 1024;
+const TAG: &str = "\"a\"";
+
+/// Slow enough that a few MiB are worth another connection: 2 MiB a second.
+fn slowly(reply: Reply) -> Reply {
+    reply.drip(32 * 1024, Duration::from_millis(16))
+}
+
+/// A server whose first answer stops after a MiB until a second request has come, which `second` answers, and then goes
+/// on slowly. Whatever else is asked is answered as it should be.
+fn first_waits_for_the_second(
+    length: usize,
+    second: impl Fn(&Request, &[u8]) -> Reply + Send + Sync + 'static,
+) -> (Server, Vec<u8>) {
+    let body = content(1, length);
+    let (file, gate) = (body.clone(), Arc::new(Gate::default()));
+    let server = Server::start(move |request| match request.number {
+        0 => Reply::file(request, &file, TAG).held_after(MIB, &gate).drip(64 * 1024, Duration::from_millis(8)),
+        1 => {
+            gate.open();
+            second(request, &file)
+        }
+        _ => Reply::file(request, &file, TAG),
+    });
+    (server, body)
+}
+
+/// The places that were asked for with a range.
+fn ranges(server: &Server, length: usize) -> Vec<(usize, usize)> {
+    server.requests().iter().filter_map(|request| request.range(length)).collect()
+}
+
+#[test]
+fn threads_with_nothing_to_start_get_parts_of_what_takes_longest() {
+    let sizes = [("/big", 12 * MIB), ("/middle", 3 * MIB), ("/small1", 30_000), ("/small2", 300_000)];
+    let server = Server::start(move |request| {
+        let (_, size) = sizes.iter().find(|(path, _)| request.target == *path).unwrap();
+        slowly(Reply::file(request, &content(*size, *size), TAG))
+    });
+    let mut tdl = fetch().args(sizes.map(|(path, _)| server.url(path))).args(["-j", "4", "-v"]);
+    let ended = tdl.run().with(0);
+    for (path, size) in sizes {
+        assert_eq!(tdl.got(&path[1..]), content(size, size), "{path}");
+    }
+    assert_eq!(tdl.names(), ["big", "middle", "small1", "small2"]);
+    let parts = ranges(&server, 12 * MIB);
+    assert!(parts.iter().any(|(from, to)| (5 * MIB..8 * MIB).contains(from) && *to == 12 * MIB), "{parts:?}");
+    assert!(server.requests().iter().all(|request| !request.target.contains("small") || request.range(0).is_none()));
+    assert!(server.most_at_once() <= 4);
+    assert!(ended.stderr.contains("/big: a further connection, from byte "), "{}", ended.stderr);
+    assert!(ended.stdout.contains(" 4 threads"), "{}", ended.stdout);
+}
+
+#[test]
+fn a_single_file_has_several_connections_as_far_as_the_limits_go() {
+    for (arguments, most) in [
+        (&["--per-host", "3"][..], 3),
+        (&["--jobs", "2"], 2),
+        (&["--jobs", "1"], 1),
+        (&["--no-split"], 1),
+        (&["--sequential"], 1),
+    ] {
+        let server = Server::start(|request| slowly(Reply::file(request, &content(1, 8 * MIB), TAG)));
+        let mut tdl = fetch().arg(server.url("/x")).args(arguments);
+        tdl.run().with(0);
+        assert_eq!(tdl.got("x"), content(1, 8 * MIB), "{arguments:?}");
+        assert_eq!(server.most_at_once(), most, "{arguments:?}");
+        assert_eq!(server.requests().len() == 1, most == 1, "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_is_quick_or_short_or_cannot_be_proven_has_one_connection() {
+    let server = Server::start(|request| match request.target.as_str() {
+        "/quick" => Reply::file(request, &content(1, 20 * MIB), TAG),
+        "/short" => {
+            slowly(Reply::file(request, &content(1, 2 * MIB - 1), TAG)).drip(64 * 1024, Duration::from_millis(50))
+        }
+        "/unproven" => slowly(Reply::ok(content(1, 3 * MIB))),
+        "/weak" => slowly(Reply::ok(content(1, 3 * MIB)).header("ETag", "W/\"a\"")),
+        "/refused" => slowly(Reply::file(request, &content(1, 3 * MIB), TAG)).header("Accept-Ranges", "none"),
+        _ => slowly(Reply::file(request, &content(1, 3 * MIB), TAG)).chunked(),
+    });
+    let paths = ["/quick", "/short", "/unproven", "/weak", "/refused", "/unannounced"];
+    let mut tdl = fetch().args(paths.map(|path| server.url(path)));
+    tdl.run().with(0);
+    assert_eq!(ranges(&server, 1), []);
+    assert_eq!(server.requests().len(), paths.len());
+    assert_eq!(tdl.got("quick"), content(1, 20 * MIB));
+}
+
+#[test]
+fn a_wrong_part_costs_only_its_request() {
+    let other = |body: &[u8]| body.iter().map(|byte| !byte).collect::<Vec<_>>();
+    type Second = Box<dyn Fn(&Request, &[u8]) -> Reply + Send + Sync>;
+    let cases: Vec<(&str, Second)> = vec![
+        ("the whole file", Box::new(|_, body| Reply::ok(body).header("ETag", TAG))),
+        ("the whole of another", Box::new(move |_, body| Reply::ok(other(body)).header("ETag", "\"b\""))),
+        (
+            "a part of another",
+            Box::new(move |request, body| {
+                let (from, to) = request.range(body.len()).unwrap();
+                Reply::part(&other(body), from, to).header("ETag", "\"b\"")
+            }),
+        ),
+        (
+            "a part that begins elsewhere",
+            Box::new(|request, body| {
+                let (from, to) = request.range(body.len()).unwrap();
+                Reply::part(body, from - 1, to).header("ETag", TAG)
+            }),
+        ),
+        (
+            "a part that ends elsewhere",
+            Box::new(|request, body| {
+                let (from, to) = request.range(body.len()).unwrap();
+                Reply::part(body, from, to - 1).header("ETag", TAG)
+            }),
+        ),
+        (
+            "a part of a longer file",
+            Box::new(|request, body| {
+                let (from, to) = request.range(body.len()).unwrap();
+                let range = format!("bytes {from}-{}/{}", to - 1, body.len() + 1);
+                Reply::partial(&body[from..to]).header("Content-Range", range).header("ETag", TAG)
+            }),
+        ),
+        (
+            "more than the part",
+            Box::new(move |request, body| {
+                let (from, to) = request.range(body.len()).unwrap();
+                let range = format!("bytes {from}-{}/{}", to - 1, body.len());
+                let reply = Reply::partial(other(&[&body[from..to], b"more"].concat()));
+                reply.header("Content-Range", range).header("ETag", TAG).chunked()
+            }),
+        ),
+        (
+            "no such range",
+            Box::new(|_, body| Reply::status(416).header("Content-Range", format!("bytes */{}", body.len()))),
+        ),
+        ("not found", Box::new(|_, _| Reply::status(404))),
+        ("no HTTP", Box::new(|_, _| Reply::raw("what?"))),
+    ];
+    std::thread::scope(|scope| {
+        for (what, second) in cases {
+            scope.spawn(move || {
+                let (server, body) = first_waits_for_the_second(6 * MIB, second);
+                let mut tdl = fetch().args([&server.url("/x"), "-v"]);
+                let ended = tdl.run().with(0);
+                assert!(tdl.got("x") == body, "{what}");
+                assert_eq!(tdl.names(), ["x"], "{what}");
+                assert_eq!(server.requests().len(), 2, "{what}: {:?}", ranges(&server, 6 * MIB));
+                assert!(ended.stderr.contains("/x: a further connection ended early: "), "{what}: {}", ended.stderr);
+                assert!(ended.stderr.contains("; status 200, attempts 1; "), "{what}: {}", ended.stderr);
+            });
+        }
+    });
+}
+
+#[test]
+fn a_file_that_changes_before_its_connection_breaks_is_fetched_anew() {
+    let (old, new) = (content(1, 6 * MIB), content(2, 5 * MIB));
+    let (file, gate) = (new.clone(), Arc::new(Gate::default()));
+    let server = Server::start(move |request| match request.number {
+        0 => Reply::file(request, &old, TAG).held_after(MIB, &gate).cut_after(2 * MIB),
+        _ => {
+            gate.open();
+            Reply::file(request, &file, "\"b\"")
+        }
+    });
+    let mut tdl = fetch().arg(server.url("/x"));
+    tdl.run().with(0);
+    assert!(tdl.got("x") == new);
+}
+
+#[test]
+fn what_a_broken_connection_leaves_is_got_by_another() {
+    let body = content(1, 8 * MIB);
+    let (file, gate) = (body.clone(), Arc::new(Gate::default()));
+    let server = Server::start(move |request| {
+        let reply = Reply::file(request, &file, TAG);
+        match request.number {
+            0 => reply.held_after(MIB, &gate).cut_after(2 * MIB),
+            1 => {
+                gate.open();
+                slowly(reply).cut_after(2 * MIB)
+            }
+            _ => reply,
+        }
+    });
+    let mut tdl = fetch().arg(server.url("/x"));
+    tdl.run().with(0);
+    assert!(tdl.got("x") == body);
+    let asked: usize = ranges(&server, 8 * MIB).iter().map(|(from, to)| to - from).sum();
+    assert!(asked <= 11 * MIB, "what had arrived was asked for again: {:?}", ranges(&server, 8 * MIB));
+}
+
+#[test]
+fn a_server_that_bears_four_requests_gives_every_file() {
+    let refused = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&refused);
+    let server = Server::start(move |request| {
+        if request.in_flight > 4 {
+            counter.fetch_add(1, Ordering::Relaxed);
+            return Reply::status(503);
+        }
+        let size = if request.target == "/big" { 16 * MIB } else { 200_000 };
+        slowly(Reply::file(request, &content(size, size), TAG))
+    });
+    let paths = ["/a", "/b", "/c", "/big", "/d", "/e"];
+    let mut tdl = fetch().args(paths.map(|path| server.url(path)));
+    tdl.run().with(0);
+    for path in paths {
+        let size = if path == "/big" { 16 * MIB } else { 200_000 };
+        assert!(tdl.got(&path[1..]) == content(size, size), "{path}");
+    }
+    let (refused, all) = (refused.load(Ordering::Relaxed), server.requests().len());
+    assert!(all > paths.len() + refused, "no part was got by another connection");
+    assert!(refused <= 8, "{refused} of {all} were refused");
+}
+
+/// The ranges that a sidecar claims.
+fn claimed(tdl: &Tdl, name: &str) -> Vec<(usize, usize)> {
+    let text = std::fs::read(tdl.out().join(format!("{name}.part.json"))).unwrap_or_default();
+    let ranges = serde_json::from_slice::<serde_json::Value>(&text).ok().map(|sidecar| sidecar["done"].clone());
+    ranges.and_then(|ranges| serde_json::from_value(ranges).ok()).unwrap_or_default()
+}
+
+#[cfg(unix)]
+#[test]
+fn after_a_kill_all_parts_are_gone_on_with() {
+    use rustix::process::{Pid, Signal, kill_process};
+
+    for (signal, mode) in [
+        (Signal::KILL, "--jobs=4"),
+        (Signal::KILL, "--sequential"),
+        (Signal::INT, "--jobs=4"),
+        (Signal::INT, "--no-split"),
+    ] {
+        let gate = Arc::new(Gate::default());
+        let opened = Arc::clone(&gate);
+        let server = Server::start(move |request| {
+            let seed = usize::from(request.target == "/y");
+            Reply::file(request, &content(seed, 8 * MIB), TAG).held_after(MIB, &gate)
+        });
+        let urls = ["/x", "/y"].map(|path| server.url(path));
+        let mut tdl = fetch().args(&urls).args(["-j", "4"]);
+        let child = tdl.spawn();
+        wait_for(|| ["x", "y"].iter().all(|name| claimed(&tdl, name).len() >= 2));
+        let before = server.requests().len();
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        child.wait_with_output().unwrap();
+        opened.open();
+        let claims = ["x", "y"].map(|name| claimed(&tdl, name));
+        let ended = crate::command::Ended::from(tdl.spawn_again(&urls, &[mode])).with(0);
+        for (seed, name) in ["x", "y"].iter().enumerate() {
+            assert!(tdl.got(name) == content(seed, 8 * MIB), "{name} {mode}");
+        }
+        assert_eq!(tdl.names(), ["x", "y"]);
+        assert!(ended.stdout.contains("  resumed "), "{}", ended.stdout);
+        // What was claimed is not asked for again.
+        for request in &server.requests()[before..] {
+            let claims = &claims[usize::from(request.target == "/y")];
+            let (from, _) = request.range(8 * MIB).expect("no part is got without a range");
+            assert!(claims.iter().all(|(start, end)| from < *start || from >= *end), "{request:?} {claims:?}");
+        }
+    }
+}
