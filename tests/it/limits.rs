@@ -144,8 +144,8 @@ fn fsync_puts_the_bytes_and_then_the_name_on_the_disk() {
             found.unwrap_or_else(|| panic!("no {what} of {where_} in\n{trace}"))
         };
         let named = place(rename, "out/x\"");
-        let bytes = trace.lines().position(|line| line.contains("fsync(") && !line.contains("/out>)")).unwrap();
-        assert!(bytes < named && named < place("fsync(", "/out>)"), "{trace}");
+        let bytes = trace.lines().position(|line| line.contains("fsync(") && !line.contains("/out>")).unwrap();
+        assert!(bytes < named && named < place("fsync(", "/out>"), "{trace}");
     }
 }
 
