@@ -24,7 +24,8 @@ pub struct Answer {
     /// The place after the last byte that was asked for, where it is known.
     wanted: Option<u64>,
     is_part: bool,
-    validator: Option<Validator>,
+    /// The URL that answered.
+    place: WebUrl,
     stall_timeout: Duration,
 }
 
@@ -67,7 +68,6 @@ impl Answer {
             // Its bytes would not be the file's.
             (None, Some(_)) => return Err(Failure::Protocol("a transfer coding that was not asked for".into())),
         };
-        let validator = validator(response.headers(), place);
         Ok(Self {
             response,
             framing,
@@ -75,7 +75,7 @@ impl Answer {
             reach: length,
             wanted: length,
             is_part: false,
-            validator,
+            place: place.clone(),
             stall_timeout,
         })
     }
@@ -95,7 +95,7 @@ impl Answer {
             reach: Some(end),
             wanted: Some(resume.to.unwrap_or(total)),
             is_part: true,
-            validator: None,
+            place: place.clone(),
             stall_timeout,
         })
     }
@@ -136,10 +136,10 @@ impl Answer {
         self.response.status().as_u16()
     }
 
-    /// What the file can be known by when a part of it is asked for; for a whole answer.
+    /// What the file can be known by when a part of it is asked for.
     #[must_use]
-    pub const fn validator(&self) -> Option<&Validator> {
-        self.validator.as_ref()
+    pub fn validator(&self) -> Option<Validator> {
+        validator(self.response.headers(), &self.place)
     }
 
     /// When the server says that the file was changed last (RFC 9110, section 8.8.2), to the second.
@@ -187,10 +187,6 @@ pub(super) fn marks(headers: &HeaderMap, place: &WebUrl) -> Marks {
 }
 
 pub(super) fn validator(headers: &HeaderMap, place: &WebUrl) -> Option<Validator> {
-    // Most answers have none, or are small; so what it costs to look is kept low.
-    if !headers.contains_key(header::ETAG) && !headers.contains_key(header::LAST_MODIFIED) {
-        return None;
-    }
     Validator::of(marks(headers, place), text_of(headers, &header::DATE))
 }
 

@@ -182,7 +182,7 @@ impl Client {
 
     fn send(&self, url: &WebUrl, hops: &Hops, conditions: &Conditions<'_>) -> Result<http::Response, Failure> {
         let client = self.for_url(hops.current())?;
-        let mut request = client.get(hops.current().unredacted());
+        let mut request = client.get(hops.current().url().clone());
         if hops.is_at_origin() {
             if let Some((user, password)) = url.credentials() {
                 request = request.basic_auth(user, password);

@@ -50,6 +50,12 @@ pub fn place(target: &Path) -> Result<Place, Failure> {
     }
 }
 
+/// Whether nothing at all is in a directory.
+#[must_use]
+pub fn is_empty(directory: &Path) -> bool {
+    fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
+}
+
 /// Removes what a run that died may have left beside a `target` that is there: the part file that became it by a link,
 /// and a sidecar without its part file. A part file with bytes of its own stays.
 pub fn remove_orphans(part: &Path, target: &Path) {

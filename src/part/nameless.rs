@@ -74,8 +74,16 @@ mod linux {
         ///
         /// The directory refuses it.
         pub fn link(&self, target: &Path) -> Result<Linked, Failure> {
-            let own = format!("/proc/self/fd/{}", self.0.as_raw_fd());
-            match rustix::fs::linkat(CWD, own, CWD, target, AtFlags::SYMLINK_FOLLOW) {
+            // The short way is for the privileged, and since Linux 6.10 for everyone.
+            let linked = rustix::fs::linkat(&self.0, "", CWD, target, AtFlags::EMPTY_PATH);
+            let linked = linked.or_else(|errno| match errno {
+                Errno::NOENT | Errno::PERM => {
+                    let own = format!("/proc/self/fd/{}", self.0.as_raw_fd());
+                    rustix::fs::linkat(CWD, own, CWD, target, AtFlags::SYMLINK_FOLLOW)
+                }
+                errno => Err(errno),
+            });
+            match linked {
                 Ok(()) => Ok(Linked::Done),
                 Err(Errno::EXIST) => Ok(Linked::Taken),
                 Err(Errno::NOENT | Errno::XDEV | Errno::PERM | Errno::NOTSUP | Errno::INVAL) => Ok(Linked::Impossible),

@@ -6,6 +6,7 @@ mod name;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use name::Keys;
 pub use name::SafeName;
 
 use crate::url::WebUrl;
@@ -14,7 +15,7 @@ use crate::url::WebUrl;
 #[derive(Debug, Clone)]
 pub struct Plan {
     downloads: Vec<Download>,
-    keys: HashSet<String>,
+    keys: Keys,
     repeated: usize,
 }
 
@@ -45,7 +46,7 @@ impl Plan {
     pub fn new(urls: Vec<WebUrl>, exists: impl Fn(&SafeName) -> bool) -> Self {
         let given = urls.len();
         let first = first_occurrences(&urls);
-        let mut plan = Self { downloads: Vec::with_capacity(given), keys: HashSet::with_capacity(given), repeated: 0 };
+        let mut plan = Self { downloads: Vec::with_capacity(given), keys: Keys::with_capacity(given), repeated: 0 };
         let mut numbers = HashMap::new();
         for (url, _) in urls.into_iter().zip(first).filter(|(_, is_first)| *is_first) {
             let name = SafeName::from_url(&url);
@@ -59,14 +60,14 @@ impl Plan {
     /// A plan of one URL under a name that the user chose; numbered if it `exists`.
     #[must_use]
     pub fn single(url: WebUrl, name: SafeName, exists: impl Fn(&SafeName) -> bool) -> Self {
-        let mut plan = Self { downloads: Vec::with_capacity(1), keys: HashSet::new(), repeated: 0 };
+        let mut plan = Self { downloads: Vec::with_capacity(1), keys: Keys::default(), repeated: 0 };
         let target = plan.first_free(name, exists, &mut HashMap::new());
         plan.add(url, target);
         plan
     }
 
     fn add(&mut self, url: WebUrl, target: SafeName) {
-        self.keys.insert(target.key());
+        self.keys.add(&target);
         self.downloads.push(Download { id: self.downloads.len(), url, target });
     }
 
@@ -95,7 +96,7 @@ impl Plan {
     /// Whether a file of this name would meet a target, part file or sidecar of the plan.
     #[must_use]
     pub fn uses(&self, name: &SafeName) -> bool {
-        name::meets(&name.key(), |key| self.keys.contains(key))
+        self.keys.meet(name)
     }
 
     /// The downloads in list order.

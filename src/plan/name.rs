@@ -1,5 +1,7 @@
 //! One safe path component from whatever a URL names: the same on every platform, whatever the platform allows.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 use crate::text::is_hidden;
@@ -14,11 +16,8 @@ const LONGEST_EXTENSION: usize = 16;
 /// What a part file's name ends with.
 const PART: &str = ".part";
 
-/// What a part file's sidecar's name ends with.
-const SIDECAR: &str = ".part.json";
-
-/// What a sidecar's name ends with until it is whole.
-const FRESH_SIDECAR: &str = ".part.tmp";
+/// What the names of a part file, of its sidecar, and of a sidecar that is not whole yet end with.
+const SUFFIXES: [&str; 3] = [PART, ".part.json", ".part.tmp"];
 
 /// A file name that stays where it is put: no separator, no hidden character, none of `< > : " | ? *`,
 /// not `.` or `..`, no device name of Windows, no trailing dot or space, and at most 235 bytes before a number.
@@ -40,6 +39,10 @@ impl SafeName {
 
     /// Makes any text a safe name.
     fn reduced(text: &str) -> Self {
+        // Most names need no more.
+        if is_plain(text) {
+            return Self(not_a_device(text).into());
+        }
         let replaced: String = text.chars().map(|c| if is_unsafe(c) { '_' } else { c }).collect();
         // What is cut may leave a device's name, and spaces before the cut; so both are seen to twice.
         let short = shortened(&not_a_device(trimmed(&replaced)));
@@ -71,6 +74,9 @@ impl SafeName {
     /// What two names share when some file system takes them for the same: it ignores case.
     #[must_use]
     pub(super) fn key(&self) -> String {
+        if self.0.is_ascii() {
+            return self.0.to_ascii_lowercase();
+        }
         // Letter by letter: a final sigma is the same letter as any other.
         self.0.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
     }
@@ -82,14 +88,34 @@ impl fmt::Display for SafeName {
     }
 }
 
-/// Whether the files of two downloads with these [keys](SafeName::key) would meet: one is the other's target, part
-/// file or sidecar.
-#[must_use]
-pub(super) fn meets(key: &str, taken: impl Fn(&str) -> bool) -> bool {
-    taken(key)
-        || [PART, SIDECAR, FRESH_SIDECAR]
-            .iter()
-            .any(|suffix| taken(&format!("{key}{suffix}")) || key.strip_suffix(suffix).is_some_and(&taken))
+/// The [keys](SafeName::key) of names, and whether the files of another would meet theirs: one is the other's target,
+/// part file or sidecar.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Keys {
+    keys: HashSet<String>,
+    /// Whether one of them is such as a part file or a sidecar has; without one there is less to look for.
+    has_suffix: bool,
+}
+
+impl Keys {
+    pub fn with_capacity(count: usize) -> Self {
+        Self { keys: HashSet::with_capacity(count), has_suffix: false }
+    }
+
+    pub fn add(&mut self, name: &SafeName) {
+        let key = name.key();
+        self.has_suffix |= SUFFIXES.iter().any(|suffix| key.ends_with(suffix));
+        self.keys.insert(key);
+    }
+
+    pub fn meet(&self, name: &SafeName) -> bool {
+        let key = name.key();
+        self.keys.contains(&key)
+            || SUFFIXES.iter().any(|suffix| {
+                key.strip_suffix(suffix).is_some_and(|key| self.keys.contains(key))
+                    || (self.has_suffix && self.keys.contains(&format!("{key}{suffix}")))
+            })
+    }
 }
 
 const fn is_unsafe(c: char) -> bool {
@@ -98,7 +124,11 @@ const fn is_unsafe(c: char) -> bool {
 
 /// Whether Windows takes the name for a device, which it does whatever the extension.
 fn is_device(name: &str) -> bool {
-    let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
+    let stem = name.split('.').next().unwrap_or_default().trim_end();
+    if stem.len() > "CONOUT$".len() {
+        return false;
+    }
+    let stem = stem.to_ascii_uppercase();
     if matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$") {
         return true;
     }
@@ -108,8 +138,14 @@ fn is_device(name: &str) -> bool {
     })
 }
 
-fn not_a_device(name: &str) -> String {
-    if is_device(name) { format!("_{name}") } else { name.to_owned() }
+fn not_a_device(name: &str) -> Cow<'_, str> {
+    if is_device(name) { format!("_{name}").into() } else { name.into() }
+}
+
+/// Whether nothing but a device's name could be wrong with a text.
+fn is_plain(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    (1..=LONGEST).contains(&text.len()) && !text.ends_with('.') && text.bytes().all(is_plain)
 }
 
 /// Windows drops dots and spaces at the end.

@@ -18,6 +18,9 @@ pub struct Context<'a> {
     pub retry: &'a Retry,
     pub limits: &'a Limits,
     pub keeper: &'a Keeper,
+    /// Whether nothing was in the output directory when the run began, so that a first attempt need not look for
+    /// anything. What appears there meanwhile is seen when a file gets its name.
+    pub began_empty: bool,
     /// Where downloads are offered to threads that have nothing to start, if they may be.
     pub board: Option<&'a Board>,
     pub control: &'a Control,

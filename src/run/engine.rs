@@ -351,10 +351,19 @@ fn sleep(wait: Duration, context: &Context<'_>) {
 /// A number for each host, from 0, and that of each download's.
 fn hosts(plan: &Plan) -> (HashMap<String, u32>, Vec<u32>) {
     let mut numbers = HashMap::new();
-    let mut number = |download: &Download| {
-        let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
-        *numbers.entry(download.url.host()).or_insert(next)
-    };
-    let host_of = plan.downloads().iter().map(&mut number).collect();
+    let mut host_of: Vec<u32> = Vec::with_capacity(plan.downloads().len());
+    let mut last: Option<&Download> = None;
+    for download in plan.downloads() {
+        // Most lists have one host after the other.
+        let number = match (last.filter(|last| last.url.has_same_host(&download.url)), host_of.last()) {
+            (Some(_), Some(number)) => *number,
+            _ => {
+                let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+                *numbers.entry(download.url.host()).or_insert(next)
+            }
+        };
+        host_of.push(number);
+        last = Some(download);
+    }
     (numbers, host_of)
 }

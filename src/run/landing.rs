@@ -89,7 +89,7 @@ impl Landing<'_> {
     fn receive_small(&self, mut answer: Answer, buffer: &mut [u8]) -> Result<Outcome, Failure> {
         self.progress.begin(0, answer.framing().length());
         let mut filled = 0;
-        loop {
+        while !answer.is_read() {
             match body::read(&mut answer, &mut buffer[filled..], self.progress, self.context) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
@@ -124,7 +124,7 @@ impl Landing<'_> {
     /// A part file of bytes that are there already.
     fn part_of(&self, answer: &Answer, bytes: &[u8]) -> Result<PartFile, Failure> {
         let mut part = PartFile::create(self.part_path)?;
-        let start = part.start(&self.download.url, answer.validator(), answer.framing().length());
+        let start = part.start(&self.download.url, answer.validator().as_ref(), answer.framing().length());
         match start.and_then(|()| part.write(bytes)) {
             Ok(()) => Ok(part),
             Err(failure) => {
@@ -175,7 +175,7 @@ impl Landing<'_> {
         let length = answer.framing().length();
         match length.filter(|_| answer.is_part()) {
             Some(length) => part.go_on(length)?,
-            None => part.start(&self.download.url, answer.validator(), length)?,
+            None => part.start(&self.download.url, answer.validator().as_ref(), length)?,
         }
         if let Some(length) = length {
             part.reserve(length)?;

@@ -27,7 +27,7 @@ pub use outcome::{Ending, FailureNote, Fetched, Outcome, Skip, Summary};
 use crate::error::{Error, Failure};
 use crate::http::Clients;
 use crate::options::{IfExists, Mode, Options, Output};
-use crate::part::Keeper;
+use crate::part::{self, Keeper};
 use crate::plan::Plan;
 use crate::url::WebUrl;
 use context::{Context, Worker};
@@ -59,6 +59,7 @@ pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Co
         retry: &options.retry,
         limits,
         keeper: &Keeper::default(),
+        began_empty: part::is_empty(&options.output.directory),
         board: Some(&board).filter(|_| limits.mode == Mode::Concurrent && limits.split),
         control,
         reporter,
@@ -112,7 +113,8 @@ pub fn download_file(url: &str, directory: impl AsRef<Path>) -> Result<Fetched, 
     let control = Control::default();
     let Options { output, retry, limits, .. } = &options;
     let (keeper, plan) = (&Keeper::default(), &plan);
-    let context = Context { plan, output, retry, limits, keeper, board: None, control: &control, reporter: &() };
+    let (board, began_empty) = (None, false);
+    let context = Context { plan, output, retry, limits, keeper, board, began_empty, control: &control, reporter: &() };
     let ending = engine::to_its_end(&plan.downloads()[0], &context, &mut Worker::new(clients.of_thread(0)));
     match ending.outcome {
         Outcome::Fetched(file) => Ok(file),

@@ -89,8 +89,11 @@ fn attempt(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Work
     let Transfer { download, progress, attempts, standing, .. } = transfer;
     let directory = &context.output.directory;
     let (target, part_path) = (download.path(directory), directory.join(download.target.part()));
+    // A first attempt finds nothing where there was nothing when the run began; what has appeared since, the commit sees.
+    let is_first_here = *attempts == 0 && context.began_empty;
     let mut known = None;
-    match (part::place(&target)?, context.output.if_exists) {
+    let place = if is_first_here { Place::Free } else { part::place(&target)? };
+    match (place, context.output.if_exists) {
         (Place::Free, _) | (Place::Taken(_), IfExists::Overwrite | IfExists::Rename) => {}
         (Place::NotAFile, IfExists::Rename) => {}
         (Place::Taken(modified), IfExists::Update) => known = modified,
@@ -105,7 +108,10 @@ fn attempt(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Work
         context.reporter.event(&Event::Started(download, progress));
     }
     *attempts += 1;
-    let Leftover { part, why_not } = PartFile::leftover(&part_path, &target, &download.url)?;
+    let Leftover { part, why_not } = match is_first_here {
+        true => Leftover::default(),
+        false => PartFile::leftover(&part_path, &target, &download.url)?,
+    };
     if let (1, Some(why)) = (*attempts, why_not) {
         context.reporter.event(&Event::StartingOver(download, &why));
     }

@@ -55,6 +55,12 @@ impl WebUrl {
         self.0.as_str()
     }
 
+    /// The same, as a value of the URL library.
+    #[must_use]
+    pub const fn url(&self) -> &Url {
+        &self.0
+    }
+
     /// The last part of the path, still percent-encoded; empty where the path ends in a slash.
     #[must_use]
     pub fn last_segment(&self) -> &str {
@@ -72,6 +78,12 @@ impl WebUrl {
     pub fn host(&self) -> String {
         let host = self.0.host_str().unwrap_or_default();
         format!("{host}:{}", self.0.port_or_known_default().unwrap_or_default())
+    }
+
+    /// Whether two URLs have the same [host](Self::host).
+    #[must_use]
+    pub fn has_same_host(&self, other: &Self) -> bool {
+        (self.0.host_str(), self.0.port_or_known_default()) == (other.0.host_str(), other.0.port_or_known_default())
     }
 
     /// Scheme, host and port (RFC 6454), as one comparable text: credentials for an origin are for no other.
