@@ -8,23 +8,51 @@ use std::time::Duration;
 use crate::command::{Ended, content, fetch, names, wait_for};
 use crate::server::{Reply, Request, Server};
 
-const FILES: usize = 300;
-const KILLS: usize = 20;
+/// What is fetched, and how often that is killed.
+#[derive(Clone, Copy)]
+struct Storm {
+    files: usize,
+    lengths: &'static [usize],
+    /// Bytes that come at once, and the pause before each.
+    drip: (usize, Duration),
+    kills: usize,
+    /// Requests that come before the next kill.
+    between: usize,
+}
+
+/// Many files, most of them short.
+const MANY: Storm = Storm {
+    files: 300,
+    lengths: &[0, 1000, 65_536, 65_537, 150_000, 400_000],
+    drip: (100_000, Duration::from_millis(1)),
+    kills: 20,
+    between: 12,
+};
+
+/// A few files that come so slowly that each has several connections.
+const LONG: Storm = Storm {
+    files: 5,
+    lengths: &[3_000_000, 6_000_000, 9_000_000],
+    drip: (50_000, Duration::from_millis(20)),
+    kills: 8,
+    between: 8,
+};
 
 /// Other faults: `TDL_CHAOS_SEED=8 cargo test chaos`.
 fn seed() -> u64 {
     std::env::var("TDL_CHAOS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7)
 }
 
-fn file(number: usize) -> Vec<u8> {
-    const LENGTHS: [usize; 6] = [0, 1000, 65_536, 65_537, 150_000, 400_000];
-    content(number, LENGTHS[number % LENGTHS.len()])
+impl Storm {
+    fn file(&self, number: usize) -> Vec<u8> {
+        content(number, self.lengths[number % self.lengths.len()])
+    }
 }
 
 /// A good answer, or one of seven faults, by the number of the request.
-fn answer(request: &Request, seed: u64) -> Reply {
-    let body = file(request.target[1..].parse().unwrap());
-    let good = Reply::file(request, &body, "\"one\"").drip(100_000, Duration::from_millis(1));
+fn answer(request: &Request, storm: Storm, seed: u64) -> Reply {
+    let body = storm.file(request.target[1..].parse().unwrap());
+    let good = Reply::file(request, &body, "\"one\"").drip(storm.drip.0, storm.drip.1);
     let mut random = fastrand::Rng::with_seed(seed ^ (request.number as u64) << 8);
     if random.bool() {
         return good;
@@ -45,11 +73,11 @@ fn answer(request: &Request, seed: u64) -> Reply {
 }
 
 /// Asserts that every final name in the directory has a whole file.
-fn all_are_whole(dir: &Path) {
+fn all_are_whole(dir: &Path, storm: Storm) {
     for name in names(dir).iter().filter(|name| !name.contains(".part")) {
         // One that is there stays there: nothing replaces or removes it.
         let got = std::fs::read(dir.join(name)).unwrap();
-        assert!(got == file(name.parse().unwrap()), "{name} has {} bytes that are not the file", got.len());
+        assert!(got == storm.file(name.parse().unwrap()), "{name} has {} bytes that are not the file", got.len());
     }
 }
 
@@ -64,9 +92,18 @@ impl Drop for Over<'_> {
 
 #[test]
 fn no_fault_and_no_kill_leaves_a_broken_file() {
+    survive(MANY);
+}
+
+#[test]
+fn nor_where_files_have_several_connections() {
+    survive(LONG);
+}
+
+fn survive(storm: Storm) {
     let seed = seed();
-    let server = Server::start(move |request| answer(request, seed));
-    let mut tdl = fetch().args((0..FILES).map(|number| server.url(&format!("/{number}")))).args([
+    let server = Server::start(move |request| answer(request, storm, seed));
+    let mut tdl = fetch().args((0..storm.files).map(|number| server.url(&format!("/{number}")))).args([
         "--retries",
         "20",
         "--stall-timeout",
@@ -78,23 +115,23 @@ fn no_fault_and_no_kill_leaves_a_broken_file() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
-                all_are_whole(&out);
+                all_are_whole(&out, storm);
                 std::thread::sleep(Duration::from_millis(5));
             }
         });
         // Also when something below fails, or the scope would wait for ever.
         let _over = Over(&is_over);
-        for _ in 0..KILLS {
+        for _ in 0..storm.kills {
             let asked = server.requests().len();
             let mut child = tdl.spawn();
-            wait_for(|| server.requests().len() >= asked + 12 || child.try_wait().unwrap().is_some());
+            wait_for(|| server.requests().len() >= asked + storm.between || child.try_wait().unwrap().is_some());
             let _ = child.kill();
             child.wait().unwrap();
         }
         Ended::from(tdl.spawn()).with(0);
     });
-    all_are_whole(&tdl.out());
-    let mut expected: Vec<_> = (0..FILES).map(|number| number.to_string()).collect();
+    all_are_whole(&tdl.out(), storm);
+    let mut expected: Vec<_> = (0..storm.files).map(|number| number.to_string()).collect();
     expected.sort();
     assert_eq!(tdl.names(), expected);
 }
