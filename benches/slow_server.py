@@ -1,0 +1,142 @@
+"""A server that is slow in known ways, for peers.py: `python3 slow_server.py ROOT` prints its port, and serves until killed.
+
+The first part of a URL's path says how the file that the rest of it names is given:
+
+    /after-100-ms/...   each answer begins after 100 ms
+    /throttled/...      each answer has 2 MiB/s of its own, however many there are
+    /four-at-once/...   each answer begins after 50 ms, and a request beyond four at once is refused with 503
+    /count              what /four-at-once/ was asked and refused since the last time, as JSON
+"""
+
+import asyncio
+import json
+import re
+import sys
+from dataclasses import dataclass
+from email.utils import formatdate
+from functools import cache
+from pathlib import Path
+
+RATE = 2 * 1024 * 1024
+# What is sent at one time, 10 ms of the rate: small beside any file, and few enough wake-ups for this to stay idle.
+SLICE = RATE // 100
+PLACES = 4
+
+
+@dataclass(frozen=True)
+class File:
+    body: bytes
+    etag: str
+    modified: str
+
+
+@dataclass
+class Count:
+    requests: int = 0
+    refused: int = 0
+
+
+class Server:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.in_flight = 0
+        self.count = Count()
+
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                await self.answer(head.decode("latin-1"), writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async def answer(self, head: str, writer: asyncio.StreamWriter) -> None:
+        request, *lines = head.split("\r\n")
+        _method, path, _version = request.split(" ")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        match path.split("/", 2):
+            case ["", "after-100-ms", name]:
+                await asyncio.sleep(0.1)
+                await send(writer, *file_answer(self.file(name), headers))
+            case ["", "throttled", name]:
+                await send_evenly(writer, *file_answer(self.file(name), headers))
+            case ["", "four-at-once", name]:
+                await self.answer_if_free(writer, name, headers)
+            case ["", "count"]:
+                body = json.dumps(vars(self.count)).encode()
+                self.count = Count()
+                await send(writer, answer_head("200 OK", body), body)
+            case _:
+                await send(writer, answer_head("404 Not Found", b""), b"")
+
+    async def answer_if_free(self, writer: asyncio.StreamWriter, name: str, headers: dict[str, str]) -> None:
+        self.count.requests += 1
+        if self.in_flight == PLACES:
+            self.count.refused += 1
+            await send(writer, answer_head("503 Service Unavailable", b""), b"")
+            return
+        self.in_flight += 1
+        try:
+            await asyncio.sleep(0.05)
+            await send(writer, *file_answer(self.file(name), headers))
+        finally:
+            self.in_flight -= 1
+
+    @cache
+    def file(self, name: str) -> File:
+        path = self.root / name
+        status = path.stat()
+        etag = f'"{status.st_size:x}-{status.st_mtime_ns:x}"'
+        return File(path.read_bytes(), etag, formatdate(status.st_mtime, usegmt=True))
+
+
+def file_answer(file: File, headers: dict[str, str]) -> tuple[bytes, memoryview]:
+    """Head and body: the whole file, or a part of it if that was asked for and it still is the same file."""
+    size = len(file.body)
+    first, last = 0, size - 1
+    about = [f"ETag: {file.etag}", f"Last-Modified: {file.modified}", "Accept-Ranges: bytes"]
+    status = "200 OK"
+    asked = re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("range", ""))
+    if asked and headers.get("if-range", file.etag) in (file.etag, file.modified):
+        first = int(asked[1])
+        last = min(int(asked[2] or last), last)
+        if first > last:
+            return answer_head("416 Range Not Satisfiable", b"", f"Content-Range: bytes */{size}"), memoryview(b"")
+        status = "206 Partial Content"
+        about.append(f"Content-Range: bytes {first}-{last}/{size}")
+    body = memoryview(file.body)[first : last + 1]
+    return answer_head(status, body, *about), body
+
+
+def answer_head(status: str, body: bytes | memoryview, *lines: str) -> bytes:
+    return "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *lines, "", ""]).encode("latin-1")
+
+
+async def send(writer: asyncio.StreamWriter, head: bytes, body: bytes | memoryview) -> None:
+    writer.write(head + body)
+    await writer.drain()
+
+
+async def send_evenly(writer: asyncio.StreamWriter, head: bytes, body: memoryview) -> None:
+    """Sends each slice when its last byte is due by the clock, so that no delay adds up and nothing comes early."""
+    clock = asyncio.get_running_loop().time
+    start = clock()
+    writer.write(head)
+    for offset in range(0, len(body), SLICE):
+        part = body[offset : offset + SLICE]
+        await asyncio.sleep(start + (offset + len(part)) / RATE - clock())
+        writer.write(part)
+        await writer.drain()
+
+
+async def main() -> None:
+    server = Server(Path(sys.argv[1]))
+    listener = await asyncio.start_server(server.connected, "127.0.0.1", 0, backlog=1024)
+    print(listener.sockets[0].getsockname()[1], flush=True)
+    await listener.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
