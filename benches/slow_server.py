@@ -14,7 +14,6 @@ import re
 import sys
 from dataclasses import dataclass
 from email.utils import formatdate
-from functools import cache
 from pathlib import Path
 
 RATE = 2 * 1024 * 1024
@@ -41,6 +40,8 @@ class Server:
         self.root = root
         self.in_flight = 0
         self.count = Count()
+        # Read once: what is slow here is slow on purpose.
+        self.files: dict[str, File] = {}
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -84,12 +85,13 @@ class Server:
         finally:
             self.in_flight -= 1
 
-    @cache
     def file(self, name: str) -> File:
-        path = self.root / name
-        status = path.stat()
-        etag = f'"{status.st_size:x}-{status.st_mtime_ns:x}"'
-        return File(path.read_bytes(), etag, formatdate(status.st_mtime, usegmt=True))
+        if name not in self.files:
+            path = self.root / name
+            status = path.stat()
+            etag = f'"{status.st_size:x}-{status.st_mtime_ns:x}"'
+            self.files[name] = File(path.read_bytes(), etag, formatdate(status.st_mtime, usegmt=True))
+        return self.files[name]
 
 
 def file_answer(file: File, headers: dict[str, str]) -> tuple[bytes, memoryview]:

@@ -1,0 +1,68 @@
+"""What was measured, as markdown tables."""
+
+import statistics
+from dataclasses import dataclass, field
+
+# Not peers of each other: what is measured, and what does too little to be one.
+US, YARDSTICK = "tdl", "bare sockets"
+
+
+@dataclass
+class Measured:
+    seconds: list[float] = field(default_factory=list)
+    peak_kib: int = 0
+    # Why there is no time to show: "failed", "timed out" or "wrong".
+    trouble: str = ""
+
+    @property
+    def median(self) -> float | None:
+        return None if self.trouble or not self.seconds else statistics.median(self.seconds)
+
+
+# By the names of workloads and tools.
+Results = dict[str, dict[str, Measured]]
+
+
+def print_times(title: str, tools: list[str], results: Results) -> None:
+    heads = ["workload", *tools, f"{US} / best peer"]
+    rows = []
+    for workload, measured in results.items():
+        medians = {tool: one.median for tool, one in measured.items() if one.median}
+        peers = [tool for tool in medians if tool not in (US, YARDSTICK)]
+        best = min(peers, key=lambda tool: medians[tool], default="")
+        row = [workload, *(time_cell(measured.get(tool)) for tool in tools)]
+        row.append(f"{ratio(medians, US, best)} ({best})" if best else "")
+        row.append(ratio(medians, US, YARDSTICK))
+        rows.append(row)
+    if YARDSTICK in tools:
+        heads.append(f"{US} / {YARDSTICK}")
+    print_table(title, heads, [row[: len(heads)] for row in rows])
+
+
+def print_peaks(title: str, tools: list[str], results: Results) -> None:
+    # Of processes that run at the same time, the system tells the largest alone.
+    names = ["one wget of 16" if tool == "xargs wget" else tool for tool in tools]
+    rows = [[workload, *(peak_cell(measured.get(tool)) for tool in tools)] for workload, measured in results.items()]
+    print_table(title, ["workload", *names], rows)
+
+
+def print_table(title: str, heads: list[str], rows: list[list[str]]) -> None:
+    print(f"**{title}**\n")
+    for row in (heads, ["---", *["---:"] * (len(heads) - 1)], *rows):
+        print(f"| {' | '.join(row)} |")
+    print(flush=True)
+
+
+def time_cell(measured: Measured | None) -> str:
+    if not measured or not measured.median:
+        return measured.trouble if measured else ""
+    # Three digits, without the point that this leaves after a whole number.
+    return f"{measured.median:#.3g}".rstrip(".")
+
+
+def peak_cell(measured: Measured | None) -> str:
+    return f"{measured.peak_kib / 1024:.0f}" if measured and measured.median else time_cell(measured)
+
+
+def ratio(medians: dict[str, float], one: str, other: str) -> str:
+    return f"{medians[one] / medians[other]:.2f}" if one in medians and other in medians else ""
