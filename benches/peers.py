@@ -131,7 +131,7 @@ def main() -> None:
         if on_disk and not options.no_disk:
             with temporary_directory(options.disk) as disk:
                 results = bench.measure(on_disk, tools, disk, sixteen=True)
-            print_times("16 at once, onto a disk: seconds", names, results)
+            print_times(f"16 at once, onto a disk ({file_system(options.disk)}): seconds", names, results)
         with_defaults = [workload for workload in workloads if workload.with_defaults]
         if with_defaults and not options.no_defaults:
             tools = [tool for tool in tools if tool.has_default]
@@ -295,8 +295,8 @@ def is_same(source: Path, copy: Path) -> bool:
 def set_aside(out: Path) -> None:
     """Empties the files, which are removed after the last run.
 
-    ext4 without a journal looks at each inode that was freed in the last minutes before it takes one for a new file: a run
-    would pay for the files of the run before it.
+    ext4 without a journal looks at each inode that was freed in the last minutes before it takes one for a new file, so that
+    a run would pay for the files of the run before it; there, wait a few minutes after anything that removes many files.
     """
     for file in out.iterdir():
         os.truncate(file, 0)
@@ -369,6 +369,11 @@ def print_header(options: argparse.Namespace, tools: list[Tool]) -> None:
 def value_of(path: str, name: str) -> str:
     lines = Path(path).read_text().splitlines()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(name)), "unknown")
+
+
+def file_system(directory: Path) -> str:
+    command = ["df", "--output=fstype", directory]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1]
 
 
 def version_of(program: str, option: str) -> str:
