@@ -1,4 +1,4 @@
-//! What this machine can do at most: `bare_sockets LIST DIRECTORY THREADS` downloads a list of http URLs and checks nothing.
+//! What this machine does for the least work: `bare_sockets LIST DIRECTORY THREADS` downloads http URLs and checks nothing.
 //!
 //! Each thread has one connection, takes the next URL, and writes the body to a file as it comes. `peers.py` compiles this
 //! with `rustc -O` and measures it beside the tools that do more.

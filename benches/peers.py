@@ -115,7 +115,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 def main() -> None:
     options = arguments()
-    # As an interrupt does, this unwinds all that was begun.
+    # Both unwind all that was begun, even where a shell has told a job in the background to ignore interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     tools = chosen_tools(options)
     workloads = [workload for workload in WORKLOADS if is_chosen(workload.name, options)]
@@ -133,8 +134,8 @@ def main() -> None:
                 results = bench.measure(on_disk, tools, disk, sixteen=True)
             print_times(f"16 at once, onto a disk ({file_system(options.disk)}): seconds", names, results)
         with_defaults = [workload for workload in workloads if workload.with_defaults]
-        if with_defaults and not options.no_defaults:
-            tools = [tool for tool in tools if tool.has_default]
+        tools = [tool for tool in tools if tool.has_default]
+        if with_defaults and tools and not options.no_defaults:
             results = bench.measure(with_defaults, tools, memory, sixteen=False)
             print_times("Each with its own defaults, into memory: seconds", [tool.name for tool in tools], results)
         if is_chosen(CROWDED.name, options):
@@ -197,7 +198,7 @@ class Bench:
                 # Rust's standard library has no TLS.
                 able = [tool for tool in tools if workload.server != "https" or tool.name != YARDSTICK]
                 commands = {tool.name: self.command(tool, workload, place, sixteen) for tool in able}
-                results[workload.name] = self.take_turns(workload, commands, place)
+                results[workload.name] = self.take_turns(workload, commands, place) if commands else {}
         return results
 
     def take_turns(self, workload: Workload, commands: dict[str, list[str]], place: Path) -> dict[str, Measured]:

@@ -31,7 +31,7 @@ def print_times(title: str, tools: list[str], results: Results) -> None:
         peers = [tool for tool in medians if tool not in (US, YARDSTICK)]
         best = min(peers, key=lambda tool: medians[tool], default="")
         row = [workload, *(time_cell(measured.get(tool)) for tool in tools)]
-        row.append(f"{ratio(medians, US, best)} ({best})" if best else "")
+        row.append(f"{ratio(medians, US, best)} ({best})" if best and US in medians else "")
         row.append(ratio(medians, US, YARDSTICK))
         rows.append(row)
     if YARDSTICK in tools:
