@@ -70,7 +70,7 @@ class Tool:
     has_default: bool = True
 
 
-# All are quiet, and keep their own retries and time-outs. aria2c alone would set space aside on the disk before it writes.
+# All are quiet, and keep their own retries and time-outs.
 # {share} is how many URLs each wget gets: a sixteenth of a long list, so that it can keep its connection, but one of a short
 # list, where a large file would hold up the others of its share.
 TOOLS = (
@@ -82,11 +82,12 @@ TOOLS = (
         "--parallel-max 16 --parallel-immediate",
         "-k",
     ),
-    # Its --min-split-size stays 20 MiB: what is smaller than twice that comes over one connection.
+    # Its --min-split-size stays 20 MiB: what is smaller than twice that comes over one connection. Unless told of falloc, it
+    # writes each file twice, the first time as zeros; tdl asks the system for the space in the same way.
     Tool(
         "aria2c",
         "aria2c",
-        "aria2c -q {at_once} --file-allocation=none {insecure} -i {list} -d {dir}",
+        "aria2c -q {at_once} --file-allocation=falloc {insecure} -i {list} -d {dir}",
         "-j16 -x16 -s16",
         "--check-certificate=false",
     ),
