@@ -82,8 +82,8 @@ TOOLS = (
         "--parallel-max 16 --parallel-immediate",
         "-k",
     ),
-    # Its --min-split-size stays 20 MiB: what is smaller than twice that comes over one connection. Unless told of falloc, it
-    # writes each file twice, the first time as zeros; tdl asks the system for the space in the same way.
+    # Its --min-split-size stays 20 MiB: what is smaller than twice that comes over one connection. By default it
+    # writes each file twice, the first time as zeros; with falloc it asks the system for the space, as tdl does.
     Tool(
         "aria2c",
         "aria2c",
