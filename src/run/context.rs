@@ -29,12 +29,12 @@ pub struct Context<'a> {
 
 /// What one thread brings to all of its downloads.
 pub struct Worker<'a> {
-    pub client: &'a Client,
+    pub client: Client<'a>,
     pub buffer: Box<[u8]>,
 }
 
 impl<'a> Worker<'a> {
-    pub fn new(client: &'a Client) -> Self {
+    pub fn new(client: Client<'a>) -> Self {
         Self { client, buffer: vec![0; BUFFER].into_boxed_slice() }
     }
 }
