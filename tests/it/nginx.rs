@@ -28,7 +28,10 @@ impl Nginx {
                access_log off; sendfile on;
                client_body_temp_path {root}/body; proxy_temp_path {root}/proxy; fastcgi_temp_path {root}/fastcgi;
                uwsgi_temp_path {root}/uwsgi; scgi_temp_path {root}/scgi;
-               server {{ listen 127.0.0.1:{port}; root {root}/files; }}
+               server {{
+                 listen 127.0.0.1:{port}; root {root}/files;
+                 location /slow/ {{ alias {root}/files/; limit_rate 2m; }}
+               }}
              }}"
         );
         fs::write(dir.path().join("nginx.conf"), config).unwrap();
@@ -85,6 +88,22 @@ fn arrives_whole(count: usize, length: usize) {
 #[ignore = "needs nginx"]
 fn two_thousand_files_of_64_kib_arrive() {
     arrives_whole(2000, 64 * 1024);
+}
+
+#[test]
+#[ignore = "needs nginx"]
+fn files_that_come_slowly_come_over_several_connections() {
+    const LENGTH: usize = 12 * 1024 * 1024;
+    let nginx = Nginx::start();
+    let list = nginx.list(2, LENGTH).replace(&format!(":{}/", nginx.port), &format!(":{}/slow/", nginx.port));
+    let mut tdl = fetch().args(["-i", "urls.txt", "-v"]).file("urls.txt", &list);
+    let ended = tdl.run().with(0);
+    for number in 0..2 {
+        let further = format!("/slow/{number}.bin: a further connection, from byte ");
+        assert!(ended.stderr.contains(&further), "{}", ended.stderr);
+        assert!(tdl.got(&format!("{number}.bin")) == content(number, LENGTH));
+    }
+    assert!(!ended.stderr.contains("ended early"), "{}", ended.stderr);
 }
 
 #[test]
