@@ -40,6 +40,9 @@ pub enum Failure {
     /// The rest of a file was asked for, and what came is not that.
     #[error("the partial answer cannot be used: {0}")]
     Range(&'static str),
+    /// One more part of a file was asked for while others were there or on their way, and did not come as it should.
+    #[error("a part of the file could not be got")]
+    Part(#[source] Box<Self>),
     /// The host has no address, or no name server answers.
     #[error("the host name could not be resolved")]
     Dns(#[source] Cause),
@@ -180,6 +183,7 @@ impl Failure {
         match self {
             Self::Status { .. } => "status",
             Self::Range(_) => "range",
+            Self::Part(_) => "part",
             Self::Dns(_) => "dns",
             Self::Connect(_) => "connect",
             Self::ConnectTimeout(_) | Self::Stalled(_) => "timeout",
@@ -213,6 +217,7 @@ impl Failure {
             }
             Self::Client { is_temporary, .. } => *is_temporary,
             Self::Range(_)
+            | Self::Part(_)
             | Self::Dns(_)
             | Self::Connect(_)
             | Self::ConnectTimeout(_)

@@ -112,6 +112,12 @@ impl Answer {
         self.is_part
     }
 
+    /// The place in the file of the body's next byte.
+    #[must_use]
+    pub const fn position(&self) -> u64 {
+        self.position
+    }
+
     /// The place in the file after the body's last byte, where it was announced.
     #[must_use]
     pub const fn reach(&self) -> Option<u64> {
@@ -127,7 +133,8 @@ impl Answer {
     /// Whether the server may give parts of the file: it does not say that it never does (RFC 9110, section 14.3).
     #[must_use]
     pub fn may_give_parts(&self) -> bool {
-        text_of(self.response.headers(), &header::ACCEPT_RANGES).is_none_or(|unit| unit.trim() != "none")
+        text_of(self.response.headers(), &header::ACCEPT_RANGES)
+            .is_none_or(|unit| !unit.trim().eq_ignore_ascii_case("none"))
     }
 
     /// The status code.
@@ -140,6 +147,11 @@ impl Answer {
     #[must_use]
     pub fn validator(&self) -> Option<Validator> {
         validator(self.response.headers(), &self.place)
+    }
+
+    /// Whether the answer itself says that it is of the file that `validator` is of.
+    pub(super) fn is_confirmed_by(&self, validator: &Validator) -> bool {
+        validator.is_confirmed_by(&marks(self.response.headers(), &self.place))
     }
 
     /// When the server says that the file was changed last (RFC 9110, section 8.8.2), to the second.

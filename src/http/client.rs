@@ -111,7 +111,7 @@ impl Client<'_> {
         }
     }
 
-    /// Asks for a part of a URL's file.
+    /// Asks for a part of a URL's file, to be put beside others: so its answer has to name the validator itself.
     ///
     /// # Errors
     ///
@@ -119,8 +119,9 @@ impl Client<'_> {
     pub fn get_part(&self, url: &WebUrl, part: Resume<'_>) -> Result<Answer, Failure> {
         let conditions = Conditions { resume: Some(part), changed_since: None };
         match self.get_under(url, &conditions, &mut |_| {})? {
-            Got::Answer(answer) if answer.is_part() => Ok(*answer),
-            Got::Answer(_) => Err(Failure::Range("it is the whole file")),
+            Got::Answer(answer) if !answer.is_part() => Err(Failure::Range("it is the whole file")),
+            Got::Answer(answer) if answer.is_confirmed_by(part.validator) => Ok(*answer),
+            Got::Answer(_) => Err(Failure::Range("it does not say which file it is of")),
             Got::AllThere | Got::Unchanged => Err(Failure::Range("the file has no such range")),
         }
     }

@@ -71,7 +71,8 @@ impl Resume<'_> {
     /// A 416: nothing is wrong with it if the file ends where the rest would begin.
     pub(super) fn judge_unsatisfied(&self, headers: &HeaderMap, place: &WebUrl) -> Result<Got, Failure> {
         let range = text_of(headers, &header::CONTENT_RANGE).and_then(ContentRange::parse);
-        let is_whole = range == Some(ContentRange::Unsatisfied { total: self.from })
+        let is_whole = self.to.is_none()
+            && range == Some(ContentRange::Unsatisfied { total: self.from })
             && self.length.is_none_or(|length| length == self.from)
             && self.validator.agrees_with(&Marks { coding: self.validator.coding(), ..marks(headers, place) });
         if is_whole { Ok(Got::AllThere) } else { Err(Failure::Range("the file has no such range")) }

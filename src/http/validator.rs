@@ -65,6 +65,15 @@ impl Validator {
             && self.marks.place == marks.place
     }
 
+    /// Whether an answer's marks have the strong one, as a 206 must (RFC 9110, section 15.3.7).
+    #[must_use]
+    pub fn is_confirmed_by(&self, marks: &Marks) -> bool {
+        match self.strong_etag() {
+            Some(etag) => marks.etag.as_deref() == Some(etag),
+            None => self.marks.last_modified == marks.last_modified,
+        }
+    }
+
     /// The file's coding: for an answer that holds nothing of the file, and so has none.
     #[must_use]
     pub fn coding(&self) -> Option<String> {

@@ -22,7 +22,7 @@ pub struct Filling {
     pieces: Mutex<Pieces>,
     /// A thread has left its piece.
     left: Condvar,
-    /// Whether nobody is to begin, or go on with, a piece.
+    /// Whether nobody is to begin a piece, which the lock around them makes sure; who fills one sees it before long.
     is_over: AtomicBool,
     claim: Mutex<Claim>,
 }
@@ -147,7 +147,7 @@ impl Filling {
             claim.sidecar = sidecar;
         }
         if let Some(sidecar) = &mut claim.sidecar {
-            sidecar.done = done.clone();
+            (sidecar.done, sidecar.length) = (done.clone(), length.or(sidecar.length));
         }
         (claim.saved, claim.is_over) = (Instant::now(), false);
         *self.pieces() = Pieces::new(done, length);
@@ -223,12 +223,12 @@ impl Share {
         self.piece.end()
     }
 
-    /// The answer has come, and goes up to `reach`, or nobody knows how far. Says whether it is still wanted; if not,
-    /// nothing of it may be written.
+    /// An answer has come that goes from a place up to `reach`, or nobody knows how far. Says whether it is what is
+    /// wanted, and still is; if not, nothing of it may be written.
     #[must_use]
-    pub fn answered(&self, reach: Option<u64>) -> bool {
+    pub fn answered(&self, from: u64, reach: Option<u64>) -> bool {
         let mut pieces = self.filling.pieces();
-        !self.filling.is_over() && pieces.answered(&self.piece, reach, Instant::now())
+        from == self.from() && !self.filling.is_over() && pieces.answered(&self.piece, reach, Instant::now())
     }
 
     /// How many bytes are wanted next; 0 when the piece is full, or was given up.

@@ -232,9 +232,13 @@ impl PartFile {
     ///
     /// # Errors
     ///
-    /// The file cannot be cut.
+    /// [`Failure::Range`] if there is more than that; or the file cannot be cut.
     pub fn go_on(&mut self, length: u64) -> Result<(), Failure> {
-        self.begin(None, self.filling.arrived(), Some(length))
+        let arrived = self.filling.arrived();
+        if arrived.end() > length {
+            return Err(Failure::Range("the file is shorter than what is there"));
+        }
+        self.begin(None, arrived, Some(length))
     }
 
     fn begin(&self, sidecar: Option<Sidecar>, done: Ranges, length: Option<u64>) -> Result<(), Failure> {
@@ -341,6 +345,8 @@ impl PartFile {
 
 impl Drop for PartFile {
     fn drop(&mut self) {
+        // Nobody writes to a file that another process may lock.
+        self.filling.stop();
         self.filling.end_of_claims();
         // The keeper may hold the file for a moment longer, and nobody is to find it locked.
         let _ = self.filling.file.unlock();

@@ -155,7 +155,8 @@ impl Pieces {
     /// Its thread looks at the end before it reads, and moves the position after it has written, no more than
     /// [`MOST_AT_ONCE`] further. So when the position, looked at after the end was brought nearer, is at least so far
     /// from the new end, the thread cannot have written beyond it and will not. Otherwise, when this thread was held
-    /// up in between, the end is put back: a thread that saw the nearer one asks [`goes_on`](Self::goes_on).
+    /// up in between, the end is put back: a thread that saw the nearer one asks [`goes_on`](Self::goes_on). All of this
+    /// rests on one order of what is seen of the end and of the position, and so on `SeqCst`.
     pub fn split(&mut self, now: Instant) -> Option<Arc<Piece>> {
         let (index, _, speed) = self.slowest(now)?;
         let piece = &self.filled[index].piece;
@@ -189,10 +190,12 @@ impl Pieces {
         is_within_reach
     }
 
-    /// The body of a piece has ended where the end of the file was not known.
+    /// The body of a piece has ended: if the end of the file was not known, it is now.
     pub fn body_ended(&mut self, piece: &Arc<Piece>) {
-        self.length = Some(piece.position());
-        piece.end.store(piece.position(), SeqCst);
+        if self.length.is_none() {
+            self.length = Some(piece.position());
+            piece.end.store(piece.position(), SeqCst);
+        }
     }
 
     /// What was written of a piece is not of the file. Says how many bytes that were.

@@ -88,7 +88,8 @@ pub fn concurrent(context: &Context<'_>, clients: &Clients, threads: usize, most
         if pool.lock().threads > 0 {
             pool.watch(spawn);
         } else {
-            pool.work(Worker::new(clients.of_thread(0)));
+            // There is no thread to share with.
+            sequential(context, clients);
         }
     });
 }
@@ -156,22 +157,24 @@ impl<'a> Pool<'a> {
         let id = help.job.id;
         let result = catch_unwind(AssertUnwindSafe(|| help.carry_out(self.context, worker)));
         let result = result.unwrap_or_else(|panic| Err(Failure::Panicked(text_of(&*panic))));
-        help.end(&result);
         if let Err(failure) = &result {
-            self.context.reporter.event(&Event::HelpFailed(&self.context.plan.downloads()[id], failure));
+            tell(&Event::HelpFailed(&self.context.plan.downloads()[id], failure), self.context);
         }
-        let shared = &mut *self.lock();
-        match &result {
-            Ok(()) => _ = shared.queue.answered(id),
-            Err(failure) => {
-                if failure.is_refusal() {
-                    shared.queue.help_refused(id, era);
+        {
+            let shared = &mut *self.lock();
+            match &result {
+                Ok(()) => _ = shared.queue.answered(id),
+                Err(failure) => {
+                    if failure.is_refusal() {
+                        shared.queue.help_refused(id, era);
+                    }
+                    self.hold_back(&mut shared.queue, id, failure);
                 }
-                self.hold_back(&mut shared.queue, id, failure);
             }
+            shared.queue.end_help(id);
+            shared.busy -= 1;
         }
-        shared.queue.end_help(id);
-        shared.busy -= 1;
+        help.end(result);
     }
 
     /// Blocks until there is something to do; `None` when nothing is left.
@@ -239,7 +242,9 @@ impl<'a> Pool<'a> {
     /// The running download that wants help most, if a thread and its host have room for that.
     fn neediest(&self, shared: &Shared<'a>) -> Option<Arc<Job>> {
         let board = self.context.board?;
-        let has_room = shared.busy + shared.queue.reserved() < self.most && !self.context.control.is_cancelled();
+        // What waits keeps half of the threads at most, or a host that is held back for long would stop all help.
+        let reserved = shared.queue.reserved().min(self.most / 2);
+        let has_room = shared.busy + reserved < self.most && !self.context.control.is_cancelled();
         if has_room { board.neediest(|id| shared.queue.may_help(id)) } else { None }
     }
 
@@ -314,11 +319,15 @@ fn text_of(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned())
 }
 
-/// Counts and reports an end. A reporter that panics at it is not the run's concern.
+/// Counts and reports an end.
 fn conclude(download: &Download, ending: &Ending, context: &Context<'_>) {
     context.control.count(&download.url, ending);
-    let report = || context.reporter.event(&Event::Ended(download, ending));
-    let _ = catch_unwind(AssertUnwindSafe(report));
+    tell(&Event::Ended(download, ending), context);
+}
+
+/// Reports an event. A reporter that panics at it is not the run's concern.
+fn tell(event: &Event<'_>, context: &Context<'_>) {
+    let _ = catch_unwind(AssertUnwindSafe(|| context.reporter.event(event)));
 }
 
 /// Whether nothing new is to begin after this end: a full disk leaves room for nothing, and the user may want it so.

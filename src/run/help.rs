@@ -29,6 +29,8 @@ pub struct Job {
     pub filling: Arc<Filling>,
     pub validator: Validator,
     pub length: u64,
+    /// How long the server took to answer the download's own request.
+    pub latency: Duration,
     pub progress: Arc<Progress>,
     pub standing: Arc<Standing>,
 }
@@ -48,14 +50,16 @@ pub struct Standing(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Threads that are helping.
-    helpers: usize,
-    /// Whether the server has given a part as it should.
-    is_proven: bool,
+    /// Parts that are asked for and have not been answered.
+    asked: usize,
+    /// Parts that the server has given as it should.
+    given: usize,
     /// Whether it gave something else.
     is_refused: bool,
     failures_in_a_row: u32,
     left_alone_until: Option<Instant>,
+    /// The last failure of another thread.
+    failure: Option<Failure>,
     helped: Duration,
     waited: Duration,
 }
@@ -97,29 +101,33 @@ impl Drop for Offer<'_> {
 }
 
 impl Job {
-    /// How long the slowest of its threads will take, if help is wanted.
+    /// How long the slowest of its threads will take, if help is wanted: it has to come in time to be any.
     fn longest(&self) -> Option<Duration> {
         let may = self.standing.state().may_be_helped(Instant::now());
-        may.then(|| self.filling.longest()).flatten()
+        let longest = may.then(|| self.filling.longest()).flatten();
+        longest.filter(|time| *time > self.latency.saturating_mul(2))
     }
 
     /// Takes a part to help with: one that is free, or half of what takes longest.
     pub fn take(self: &Arc<Self>) -> Option<Help> {
-        let now = Instant::now();
-        let mut state = self.standing.state();
-        let share = if state.may_be_helped(now) { self.filling.help() } else { None }?;
-        state.helpers += 1;
-        Some(Help { job: Arc::clone(self), from: share.from(), share, begun: now })
+        let share = self.longest().and_then(|_| self.filling.help())?;
+        self.standing.state().asked += 1;
+        Some(Help { job: Arc::clone(self), from: share.from(), share, begun: Instant::now() })
     }
 
     /// What the download's own thread does next: a part that is free; or, if the work is shared, half of what takes
     /// longest.
     pub fn take_own(&self, is_shared: bool) -> Option<Share> {
-        let may_split = is_shared && self.standing.state().may_be_helped(Instant::now());
-        if may_split { self.filling.help() } else { self.filling.take() }
+        let share = if is_shared && self.longest().is_some() { self.filling.help() } else { self.filling.take() }?;
+        self.standing.state().asked += 1;
+        Some(share)
     }
 
-    /// Gets a part.
+    /// Gets a part that was taken.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Part`] if the server does not give it, or gives something else; and whatever may pass.
     pub fn get(
         &self,
         share: &Share,
@@ -129,16 +137,27 @@ impl Job {
     ) -> Result<(), Failure> {
         let (from, to) = (share.from(), share.to());
         let part = Resume { from, to, validator: &self.validator, length: Some(self.length) };
-        let mut answer = worker.client.get_part(&download.url, part)?;
-        self.standing.state().is_proven = true;
-        if !share.answered(answer.reach()) {
+        let answer = worker.client.get_part(&download.url, part);
+        self.standing.state().answered(answer.is_ok());
+        let mut answer = answer.map_err(of_part)?;
+        if !share.answered(answer.position(), answer.reach()) {
             return Ok(());
         }
         let result = body::receive(&mut answer, share, &mut worker.buffer, &self.progress, context);
         if let Err(Failure::Range(_)) = result {
             self.progress.take_back(share.disown());
+            return result.map_err(of_part);
         }
         result
+    }
+}
+
+/// What is wrong with one part is not wrong with the file.
+fn of_part(failure: Failure) -> Failure {
+    match failure {
+        Failure::Range(_) => Failure::Part(Box::new(failure)),
+        _ if failure.is_temporary() => failure,
+        _ => Failure::Part(Box::new(failure)),
     }
 }
 
@@ -151,18 +170,18 @@ impl Help {
     }
 
     /// Takes note of how it went; what is missing is for others.
-    pub fn end(self, result: &Result<(), Failure>) {
+    pub fn end(self, result: Result<(), Failure>) {
         let Self { job, share, from, begun } = self;
         let has_gained = share.from() > from;
         drop(share);
         let now = Instant::now();
         let mut state = job.standing.state();
-        state.helpers -= 1;
         state.helped += now - begun;
         if has_gained {
             state.failures_in_a_row = 0;
         }
-        state.ended(result, now);
+        state.ended(&result, now);
+        state.failure = result.err();
     }
 }
 
@@ -170,6 +189,16 @@ impl Standing {
     /// Takes note of how the download's own thread fared.
     pub fn ended(&self, result: &Result<(), Failure>) {
         self.state().ended(result, Instant::now());
+    }
+
+    /// Whether nobody is to ask for a part now.
+    pub fn is_left_alone(&self) -> bool {
+        self.state().is_left_alone(Instant::now())
+    }
+
+    /// Why a part is missing that another thread was to get.
+    pub fn take_failure(&self) -> Option<Failure> {
+        self.state().failure.take()
     }
 
     /// The download's own thread waited for others.
@@ -189,22 +218,35 @@ impl Standing {
 }
 
 impl State {
-    /// Until a server has shown that it gives parts, one at a time is asked for.
+    /// One part is asked for first, and then as many more as the server has given: so one that bears only a few requests,
+    /// or gives no parts at all, is not asked for many.
     fn may_be_helped(&self, now: Instant) -> bool {
-        !self.is_refused
-            && self.left_alone_until.is_none_or(|until| until <= now)
-            && (self.is_proven || self.helpers == 0)
+        !self.is_refused && !self.is_left_alone(now) && self.asked <= self.given
+    }
+
+    fn is_left_alone(&self, now: Instant) -> bool {
+        self.left_alone_until.is_some_and(|until| now < until)
+    }
+
+    fn answered(&mut self, as_it_should: bool) {
+        self.asked = self.asked.saturating_sub(1);
+        self.given += usize::from(as_it_should);
     }
 
     fn ended(&mut self, result: &Result<(), Failure>, now: Instant) {
         match result {
             Ok(()) => self.failures_in_a_row = 0,
-            Err(failure) if failure.is_temporary() && !matches!(failure, Failure::Range(_)) => {
+            Err(failure) if !failure.is_temporary() || matches!(failure, Failure::Part(_) | Failure::Range(_)) => {
+                self.is_refused = true;
+            }
+            // One of a burst, of which the first said it all.
+            Err(_) if self.is_left_alone(now) => {}
+            Err(failure) => {
+                let wish = failure.hold_back().map(|hold_back| hold_back.wait).unwrap_or_default();
                 let wait = LEFT_ALONE.saturating_mul(1 << self.failures_in_a_row.min(16)).min(LEFT_ALONE_LONGEST);
                 self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
-                self.left_alone_until = Some(now + wait);
+                self.left_alone_until = Some(now + wait.max(wish));
             }
-            Err(_) => self.is_refused = true,
         }
     }
 }
@@ -214,15 +256,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_is_asked_for_one_part_before_it_is_asked_for_more() {
+    fn a_server_is_asked_for_as_many_parts_as_it_has_given() {
         let now = Instant::now();
         let mut state = State::default();
-        assert!(state.may_be_helped(now));
-        state.helpers = 1;
-        assert!(!state.may_be_helped(now));
-        state.is_proven = true;
-        assert!(state.may_be_helped(now));
-        state.ended(&Err(Failure::Range("it is the whole file")), now);
+        for at_once in [1, 2, 4, 8] {
+            let asked = (0..100).take_while(|_| {
+                let may = state.may_be_helped(now);
+                state.asked += usize::from(may);
+                may
+            });
+            assert_eq!(asked.count(), at_once);
+            (0..at_once).for_each(|_| state.answered(true));
+        }
+        state.ended(&Err(Failure::Part(Box::new(Failure::Range("it is the whole file")))), now);
         assert!(!state.may_be_helped(now + LEFT_ALONE_LONGEST), "it gives none");
     }
 
@@ -231,13 +277,25 @@ mod tests {
         let now = Instant::now();
         let mut state = State::default();
         let failure = || Err(Failure::Status { code: 503, reason: "", retry_after: None });
+        let mut now = now;
         for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
-            state.ended(&failure(), now);
-            assert!(!state.may_be_helped(now + Duration::from_secs(seconds) - Duration::from_millis(1)));
-            assert!(state.may_be_helped(now + Duration::from_secs(seconds)));
+            // A burst counts once.
+            (0..3).for_each(|_| state.ended(&failure(), now));
+            now += Duration::from_secs(seconds);
+            assert!(!state.may_be_helped(now - Duration::from_millis(1)) && state.may_be_helped(now));
         }
         state.ended(&Ok(()), now);
         state.ended(&failure(), now);
         assert!(state.may_be_helped(now + LEFT_ALONE));
+    }
+
+    #[test]
+    fn a_server_that_says_when_to_come_again_is_left_alone_until_then() {
+        let now = Instant::now();
+        let mut state = State::default();
+        let wait = Duration::from_secs(10);
+        let retry_after = Some(Box::new(crate::error::HoldBack { host: "h:80".to_owned(), wait }));
+        state.ended(&Err(Failure::Status { code: 503, reason: "", retry_after }), now);
+        assert!(state.is_left_alone(now + wait - Duration::from_millis(1)) && !state.is_left_alone(now + wait));
     }
 }

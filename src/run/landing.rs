@@ -12,7 +12,7 @@ use super::outcome::{Fetched, Outcome, Skip};
 use crate::error::Failure;
 use crate::http::{Answer, Framing};
 use crate::options::IfExists;
-use crate::part::{self, Commit, Linked, Nameless, PartFile};
+use crate::part::{self, Commit, Linked, Nameless, PartFile, Share};
 use crate::plan::{Download, SafeName};
 
 /// A body no longer than this, which is less than a worker's buffer, is received whole before there is any file of it.
@@ -32,6 +32,8 @@ pub struct Landing<'a> {
     pub commit: Commit,
     pub progress: &'a Arc<Progress>,
     pub standing: &'a Arc<Standing>,
+    /// How long the server took to answer.
+    pub latency: Duration,
     pub context: &'a Context<'a>,
 }
 
@@ -137,10 +139,12 @@ impl Landing<'_> {
     /// A body into the part file, as served; and with it, or after it, whatever else is missing.
     fn receive_into(&self, part: &mut PartFile, answer: Answer, worker: &mut Worker<'_>) -> Result<(), Failure> {
         let job = self.begin(part, &answer)?.map(Arc::new);
+        // Before anyone else may take it.
+        let share = part.take();
         let board = self.context.board.filter(|_| answer.may_give_parts());
         let offer = job.as_ref().zip(board).map(|(job, board)| board.offer(job));
         let modified = answer.last_modified();
-        let mut result = self.receive_first(part, answer, worker);
+        let mut result = self.receive_first(answer, share, worker);
         self.standing.ended(&result);
         // From here on this thread has no piece at the beginning of each round.
         loop {
@@ -151,13 +155,15 @@ impl Landing<'_> {
             if part.is_whole() {
                 break;
             }
-            let own = job.as_ref().filter(|_| result.is_ok());
+            let own = job.as_ref().filter(|_| result.is_ok() && !self.standing.is_left_alone());
             if let Some((job, share)) = own.and_then(|job| Some((job, job.take_own(offer.is_some())?))) {
                 result = job.get(&share, self.download, self.context, worker);
                 self.standing.ended(&result);
-            } else if part.end_if_idle() {
+            } else if own.is_none() && part.end_if_idle() {
+                // Another thread was to get what is missing.
                 let expected = job.map(|job| job.length).unwrap_or_default();
-                return result.and(Err(Failure::Truncated { received: part.received(), expected }));
+                let truncated = || Failure::Truncated { received: part.received(), expected };
+                return result.and(Err(self.standing.take_failure().unwrap_or_else(truncated)));
             } else if self.context.control.is_cancelled() {
                 result = Err(Failure::Cancelled);
             } else {
@@ -188,19 +194,21 @@ impl Landing<'_> {
             filling: Arc::clone(part.filling()),
             validator,
             length,
+            latency: self.latency,
             progress: Arc::clone(self.progress),
             standing: Arc::clone(self.standing),
         }))
     }
 
     /// The body of the answer that the attempt began with.
-    fn receive_first(&self, part: &PartFile, mut answer: Answer, worker: &mut Worker<'_>) -> Result<(), Failure> {
-        match part.take() {
-            Some(share) if share.answered(answer.reach()) => {
+    fn receive_first(&self, mut answer: Answer, share: Option<Share>, worker: &mut Worker<'_>) -> Result<(), Failure> {
+        match share {
+            Some(share) if share.answered(answer.position(), answer.reach()) => {
                 body::receive(&mut answer, &share, &mut worker.buffer, self.progress, self.context)
             }
-            // An empty file.
-            _ => Ok(()),
+            Some(_) => Err(Failure::Range("it is not what is missing")),
+            // The file is empty.
+            None => Ok(()),
         }
     }
 
@@ -270,9 +278,9 @@ impl Landing<'_> {
     }
 }
 
-/// Whether a failure of one part is one of the whole attempt, whatever others get.
-fn ends_all(failure: &Failure) -> bool {
-    !failure.is_temporary() || matches!(failure, Failure::Range(_))
+/// Whether a failure ends the whole attempt, whatever others get.
+const fn ends_all(failure: &Failure) -> bool {
+    !failure.is_temporary() || matches!(failure, Failure::Range(_) | Failure::Cancelled | Failure::OutOfTime)
 }
 
 /// Keeps what has arrived for the next attempt, unless the failure says that it is of no use.

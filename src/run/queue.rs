@@ -22,6 +22,8 @@ pub struct Queue<T> {
     held: BinaryHeap<Reverse<(Instant, u32)>>,
     /// Started, neither ended nor put back, with the era of their host's pace in which they began.
     running: HashMap<usize, Era>,
+    /// How many have not ended.
+    left: usize,
 }
 
 #[derive(Debug)]
@@ -66,6 +68,7 @@ impl<T> Queue<T> {
         }
         let mut queue = Self {
             hosts,
+            left: host_of.len(),
             host_of,
             ready: BTreeSet::new(),
             waiting: BinaryHeap::new(),
@@ -78,12 +81,12 @@ impl<T> Queue<T> {
 
     /// The first download in list order whose host has room, those that were put back before those that never began.
     pub fn next(&mut self, now: Instant) -> Next<T> {
+        if self.left == 0 {
+            return Next::Done;
+        }
         self.end_waits_until(now);
         let Some((_, host)) = self.ready.first().copied() else {
-            return match self.next_time() {
-                None if self.running.is_empty() => Next::Done,
-                until => Next::Wait(until),
-            };
+            return Next::Wait(self.next_time());
         };
         let start = self.change(host, |queue| {
             queue.running += 1;
@@ -102,6 +105,11 @@ impl<T> Queue<T> {
 
     /// A started download has ended.
     pub fn end(&mut self, id: usize) {
+        self.left -= 1;
+        self.stop(id);
+    }
+
+    fn stop(&mut self, id: usize) {
         self.running.remove(&id);
         self.change(self.host_of[id], |host| host.running -= 1);
     }
@@ -110,7 +118,7 @@ impl<T> Queue<T> {
     pub fn put_back(&mut self, id: usize, until: Instant, kept: T) {
         self.waiting.push(Reverse(Waiting { until, id, kept }));
         self.hosts[self.host_of[id] as usize].waiting += 1;
-        self.end(id);
+        self.stop(id);
     }
 
     /// Whether another request may be made for a part of a started download: its host has room for that and for
@@ -196,6 +204,7 @@ impl<T> Queue<T> {
             }
         }
         left.sort_unstable();
+        self.left -= left.len();
         left
     }
 
@@ -363,6 +372,18 @@ mod tests {
         assert_eq!(queue.next(now), Next::Wait(Some(later)));
         assert_eq!(queue.next(soon), Next::Wait(Some(later)), "the longer hold counts");
         assert_eq!(started(&mut queue, later), [0, 2]);
+    }
+
+    #[test]
+    fn a_host_that_is_held_back_holds_up_no_end() {
+        let now = Instant::now();
+        let mut queue = Queue::<char>::new(vec![0, 1], 4);
+        assert_eq!(started(&mut queue, now), [0, 1]);
+        queue.hold_host_of(0, now + Duration::from_secs(300));
+        queue.end(0);
+        assert!(matches!(queue.next(now), Next::Wait(_)));
+        queue.end(1);
+        assert_eq!(queue.next(now), Next::Done);
     }
 
     #[test]

@@ -115,6 +115,7 @@ fn attempt(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Work
     if let (1, Some(why)) = (*attempts, why_not) {
         context.reporter.event(&Event::StartingOver(download, &why));
     }
+    let asked = Instant::now();
     let answer = match ask(download, part.as_ref(), known, context, worker) {
         Ok(answer) => answer,
         Err(failure) => {
@@ -140,7 +141,8 @@ fn attempt(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Work
         Got::AllThere => None,
         Got::Answer(answer) => Some(*answer),
     };
-    let landing = Landing { download, part_path: &part_path, commit, progress, standing, context };
+    let latency = asked.elapsed();
+    let landing = Landing { download, part_path: &part_path, commit, progress, standing, latency, context };
     landing.receive(answer, part, worker)
 }
 

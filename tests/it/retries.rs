@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::command::{Tdl, content, fetch_as, is_sequential};
+use crate::command::{Ended, Tdl, content, fetch_as, is_sequential, wait_for};
 use crate::server::{Reply, Server};
 
 fn fetch() -> Tdl {
@@ -78,6 +78,18 @@ fn a_host_that_refuses_more_than_four_at_a_time_gives_every_file() {
     assert_eq!(tdl.names().len(), FILES);
     let all = server.requests().len();
     assert!(all - FILES <= all / 6, "{} of {all} requests were refused", all - FILES);
+}
+
+#[test]
+fn a_run_ends_although_a_host_is_held_back() {
+    let server = Server::start(|request| match request.target.as_str() {
+        "/busy" => Reply::status(503).header("Retry-After", "200"),
+        target => Reply::ok(target),
+    });
+    let mut tdl = fetch().args([&server.url("/good"), &server.url("/busy"), "--retries=0"]);
+    let mut child = tdl.spawn();
+    wait_for(|| child.try_wait().unwrap().is_some());
+    Ended::from(child).with(75);
 }
 
 #[test]
