@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::context::{Context, Worker};
 use super::event::Event;
-use super::help::{Help, Job};
+use super::help::{Help, Helpable};
 use super::outcome::{Ending, Outcome, Skip};
 use super::pace::Era;
 use super::queue::{Next, Queue};
@@ -154,7 +154,7 @@ impl<'a> Pool<'a> {
 
     /// Gets a part of a download that another thread began; if that fails, it is the other's to get.
     fn help(&self, help: Help, era: Era, worker: &mut Worker<'_>) {
-        let id = help.job.id;
+        let id = help.download.id;
         let result = catch_unwind(AssertUnwindSafe(|| help.carry_out(self.context, worker)));
         let result = result.unwrap_or_else(|panic| Err(Failure::Panicked(text_of(&*panic))));
         if let Err(failure) = &result {
@@ -193,8 +193,8 @@ impl<'a> Pool<'a> {
                     self.clock.notify_all();
                     return None;
                 }
-                Next::Wait(_) => self.neediest(&shared).and_then(|job| job.take()).map(|help| {
-                    let era = shared.queue.help(help.job.id);
+                Next::Wait(_) => self.neediest(&shared).and_then(|helpable| helpable.take()).map(|help| {
+                    let era = shared.queue.help(help.download.id);
                     // Whether there is more to help with, and who could, is for the caller's thread to see.
                     self.clock.notify_one();
                     Work::Help(help, era)
@@ -240,7 +240,7 @@ impl<'a> Pool<'a> {
     }
 
     /// The running download that wants help most, if a thread and its host have room for that.
-    fn neediest(&self, shared: &Shared<'a>) -> Option<Arc<Job>> {
+    fn neediest(&self, shared: &Shared<'a>) -> Option<Arc<Helpable>> {
         let board = self.context.board?;
         // What waits keeps half of the threads at most, or a host that is held back for long would stop all help.
         let reserved = shared.queue.reserved().min(self.most / 2);

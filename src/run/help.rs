@@ -23,7 +23,7 @@ const LEFT_ALONE_LONGEST: Duration = Duration::from_secs(60);
 
 /// A running download, as those see it who get parts of it.
 #[derive(Debug)]
-pub struct Job {
+pub struct Helpable {
     /// Its number in the plan.
     pub id: usize,
     pub filling: Arc<Filling>,
@@ -38,7 +38,7 @@ pub struct Job {
 /// A part of a download for a thread to get. Dropped, it leaves what is missing of it to others.
 #[derive(Debug)]
 pub struct Help {
-    pub job: Arc<Job>,
+    pub download: Arc<Helpable>,
     share: Share,
     from: u64,
     begun: Instant,
@@ -66,41 +66,42 @@ struct State {
 
 /// The running downloads that may be helped.
 #[derive(Debug, Default)]
-pub struct Board(Mutex<Vec<Arc<Job>>>);
+pub struct Board(Mutex<Vec<Arc<Helpable>>>);
 
 /// A download on the board, until this is dropped.
 #[derive(Debug)]
 pub struct Offer<'a> {
     board: &'a Board,
-    job: Arc<Job>,
+    helpable: Arc<Helpable>,
 }
 
 impl Board {
     /// Offers a download to those who have nothing else to do.
-    pub fn offer(&self, job: &Arc<Job>) -> Offer<'_> {
-        self.jobs().push(Arc::clone(job));
-        Offer { board: self, job: Arc::clone(job) }
+    pub fn offer(&self, helpable: &Arc<Helpable>) -> Offer<'_> {
+        self.downloads().push(Arc::clone(helpable));
+        Offer { board: self, helpable: Arc::clone(helpable) }
     }
 
     /// The download that takes longest of those that want help, and that `may` have it.
-    pub fn neediest(&self, may: impl Fn(usize) -> bool) -> Option<Arc<Job>> {
-        let jobs = self.jobs();
-        let times = jobs.iter().filter(|job| may(job.id)).filter_map(|job| Some((job.longest()?, job)));
-        times.max_by_key(|(time, _)| *time).map(|(_, job)| Arc::clone(job))
+    pub fn neediest(&self, may: impl Fn(usize) -> bool) -> Option<Arc<Helpable>> {
+        let downloads = self.downloads();
+        let eligible = downloads.iter().filter(|download| may(download.id));
+        let times = eligible.filter_map(|download| Some((download.longest()?, download)));
+        times.max_by_key(|(time, _)| *time).map(|(_, download)| Arc::clone(download))
     }
 
-    fn jobs(&self) -> MutexGuard<'_, Vec<Arc<Job>>> {
+    fn downloads(&self) -> MutexGuard<'_, Vec<Arc<Helpable>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Offer<'_> {
     fn drop(&mut self) {
-        self.board.jobs().retain(|job| !Arc::ptr_eq(job, &self.job));
+        self.board.downloads().retain(|helpable| !Arc::ptr_eq(helpable, &self.helpable));
     }
 }
 
-impl Job {
+impl Helpable {
     /// How long the slowest of its threads will take, if help is wanted: it has to come in time to be any.
     fn longest(&self) -> Option<Duration> {
         let may = self.standing.state().may_be_helped(Instant::now());
@@ -112,7 +113,7 @@ impl Job {
     pub fn take(self: &Arc<Self>) -> Option<Help> {
         let share = self.longest().and_then(|_| self.filling.help())?;
         self.standing.state().asked += 1;
-        Some(Help { job: Arc::clone(self), from: share.from(), share, begun: Instant::now() })
+        Some(Help { download: Arc::clone(self), from: share.from(), share, begun: Instant::now() })
     }
 
     /// What the download's own thread does next: a part that is free; or, if the work is shared, half of what takes
@@ -164,24 +165,25 @@ fn of_part(failure: Failure) -> Failure {
 impl Help {
     /// Gets the part.
     pub fn carry_out(&self, context: &Context<'_>, worker: &mut Worker<'_>) -> Result<(), Failure> {
-        let download = &context.plan.downloads()[self.job.id];
+        let download = &context.plan.downloads()[self.download.id];
         context.reporter.event(&Event::Helped(download, self.from));
-        self.job.get(&self.share, download, context, worker)
+        self.download.get(&self.share, download, context, worker)
     }
 
     /// Takes note of how it went; what is missing is for others.
     pub fn end(self, result: Result<(), Failure>) {
-        let Self { job, share, from, begun } = self;
-        let has_gained = share.from() > from;
-        drop(share);
+        let Self { download, share, from, begun } = self;
         let now = Instant::now();
-        let mut state = job.standing.state();
+        let mut state = download.standing.state();
         state.helped += now - begun;
-        if has_gained {
+        if share.from() > from {
             state.failures_in_a_row = 0;
         }
         state.ended(&result, now);
         state.failure = result.err();
+        drop(state);
+        // Last, so that whoever finds the part free knows why.
+        drop(share);
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::body;
 use super::context::{Context, Worker};
 use super::event::Progress;
-use super::help::{Job, Standing};
+use super::help::{Helpable, Standing};
 use super::outcome::{Fetched, Outcome, Skip};
 use crate::error::Failure;
 use crate::http::{Answer, Framing};
@@ -138,30 +138,49 @@ impl Landing<'_> {
 
     /// A body into the part file, as served; and with it, or after it, whatever else is missing.
     fn receive_into(&self, part: &mut PartFile, answer: Answer, worker: &mut Worker<'_>) -> Result<(), Failure> {
-        let job = self.begin(part, &answer)?.map(Arc::new);
+        let helpable = self.begin(part, &answer)?.map(Arc::new);
         // Before anyone else may take it.
         let share = part.take();
         let board = self.context.board.filter(|_| answer.may_give_parts());
-        let offer = job.as_ref().zip(board).map(|(job, board)| board.offer(job));
+        let offer = helpable.as_ref().zip(board).map(|(helpable, board)| board.offer(helpable));
         let modified = answer.last_modified();
-        let mut result = self.receive_first(answer, share, worker);
-        self.standing.ended(&result);
-        // From here on this thread has no piece at the beginning of each round.
+        let first = self.receive_first(answer, share, worker);
+        self.standing.ended(&first);
+        self.receive_rest(part, first, helpable.as_ref(), offer.is_some(), worker)?;
+        if let Some(time) = modified {
+            part.set_modified(time);
+        }
+        Ok(())
+    }
+
+    /// Gets what is missing after the first body came to its end, or failed, and waits for what others get.
+    ///
+    /// This thread has no piece at the beginning of each round. It takes one while nothing has failed; after a failure
+    /// that may pass, others may still get everything. A failure that nobody can mend ends it for all.
+    fn receive_rest(
+        &self,
+        part: &PartFile,
+        first: Result<(), Failure>,
+        helpable: Option<&Arc<Helpable>>,
+        is_shared: bool,
+        worker: &mut Worker<'_>,
+    ) -> Result<(), Failure> {
+        let mut result = first;
         loop {
             if result.as_ref().is_err_and(ends_all) {
                 part.stop();
                 return result;
             }
             if part.is_whole() {
-                break;
+                return Ok(());
             }
-            let own = job.as_ref().filter(|_| result.is_ok() && !self.standing.is_left_alone());
-            if let Some((job, share)) = own.and_then(|job| Some((job, job.take_own(offer.is_some())?))) {
-                result = job.get(&share, self.download, self.context, worker);
+            let own = helpable.filter(|_| result.is_ok() && !self.standing.is_left_alone());
+            if let Some((helpable, share)) = own.and_then(|helpable| Some((helpable, helpable.take_own(is_shared)?))) {
+                result = helpable.get(&share, self.download, self.context, worker);
                 self.standing.ended(&result);
             } else if own.is_none() && part.end_if_idle() {
                 // Another thread was to get what is missing.
-                let expected = job.map(|job| job.length).unwrap_or_default();
+                let expected = helpable.map_or(0, |helpable| helpable.length);
                 let truncated = || Failure::Truncated { received: part.received(), expected };
                 return result.and(Err(self.standing.take_failure().unwrap_or_else(truncated)));
             } else if self.context.control.is_cancelled() {
@@ -170,14 +189,10 @@ impl Landing<'_> {
                 self.wait_for_others(part);
             }
         }
-        if let Some(time) = modified {
-            part.set_modified(time);
-        }
-        Ok(())
     }
 
     /// Makes the part file ready for an answer. What others need to help, where a part can be proven to be one.
-    fn begin(&self, part: &mut PartFile, answer: &Answer) -> Result<Option<Job>, Failure> {
+    fn begin(&self, part: &mut PartFile, answer: &Answer) -> Result<Option<Helpable>, Failure> {
         let length = answer.framing().length();
         match length.filter(|_| answer.is_part()) {
             Some(length) => part.go_on(length)?,
@@ -189,7 +204,7 @@ impl Landing<'_> {
         self.context.keeper.keep(part);
         self.progress.begin(part.received(), length);
         let validator = part.sidecar().and_then(|sidecar| sidecar.validator);
-        Ok(validator.zip(length).map(|(validator, length)| Job {
+        Ok(validator.zip(length).map(|(validator, length)| Helpable {
             id: self.download.id,
             filling: Arc::clone(part.filling()),
             validator,
