@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::command::{Tdl, content, fetch, wait_for};
+use crate::command::{Tdl, content, fetch};
 use crate::server::{Gate, Reply, Request, Server};
 
 const MIB: usize = 1024 * 1024;
@@ -306,17 +306,19 @@ fn a_hole_is_no_end_of_the_file_whatever_the_server_says() {
     assert!(tdl.got("x") == body);
 }
 
-/// The ranges that a sidecar claims.
-fn claimed(tdl: &Tdl, name: &str) -> Vec<(usize, usize)> {
-    let text = std::fs::read(tdl.out().join(format!("{name}.part.json"))).unwrap_or_default();
-    let ranges = serde_json::from_slice::<serde_json::Value>(&text).ok().map(|sidecar| sidecar["done"].clone());
-    ranges.and_then(|ranges| serde_json::from_value(ranges).ok()).unwrap_or_default()
-}
-
 #[cfg(unix)]
 #[test]
 fn after_a_kill_all_parts_are_gone_on_with() {
     use rustix::process::{Pid, Signal, kill_process};
+
+    use crate::command::wait_for;
+
+    /// The ranges that a sidecar claims.
+    fn claimed(tdl: &Tdl, name: &str) -> Vec<(usize, usize)> {
+        let text = std::fs::read(tdl.out().join(format!("{name}.part.json"))).unwrap_or_default();
+        let ranges = serde_json::from_slice::<serde_json::Value>(&text).ok().map(|sidecar| sidecar["done"].clone());
+        ranges.and_then(|ranges| serde_json::from_value(ranges).ok()).unwrap_or_default()
+    }
 
     for (signal, mode) in [
         (Signal::KILL, "--jobs=4"),
