@@ -35,7 +35,7 @@ struct Claim {
     /// Whether the system failed to put bytes onto the disk; it does not say so twice.
     is_damaged: bool,
     /// Whether the part file is about to become its target, or to go.
-    is_over: bool,
+    is_closed: bool,
 }
 
 /// What one thread fills of a part file. Dropped, it leaves the rest to others.
@@ -47,7 +47,7 @@ pub struct Share {
 
 impl Filling {
     pub(super) fn new(path: PathBuf, file: File) -> Self {
-        let claim = Claim { sidecar: None, saved: Instant::now(), is_damaged: false, is_over: false };
+        let claim = Claim { sidecar: None, saved: Instant::now(), is_damaged: false, is_closed: false };
         Self {
             path,
             file,
@@ -149,7 +149,7 @@ impl Filling {
         if let Some(sidecar) = &mut claim.sidecar {
             (sidecar.done, sidecar.length) = (done.clone(), length.or(sidecar.length));
         }
-        (claim.saved, claim.is_over) = (Instant::now(), false);
+        (claim.saved, claim.is_closed) = (Instant::now(), false);
         *self.pieces() = Pieces::new(done, length);
         self.is_over.store(false, Ordering::Relaxed);
     }
@@ -167,7 +167,7 @@ impl Filling {
     /// Claims what has arrived since the last time, if that was so long ago and the part file still is one.
     pub(super) fn save_after(&self, time: Duration) -> io::Result<()> {
         let mut claim = self.claim();
-        let is_due = claim.saved.elapsed() >= time && !claim.is_over;
+        let is_due = claim.saved.elapsed() >= time && !claim.is_closed;
         if is_due { self.save_in(&mut claim) } else { Ok(()) }
     }
 
@@ -197,8 +197,8 @@ impl Filling {
     }
 
     /// Nothing is saved from now on but by who asks for it; what is being saved is waited for.
-    pub(super) fn end_of_claims(&self) {
-        self.claim().is_over = true;
+    pub(super) fn close_claim(&self) {
+        self.claim().is_closed = true;
     }
 
     fn pieces(&self) -> MutexGuard<'_, Pieces> {

@@ -301,7 +301,7 @@ impl PartFile {
     ///
     /// The rename was refused, or somebody took the part file away.
     pub fn commit(&self, target: &Path, commit: Commit) -> Result<bool, Failure> {
-        self.filling.end_of_claims();
+        self.filling.close_claim();
         let meta = self.filling.file.metadata().map_err(|source| disk("look at", self.path(), source))?;
         if !self.is_in_place(&meta)? {
             return Err(Failure::PartGone(self.path().to_owned()));
@@ -323,7 +323,7 @@ impl PartFile {
     /// Leaves the file for a later attempt, with a sidecar that claims what is there; removes what could not be gone on
     /// with.
     pub fn put_by(self) {
-        self.filling.end_of_claims();
+        self.filling.close_claim();
         // Room that was kept for the rest is given back.
         let _ = self.filling.file.set_len(self.filling.arrived().end());
         if !self.filling.can_be_gone_on_with() || self.filling.save().is_err() {
@@ -333,7 +333,7 @@ impl PartFile {
 
     /// Removes the file and its sidecar, if they are still this one's.
     pub fn discard(self) {
-        self.filling.end_of_claims();
+        self.filling.close_claim();
         let meta = self.filling.file.metadata();
         if meta.is_ok_and(|meta| self.is_in_place(&meta).unwrap_or(false)) {
             // The sidecar last: a part file without one would not be ours.
@@ -347,7 +347,7 @@ impl Drop for PartFile {
     fn drop(&mut self) {
         // Nobody writes to a file that another process may lock.
         self.filling.stop();
-        self.filling.end_of_claims();
+        self.filling.close_claim();
         // The keeper may hold the file for a moment longer, and nobody is to find it locked.
         let _ = self.filling.file.unlock();
     }

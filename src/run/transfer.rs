@@ -108,10 +108,8 @@ fn attempt(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Work
         context.reporter.event(&Event::Started(download, progress));
     }
     *attempts += 1;
-    let Leftover { part, why_not } = match is_first_here {
-        true => Leftover::default(),
-        false => PartFile::leftover(&part_path, &target, &download.url)?,
-    };
+    let Leftover { part, why_not } =
+        if is_first_here { Leftover::default() } else { PartFile::leftover(&part_path, &target, &download.url)? };
     if let (1, Some(why)) = (*attempts, why_not) {
         context.reporter.event(&Event::StartingOver(download, &why));
     }
