@@ -64,6 +64,9 @@ pub enum Failure {
         #[source]
         cause: Cause,
     },
+    /// The system lets this process open no more files, or has none left.
+    #[error("too many files are open")]
+    OpenFiles(#[source] Cause),
     /// The URL or a header is such that no request can be made of it.
     #[error("no request can be made of it")]
     Request(#[source] Cause),
@@ -189,6 +192,7 @@ impl Failure {
             Self::ConnectTimeout(_) | Self::Stalled(_) => "timeout",
             Self::Tls(_) => "tls",
             Self::Client { .. } => "client",
+            Self::OpenFiles(_) => "open-files",
             Self::Request(_) => "request",
             Self::Broken { .. } => "broken",
             Self::Truncated { .. } => "truncated",
@@ -210,16 +214,18 @@ impl Failure {
     /// Connections that fail or break, time-outs, truncation, and the statuses by which a server says so
     /// (RFC 9110 and, for 520 to 524, a common gateway's own); nothing else.
     #[must_use]
-    pub const fn is_temporary(&self) -> bool {
+    pub fn is_temporary(&self) -> bool {
         match self {
             Self::Status { code, .. } => {
                 matches!(code, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=524)
             }
             Self::Client { is_temporary, .. } => *is_temporary,
+            Self::Disk { source, .. } => is_out_of_files(source),
             Self::Range(_)
             | Self::Part(_)
             | Self::Dns(_)
             | Self::Connect(_)
+            | Self::OpenFiles(_)
             | Self::ConnectTimeout(_)
             | Self::Stalled(_)
             | Self::Broken { .. }
@@ -236,7 +242,6 @@ impl Failure {
             | Self::NotAFile(_)
             | Self::TooLarge(_)
             | Self::NoRoom { .. }
-            | Self::Disk { .. }
             | Self::Panicked(_) => false,
         }
     }
@@ -266,6 +271,16 @@ impl Failure {
         matches!(self, Self::Disk { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
     }
 
+    /// Whether too many files are open, so that fewer should be.
+    #[must_use]
+    pub fn is_out_of_files(&self) -> bool {
+        match self {
+            Self::OpenFiles(_) => true,
+            Self::Disk { source, .. } => is_out_of_files(source),
+            _ => false,
+        }
+    }
+
     /// Whether the server refused for want of strength, so that less should be asked of it at once.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
@@ -278,6 +293,17 @@ impl Failure {
         let causes = std::iter::successors(Some(self as &dyn StdError), |&error| error.source());
         safe(&causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")).to_string()
     }
+}
+
+/// Whether a call failed because this process, or the system, has as many files open as it may.
+#[must_use]
+pub fn is_out_of_files(error: &io::Error) -> bool {
+    /// `ENFILE` and `EMFILE`, on every Unix.
+    const OPEN_FILES: [i32; 2] = [23, 24];
+    /// `ERROR_TOO_MANY_OPEN_FILES`, and `WSAEMFILE` of a socket.
+    const OPEN_FILES_ON_WINDOWS: [i32; 2] = [4, 10024];
+    let codes = if cfg!(windows) { OPEN_FILES_ON_WINDOWS } else { OPEN_FILES };
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
 
 /// How the process ends.

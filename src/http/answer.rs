@@ -1,12 +1,12 @@
 //! An answer: what it says of the file that it holds, and its body, to be read to an end that is checked.
 
-use std::io::Read as _;
 use std::time::{Duration, SystemTime};
 
-use reqwest::blocking as http;
 use reqwest::header::{self, HeaderMap, HeaderName};
 
 use super::conditions::Resume;
+use super::content_range::ContentRange;
+use super::exchange::Response;
 use super::failure;
 use super::validator::{Marks, Validator};
 use crate::error::Failure;
@@ -15,7 +15,7 @@ use crate::url::WebUrl;
 /// An answer of status 200, or a 206 that is the very part that was asked for; its body is still to be read.
 #[derive(Debug)]
 pub struct Answer {
-    response: http::Response,
+    response: Response,
     framing: Framing,
     /// The place in the file of the next byte.
     position: u64,
@@ -57,17 +57,32 @@ impl Framing {
     }
 }
 
+impl Framing {
+    /// Reads what the headers say. A server that sends a transfer coding that was not asked for, or a length beside one,
+    /// does not say what the client reads (RFC 9112, sections 6.1 and 6.3), so that its bytes could be taken for others.
+    fn of(response: &Response) -> Result<Self, Failure> {
+        let codings: Vec<_> = response.headers.get_all(header::TRANSFER_ENCODING).iter().collect();
+        let has_length = response.headers.contains_key(header::CONTENT_LENGTH);
+        match (codings.as_slice(), response.content_length) {
+            ([], Some(length)) => Ok(Self::Length(length)),
+            ([], None) => Ok(Self::Close),
+            ([_, ..], _) if has_length => Err(Failure::Protocol("a Transfer-Encoding beside a Content-Length".into())),
+            ([coding], _) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(Self::Chunked),
+            ([_, ..], _) => Err(Failure::Protocol("a transfer coding that was not asked for".into())),
+        }
+    }
+}
+
 impl Answer {
-    pub(super) fn whole(response: http::Response, place: &WebUrl, stall_timeout: Duration) -> Result<Self, Failure> {
-        // Asked for later, once reading has begun, the library says 0.
-        let length = response.content_length();
-        let framing = match (length, text_of(response.headers(), &header::TRANSFER_ENCODING)) {
-            (Some(length), _) => Framing::Length(length),
-            (None, Some(coding)) if coding.trim().eq_ignore_ascii_case("chunked") => Framing::Chunked,
-            (None, None) => Framing::Close,
-            // Its bytes would not be the file's.
-            (None, Some(_)) => return Err(Failure::Protocol("a transfer coding that was not asked for".into())),
-        };
+    pub(super) fn whole(
+        response: Response,
+        place: &WebUrl,
+        resume: Option<&Resume<'_>>,
+        stall_timeout: Duration,
+    ) -> Result<Self, Failure> {
+        let (framing, length) = (Framing::of(&response)?, response.content_length);
+        let marks = marks(&response.headers, place);
+        judge_whole(text_of(&response.headers, &header::CONTENT_RANGE), &marks, length, resume)?;
         Ok(Self {
             response,
             framing,
@@ -81,12 +96,13 @@ impl Answer {
     }
 
     pub(super) fn part(
-        response: http::Response,
+        response: Response,
         place: &WebUrl,
         resume: &Resume<'_>,
         stall_timeout: Duration,
     ) -> Result<Self, Failure> {
-        let part = resume.judge_part(response.headers(), place, response.content_length());
+        Framing::of(&response)?;
+        let part = resume.judge_part(&response.headers, place, response.content_length);
         let (end, total) = part.map_err(Failure::Range)?;
         Ok(Self {
             response,
@@ -98,6 +114,18 @@ impl Answer {
             place: place.clone(),
             stall_timeout,
         })
+    }
+
+    /// The URL that answered, after all redirects.
+    #[must_use]
+    pub const fn place(&self) -> &WebUrl {
+        &self.place
+    }
+
+    /// How the body is encoded, where the server encoded it although it was asked not to.
+    #[must_use]
+    pub fn content_encoding(&self) -> Option<String> {
+        content_encoding(&self.response.headers)
     }
 
     /// How the end of the file will be known.
@@ -133,31 +161,26 @@ impl Answer {
     /// Whether the server may give parts of the file: it does not say that it never does (RFC 9110, section 14.3).
     #[must_use]
     pub fn may_give_parts(&self) -> bool {
-        text_of(self.response.headers(), &header::ACCEPT_RANGES)
+        text_of(&self.response.headers, &header::ACCEPT_RANGES)
             .is_none_or(|unit| !unit.trim().eq_ignore_ascii_case("none"))
     }
 
     /// The status code.
     #[must_use]
     pub fn status(&self) -> u16 {
-        self.response.status().as_u16()
+        self.response.status.as_u16()
     }
 
     /// What the file can be known by when a part of it is asked for.
     #[must_use]
     pub fn validator(&self) -> Option<Validator> {
-        validator(self.response.headers(), &self.place)
-    }
-
-    /// Whether the answer itself says that it is of the file that `validator` is of.
-    pub(super) fn is_confirmed_by(&self, validator: &Validator) -> bool {
-        validator.is_confirmed_by(&marks(self.response.headers(), &self.place))
+        validator(&self.response.headers, &self.place)
     }
 
     /// When the server says that the file was changed last (RFC 9110, section 8.8.2), to the second.
     #[must_use]
     pub fn last_modified(&self) -> Option<SystemTime> {
-        httpdate::parse_http_date(text_of(self.response.headers(), &header::LAST_MODIFIED)?).ok()
+        httpdate::parse_http_date(text_of(&self.response.headers, &header::LAST_MODIFIED)?).ok()
     }
 
     /// Reads the next bytes of the body; 0 at its end.
@@ -169,7 +192,7 @@ impl Answer {
         let count = self
             .response
             .read(buffer)
-            .map_err(|error| failure::of_body(&error, self.position, self.wanted, self.stall_timeout))?;
+            .map_err(|failed| failure::of_body(failed, self.position, self.wanted, self.stall_timeout))?;
         self.position += count as u64;
         if self.reach.is_some_and(|reach| self.position > reach) {
             return Err(Failure::Range("it is longer than its range"));
@@ -181,6 +204,38 @@ impl Answer {
             _ => Ok(count),
         }
     }
+}
+
+/// Whether a 200 is of the whole file. Some servers answer a request for a range with that range, and call it a 200.
+fn judge_whole(
+    content_range: Option<&str>,
+    marks: &Marks,
+    length: Option<u64>,
+    resume: Option<&Resume<'_>>,
+) -> Result<(), Failure> {
+    let is_all =
+        |range| matches!(range, ContentRange::Part { first: 0, last, total: Some(total) } if last + 1 == total);
+    if content_range.is_some_and(|value| !ContentRange::parse(value).is_some_and(is_all)) {
+        return Err(Failure::Range("it has a Content-Range, and calls itself the whole file"));
+    }
+    let Some((resume, length)) = resume.zip(length) else { return Ok(()) };
+    match resume.length {
+        Some(known) if known != length && resume.validator.is_confirmed_by(marks) => {
+            Err(Failure::Range("it is the same file, of another length"))
+        }
+        Some(known) if known.checked_sub(resume.from) == Some(length) => {
+            Err(Failure::Range("it is as long as the rest, and calls itself the whole file"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The `Content-Encoding`, unless it says that there is none.
+fn content_encoding(headers: &HeaderMap) -> Option<String> {
+    let values = headers.get_all(header::CONTENT_ENCODING).iter();
+    let values = values.map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned());
+    let codings: Vec<_> = values.filter(|value| !value.is_empty() && !value.eq_ignore_ascii_case("identity")).collect();
+    (!codings.is_empty()).then(|| codings.join(", "))
 }
 
 /// What an answer from `place` says of its file.

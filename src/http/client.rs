@@ -1,16 +1,15 @@
 //! Asking for a URL: a few clients that threads share, and one request with its redirects.
 
-use std::io::Read as _;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use reqwest::blocking as http;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::answer::{Answer, text_of};
 use super::conditions::{Conditions, Got, Resume};
+use super::exchange::{self, Response};
+use super::lazy_client::LazyClient;
 use super::redirect::Hops;
+use super::runtime::Runtime;
 use super::{failure, retry_after};
 use crate::error::{Failure, HoldBack};
 use crate::options::Network;
@@ -19,8 +18,8 @@ use crate::url::WebUrl;
 /// What tdl calls itself to servers.
 const USER_AGENT: &str = concat!("tdl/", env!("CARGO_PKG_VERSION"));
 
-/// More clients than this gain nothing, measured.
-const MOST_CLIENTS: usize = 4;
+/// More runtimes than this gain nothing, measured.
+const MAX_RUNTIMES: usize = 4;
 
 /// A connection unused for so long is closed, or a list over many hosts would keep one open to each.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,35 +30,53 @@ const DRAINED: u64 = 16 * 1024;
 /// No time is lost on a body that is not wanted, but for one read that stalls.
 const DRAINED_WITHIN: Duration = Duration::from_millis(200);
 
-/// The clients of a run, which its threads share. Each is one runtime thread doing all sockets of its client.
+/// The clients of a run, which its threads share.
 ///
-/// How many there are was measured on two cores with sixteen threads, the server on the same cores. For http, one alone
-/// is 10 to 30 % slower than one a core, and one for each thread no faster. For https, one a core is 10 % slower than
-/// one alone, and takes 30 % more of the processor: with two, a thread is woken for nearly every record.
+/// How many runtimes there are was measured on two cores with sixteen threads, the server on the same cores. For http,
+/// one alone is 10 to 30 % slower than one a core, and one for each thread no faster. For https, one a core is 10 %
+/// slower than one alone, and takes 30 % more of the processor: with two, a thread is woken for nearly every record.
 #[derive(Debug)]
 pub struct Clients {
     network: Network,
     headers: HeaderMap,
-    /// For http: these know no certificates, which take most of the time to set up and may be missing.
-    plain: Vec<Slot>,
-    secure: Vec<Slot>,
+    slots: Vec<Slot>,
+    /// How many of the slots are used for https.
+    secure: usize,
 }
 
-/// A place for one client of the library, set up when it is first asked for something.
-#[derive(Debug, Default)]
+/// A runtime, and the clients of the library that use it.
+#[derive(Debug)]
 struct Slot {
-    client: OnceLock<http::Client>,
-    setting_up: Mutex<()>,
-    /// Whether the last request was answered, so that its connection may be kept, and closed by the other side.
-    went_well: AtomicBool,
+    runtime: Runtime,
+    /// For http: it knows no certificates, which take most of the time to set up and may be missing.
+    plain: LazyClient,
+    secure: LazyClient,
 }
 
 impl Clients {
-    /// As many clients as `threads` can use. None is set up before its first request.
-    #[must_use]
-    pub fn new(network: &Network, threads: usize) -> Self {
+    /// As many runtimes as `threads` can use, started before the threads are, so that these cannot take the last that
+    /// the system has. The clients together keep no more than about `max_idle` connections open.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Client`] if not one runtime can be started.
+    pub fn new(network: &Network, threads: usize, max_idle: usize) -> Result<Self, Failure> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let slots = |count: usize| (0..count.min(MOST_CLIENTS).min(threads).max(1)).map(|_| Slot::default()).collect();
+        let wanted = cores.min(MAX_RUNTIMES).min(threads).max(1);
+        // With two cores, one; see above.
+        let secure = (cores / 2).clamp(1, wanted);
+        // A client that is made anew more often than its threads need connections would never use one again.
+        let lazy = |count: usize| LazyClient::new((max_idle / wanted / 2).max(threads.div_ceil(count) * 3 / 2));
+        let mut slots = Vec::with_capacity(wanted);
+        for number in 0..wanted {
+            match Runtime::start(number) {
+                Ok(runtime) => slots.push(Slot { runtime, plain: lazy(wanted), secure: lazy(secure) }),
+                Err(error) if number == 0 => {
+                    return Err(Failure::Client { is_temporary: true, cause: error.into() });
+                }
+                Err(_) => break,
+            }
+        }
         let mut headers = HeaderMap::new();
         for header in &network.headers {
             // `Header` lets pass what these accept, and less.
@@ -69,14 +86,23 @@ impl Clients {
                 headers.append(name, value);
             }
         }
-        Self { network: network.clone(), headers, plain: slots(cores), secure: slots(cores / 2) }
+        let secure = secure.min(slots.len());
+        Ok(Self { network: network.clone(), headers, slots, secure })
     }
 
     /// What a thread asks with. It stays with the same clients, so that it finds their connections again.
     #[must_use]
     pub fn of_thread(&self, thread: usize) -> Client<'_> {
-        let of = |slots: &'_ [Slot]| thread % slots.len();
-        Client { shared: self, plain: &self.plain[of(&self.plain)], secure: &self.secure[of(&self.secure)] }
+        let plain = &self.slots[thread % self.slots.len()];
+        Client { shared: self, plain, secure: &self.slots[thread % self.secure] }
+    }
+
+    /// Closes every connection that is kept open and not in use.
+    pub fn close_idle(&self) {
+        for slot in &self.slots {
+            slot.plain.close_idle();
+            slot.secure.close_idle();
+        }
     }
 }
 
@@ -88,9 +114,19 @@ pub struct Client<'a> {
     secure: &'a Slot,
 }
 
+/// Whether a request may use a connection that an earlier one has left open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Connection {
+    Kept,
+    New,
+}
+
 impl Client<'_> {
     /// Asks for a URL, or for a part of it, and follows its redirects. What the user gave for the URL, headers and
     /// user info, goes to the URL's own origin only. `on_redirect` hears of each hop.
+    ///
+    /// With `shortcut`, the URL that answered before is asked first, without the redirects that led there: they may lead
+    /// to another mirror each time, and a validator holds for one URL alone. If that URL refuses, they are followed again.
     ///
     /// # Errors
     ///
@@ -99,47 +135,61 @@ impl Client<'_> {
     pub fn get(
         &self,
         url: &WebUrl,
+        shortcut: Option<&WebUrl>,
         conditions: &Conditions<'_>,
         mut on_redirect: impl FnMut(&WebUrl),
     ) -> Result<Got, Failure> {
-        match self.get_under(url, conditions, &mut on_redirect) {
+        if let Some(shortcut) = shortcut {
+            match self.get_under(url, Hops::from_answer(url, shortcut), conditions, &mut on_redirect) {
+                Err(failure) if matches!(failure, Failure::Range(_)) || !failure.is_temporary() => {}
+                got => return got,
+            }
+        }
+        match self.get_under(url, Hops::from(url), conditions, &mut on_redirect) {
             // Some servers refuse what has a range, whatever it is; without one they may give the file.
-            Err(failure @ Failure::Status { .. }) if conditions.resume.is_some() && !failure.is_temporary() => {
-                self.get_under(url, &Conditions { resume: None, ..*conditions }, &mut on_redirect)
+            Err(failure @ (Failure::Status { .. } | Failure::Protocol(_)))
+                if conditions.resume.is_some() && !failure.is_temporary() =>
+            {
+                let whole = Conditions { resume: None, ..*conditions };
+                self.get_under(url, Hops::from(url), &whole, &mut on_redirect)
             }
             got => got,
         }
     }
 
-    /// Asks for a part of a URL's file, to be put beside others: so its answer has to name the validator itself.
+    /// Asks for a part of a URL's file, to be put beside others.
     ///
     /// # Errors
     ///
     /// [`Failure::Range`] for anything but that very part, a refusal, or whatever keeps the answer from coming.
-    pub fn get_part(&self, url: &WebUrl, part: Resume<'_>) -> Result<Answer, Failure> {
+    pub fn get_part(&self, url: &WebUrl, shortcut: Option<&WebUrl>, part: Resume<'_>) -> Result<Answer, Failure> {
         let conditions = Conditions { resume: Some(part), changed_since: None };
-        match self.get_under(url, &conditions, &mut |_| {})? {
-            Got::Answer(answer) if !answer.is_part() => Err(Failure::Range("it is the whole file")),
-            Got::Answer(answer) if answer.is_confirmed_by(part.validator) => Ok(*answer),
-            Got::Answer(_) => Err(Failure::Range("it does not say which file it is of")),
+        let part_under = |hops| match self.get_under(url, hops, &conditions, &mut |_| {})? {
+            Got::Answer(answer) if answer.is_part() => Ok(*answer),
+            Got::Answer(_) => Err(Failure::Range("it is the whole file")),
             Got::AllThere | Got::Unchanged => Err(Failure::Range("the file has no such range")),
+        };
+        match shortcut.map(|shortcut| part_under(Hops::from_answer(url, shortcut))) {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(failure)) if failure.is_temporary() && !matches!(failure, Failure::Range(_)) => Err(failure),
+            _ => part_under(Hops::from(url)),
         }
     }
 
     fn get_under(
         &self,
         url: &WebUrl,
+        mut hops: Hops,
         conditions: &Conditions<'_>,
         on_redirect: &mut impl FnMut(&WebUrl),
     ) -> Result<Got, Failure> {
         let resume = conditions.resume.as_ref();
-        let mut hops = Hops::from(url);
         loop {
             let response = self.request(url, &hops, conditions)?;
-            let status = response.status();
+            let status = response.status;
             match (status.as_u16(), resume) {
                 (200, _) => {
-                    let answer = Answer::whole(response, hops.current(), self.shared.network.stall_timeout)?;
+                    let answer = Answer::whole(response, hops.current(), resume, self.shared.network.stall_timeout)?;
                     return Ok(if conditions.already_have(&answer) { Got::Unchanged } else { answer.into() });
                 }
                 (304, _) if conditions.changed_since.is_some() => return Ok(Got::Unchanged),
@@ -147,9 +197,9 @@ impl Client<'_> {
                     return Answer::part(response, hops.current(), resume, self.shared.network.stall_timeout)
                         .map(Got::from);
                 }
-                (416, Some(resume)) => return resume.judge_unsatisfied(response.headers(), hops.current()),
+                (416, Some(resume)) => return resume.judge_unsatisfied(&response.headers, hops.current()),
                 (301 | 302 | 303 | 307 | 308, _) => {
-                    if let Some(location) = response.headers().get(header::LOCATION).cloned() {
+                    if let Some(location) = response.headers.get(header::LOCATION).cloned() {
                         drain(response);
                         hops.follow(location.as_bytes())?;
                         on_redirect(hops.current());
@@ -158,7 +208,7 @@ impl Client<'_> {
                 }
                 _ => {}
             }
-            let retry_after = text_of(response.headers(), &header::RETRY_AFTER)
+            let retry_after = text_of(&response.headers, &header::RETRY_AFTER)
                 .and_then(|value| retry_after::parse(value, SystemTime::now()))
                 .map(|wait| Box::new(HoldBack { host: hops.current().host(), wait }));
             drain(response);
@@ -167,39 +217,53 @@ impl Client<'_> {
         }
     }
 
-    /// One request. A kept connection that the server closed at that moment costs no attempt: the request is sent once
-    /// more at once, as it may be (RFC 9110, section 9.2.2), if the last one went well.
-    fn request(&self, url: &WebUrl, hops: &Hops, conditions: &Conditions<'_>) -> Result<http::Response, Failure> {
+    /// One request, sent once more at once where it may have been the connection's fault, which costs no attempt:
+    /// the server may close a kept connection at the moment when it is used again, and a request may then be repeated
+    /// (RFC 9110, section 9.2.2); or bytes that belong to no response may have come before the answer.
+    fn request(&self, url: &WebUrl, hops: &Hops, conditions: &Conditions<'_>) -> Result<Response, Failure> {
         let begun = Instant::now();
-        let slot = if hops.current().is_https() { self.secure } else { self.plain };
-        let mut answer = self.send(slot, url, hops, conditions);
+        let (slot, lazy) = match hops.current().is_https() {
+            true => (self.secure, &self.secure.secure),
+            false => (self.plain, &self.plain.plain),
+        };
+        let send = |connection| self.send(slot, lazy, url, hops, conditions, connection);
+        let mut response = send(Connection::Kept);
         // The library's wait for headers includes connecting, so that a longer wait for a connection has to be several.
-        while matches!(answer, Err(Failure::ConnectTimeout(longest)) if begun.elapsed() < longest) {
-            answer = self.send(slot, url, hops, conditions);
+        while matches!(response, Err(Failure::ConnectTimeout(longest)) if begun.elapsed() < longest) {
+            response = send(Connection::Kept);
         }
-        if matches!(answer, Err(Failure::Broken { .. })) && slot.went_well.swap(false, Ordering::Relaxed) {
-            answer = self.send(slot, url, hops, conditions);
+        match &response {
+            Err(Failure::Broken { .. }) if lazy.note(false) => response = send(Connection::Kept),
+            Err(Failure::Protocol(_)) => response = send(Connection::New),
+            _ => {}
         }
-        if answer.is_ok() {
-            slot.went_well.store(true, Ordering::Relaxed);
+        if response.is_ok() {
+            lazy.note(true);
         }
-        answer
+        response
     }
 
     fn send(
         &self,
         slot: &Slot,
+        lazy: &LazyClient,
         url: &WebUrl,
         hops: &Hops,
         conditions: &Conditions<'_>,
-    ) -> Result<http::Response, Failure> {
-        let client = slot.client(&self.shared.network, hops.current().is_https())?;
+        connection: Connection,
+    ) -> Result<Response, Failure> {
+        let Clients { network, headers, .. } = self.shared;
+        let builder = || builder(network, hops.current().is_https());
+        let client = match connection {
+            Connection::Kept => lazy.client(builder)?,
+            Connection::New => LazyClient::new(1).client(builder)?,
+        };
         let mut request = client.get(hops.current().url().clone());
         if hops.is_at_origin() {
             if let Some((user, password)) = url.credentials() {
                 request = request.basic_auth(user, password);
             }
-            request = request.headers(self.shared.headers.clone());
+            request = request.headers(headers.clone());
         }
         if let Some(date) = conditions.changed_since.and_then(http_date) {
             request = request.header(header::IF_MODIFIED_SINCE, date);
@@ -208,33 +272,17 @@ impl Client<'_> {
             request = request.header(header::RANGE, resume.range());
             request = request.header(header::IF_RANGE, resume.validator.if_range());
         }
-        request.send().map_err(|error| failure::of_request(error, &self.shared.network))
+        let request = request.build().map_err(|error| failure::of_request(error, network))?;
+        exchange::send(slot.runtime.handle(), client, request).map_err(|failed| failure::of_exchange(failed, network))
     }
 }
 
-impl Slot {
-    fn client(&self, network: &Network, is_secure: bool) -> Result<&http::Client, Failure> {
-        if let Some(client) = self.client.get() {
-            return Ok(client);
-        }
-        // One thread sets it up while the others that share it wait. What fails is tried again by the next.
-        let _alone = self.setting_up.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = self.client.get() {
-            return Ok(client);
-        }
-        // Unless who uses the library has chosen another.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = builder(network);
-        let builder = if is_secure { builder } else { builder.tls_certs_only([]) };
-        let client = builder.build().map_err(failure::of_setup)?;
-        Ok(self.client.get_or_init(|| client))
-    }
-}
-
-fn builder(network: &Network) -> http::ClientBuilder {
-    // The library's `timeout` covers the wait for headers and then each read anew: it is the stall time-out.
+fn builder(network: &Network, is_https: bool) -> reqwest::ClientBuilder {
+    // No-op if the application has already installed a provider.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    // The library's `read_timeout` covers the wait for headers and then each read anew: it is the stall time-out.
     // Its own redirects would forward custom headers to other hosts.
-    http::Client::builder()
+    let builder = reqwest::Client::builder()
         .user_agent(USER_AGENT)
         .default_headers(HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))]))
         .redirect(reqwest::redirect::Policy::none())
@@ -242,11 +290,12 @@ fn builder(network: &Network) -> http::ClientBuilder {
         // Only tdl tries again, and counts it.
         .retry(reqwest::retry::never().max_retries_per_request(0))
         .http1_only()
-        .timeout(network.stall_timeout)
+        .read_timeout(network.stall_timeout)
         // Less than the other, or a connection that does not come would be taken for a stall.
         .connect_timeout(network.connect_timeout.min(network.stall_timeout.mul_f64(0.9)))
         .pool_idle_timeout(IDLE_TIMEOUT)
-        .tls_danger_accept_invalid_certs(network.insecure)
+        .tls_danger_accept_invalid_certs(network.insecure);
+    if is_https { builder } else { builder.tls_certs_only([]) }
 }
 
 /// A time as headers have it (RFC 9110, section 5.6.7); `None` for one that they cannot have.
@@ -258,8 +307,8 @@ fn http_date(time: SystemTime) -> Option<String> {
 }
 
 /// Reads a short body that is not wanted, for as long as that is quick.
-fn drain(mut response: http::Response) {
-    if response.content_length().is_some_and(|length| length <= DRAINED) {
+fn drain(mut response: Response) {
+    if response.content_length.is_some_and(|length| length <= DRAINED) {
         let begun = Instant::now();
         let mut buffer = [0; 4096];
         while begun.elapsed() < DRAINED_WITHIN && response.read(&mut buffer).is_ok_and(|count| count > 0) {}

@@ -106,8 +106,14 @@ impl Resume<'_> {
         if length.is_some_and(|length| length != last + 1 - first) {
             return Err("its length is not that of its range");
         }
-        if !self.validator.agrees_with(&marks(headers, place)) {
+        let marks = marks(headers, place);
+        if !self.validator.agrees_with(&marks) {
             return Err("it is of another file");
+        }
+        // A server that ignores If-Range may send a range of what the file is now. A 206 that says nothing proves
+        // nothing; it has to name the validator itself (RFC 9110, section 15.3.7).
+        if !self.validator.is_confirmed_by(&marks) {
+            return Err("it does not say which file it is of");
         }
         Ok((last + 1, total))
     }

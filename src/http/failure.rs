@@ -4,8 +4,17 @@ use std::error::Error as StdError;
 use std::io;
 use std::time::Duration;
 
-use crate::error::{Cause, Failure};
+use super::exchange::Failed;
+use crate::error::{self, Cause, Failure};
 use crate::options::Network;
+
+/// The failure of an exchange that brought no response.
+pub fn of_exchange(failed: Failed, network: &Network) -> Failure {
+    match failed {
+        Failed::Library(error) => of_request(error, network),
+        Failed::Ended => Failure::Broken { received: 0, cause: ENDED.into() },
+    }
+}
 
 /// The failure of asking: no answer came, or none that can be read.
 pub fn of_request(error: reqwest::Error, network: &Network) -> Failure {
@@ -13,6 +22,9 @@ pub fn of_request(error: reqwest::Error, network: &Network) -> Failure {
     let error = error.without_url();
     if error.is_dns() {
         return Failure::Dns(root(&error));
+    }
+    if is_out_of_files(&error) {
+        return Failure::OpenFiles(root(&error));
     }
     if error.is_connect() {
         return match io_kind(&error) {
@@ -24,26 +36,36 @@ pub fn of_request(error: reqwest::Error, network: &Network) -> Failure {
     if error.is_builder() {
         return Failure::Request(root(&error));
     }
-    of_exchange(&error, 0, network.stall_timeout)
+    once_connected(&error, 0, network.stall_timeout)
 }
 
 /// The failure of setting a client up: for want of certificates, or for now of threads, files or memory.
 pub fn of_setup(error: reqwest::Error) -> Failure {
     let error = error.without_url();
     let exhausted = [io::ErrorKind::WouldBlock, io::ErrorKind::OutOfMemory];
-    let is_temporary = causes(&error).filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|cause| {
-        let has_no_files = cfg!(unix) && cause.raw_os_error().is_some_and(|code| OPEN_FILES.contains(&code));
-        exhausted.contains(&cause.kind()) || has_no_files
-    });
+    let is_exhausted = |cause: &io::Error| exhausted.contains(&cause.kind());
+    let is_temporary = is_out_of_files(&error) || caused_by::<io::Error>(&error, is_exhausted);
     Failure::Client { is_temporary, cause: root(&error) }
 }
 
-/// `ENFILE` and `EMFILE`, on every Unix: too many open files.
-const OPEN_FILES: [i32; 2] = [23, 24];
+/// What ends a request whose runtime has ended.
+const ENDED: &str = "the client has ended";
 
 /// The failure of reading a body of which `received` of `expected` bytes had come.
-pub fn of_body(error: &io::Error, received: u64, expected: Option<u64>, stall_timeout: Duration) -> Failure {
-    let failure = of_exchange(error, received, stall_timeout);
+pub fn of_body(failed: Failed, received: u64, expected: Option<u64>, stall_timeout: Duration) -> Failure {
+    match failed {
+        Failed::Library(error) => while_reading(&error.without_url(), received, expected, stall_timeout),
+        Failed::Ended => Failure::Broken { received, cause: ENDED.into() },
+    }
+}
+
+fn while_reading(
+    error: &(dyn StdError + 'static),
+    received: u64,
+    expected: Option<u64>,
+    stall_timeout: Duration,
+) -> Failure {
+    let failure = once_connected(error, received, stall_timeout);
     // A connection that was closed in good order, only too early; one that was reset says so.
     let is_end = matches!(io_kind(error), None | Some(io::ErrorKind::UnexpectedEof));
     match (failure, expected) {
@@ -53,7 +75,7 @@ pub fn of_body(error: &io::Error, received: u64, expected: Option<u64>, stall_ti
 }
 
 /// Once a connection stands: it stalled, it broke, or what came over it is no HTTP.
-fn of_exchange(error: &(dyn StdError + 'static), received: u64, stall_timeout: Duration) -> Failure {
+fn once_connected(error: &(dyn StdError + 'static), received: u64, stall_timeout: Duration) -> Failure {
     if caused_by::<reqwest::Error>(error, reqwest::Error::is_timeout) {
         return Failure::Stalled(stall_timeout);
     }
@@ -66,8 +88,12 @@ fn of_exchange(error: &(dyn StdError + 'static), received: u64, stall_timeout: D
     Failure::Broken { received, cause: root(error) }
 }
 
+fn is_out_of_files(error: &(dyn StdError + 'static)) -> bool {
+    caused_by::<io::Error>(error, error::is_out_of_files)
+}
+
 /// Whether an error of type `E` for which `holds` is among the causes.
-fn caused_by<E: StdError + 'static>(error: &(dyn StdError + 'static), holds: fn(&E) -> bool) -> bool {
+fn caused_by<E: StdError + 'static>(error: &(dyn StdError + 'static), holds: impl Fn(&E) -> bool) -> bool {
     causes(error).filter_map(|cause| cause.downcast_ref::<E>()).any(holds)
 }
 
@@ -99,7 +125,7 @@ mod tests {
     #[test]
     fn every_kind_of_io_error_while_a_body_is_read_has_its_meaning() {
         let meaning = |kind: io::ErrorKind, expected| {
-            let failure = of_body(&io::Error::new(kind, "x"), 3, expected, Duration::from_secs(1));
+            let failure = while_reading(&io::Error::new(kind, "x"), 3, expected, Duration::from_secs(1));
             (failure.kind(), failure.is_temporary())
         };
         for kind in [UnexpectedEof, Other] {

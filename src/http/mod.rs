@@ -5,9 +5,12 @@ mod answer;
 mod client;
 mod conditions;
 mod content_range;
+mod exchange;
 mod failure;
+mod lazy_client;
 mod redirect;
 mod retry_after;
+mod runtime;
 mod validator;
 
 pub use answer::{Answer, Framing};

@@ -17,6 +17,11 @@ impl Hops {
         Self { first: url.clone(), current: url, count: 0 }
     }
 
+    /// Starts at the URL that answered an earlier request for the one that the user gave.
+    pub fn from_answer(url: &WebUrl, place: &WebUrl) -> Self {
+        Self { first: url.without_credentials(), current: place.without_credentials(), count: 1 }
+    }
+
     /// The URL to ask now.
     pub const fn current(&self) -> &WebUrl {
         &self.current

@@ -321,14 +321,17 @@ impl PartFile {
     }
 
     /// Leaves the file for a later attempt, with a sidecar that claims what is there; removes what could not be gone on
-    /// with.
-    pub fn put_by(self) {
+    /// with. Says how many bytes are left.
+    #[expect(clippy::must_use_candidate, reason = "it is called for what it does")]
+    pub fn put_by(self) -> u64 {
         self.filling.close_claim();
         // Room that was kept for the rest is given back.
         let _ = self.filling.file.set_len(self.filling.arrived().end());
         if !self.filling.can_be_gone_on_with() || self.filling.save().is_err() {
             self.discard();
+            return 0;
         }
+        self.received()
     }
 
     /// Removes the file and its sidecar, if they are still this one's.

@@ -61,6 +61,9 @@ struct Details {
     /// Whether the end of the file was known by more than the close of the connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     checked: Option<bool>,
+    /// The content coding in which the server sent the file although it was asked not to, and in which it was saved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_encoding: Option<String>,
     /// Seconds until the next attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     wait: Option<f64>,
@@ -80,6 +83,7 @@ struct Closing<'a> {
     skipped: usize,
     failed: usize,
     cancelled: usize,
+    encoded: usize,
     bytes: u64,
     received: u64,
     seconds: f64,
@@ -145,7 +149,9 @@ impl JsonLines {
             Outcome::Fetched(file) => {
                 let (bytes, status, checked) =
                     (Some(file.bytes), Some(file.status), Some(file.framing.shows_the_end()));
-                self.record_as("finished", download, &file.name, Details { bytes, status, checked, ..details });
+                let content_encoding = file.content_encoding.clone();
+                let details = Details { bytes, status, checked, content_encoding, ..details };
+                self.record_as("finished", download, &file.name, details);
             }
             Outcome::Skipped(skip) => {
                 let is_checked = *skip == Skip::Unchanged;
@@ -232,6 +238,7 @@ fn closing<'a>(summary: &Summary, comparison: Option<Compared<'a>>) -> Closing<'
         skipped: summary.skipped + summary.unchanged,
         failed: summary.failed(),
         cancelled: summary.cancelled(),
+        encoded: summary.encoded,
         bytes: summary.bytes,
         received: summary.arrived,
         seconds: seconds(summary.elapsed),

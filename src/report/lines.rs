@@ -8,7 +8,7 @@ use crate::http::Framing;
 use crate::options::Mode;
 use crate::plan::{Download, Plan};
 use crate::run::{Ending, Event, Outcome, Skip};
-use crate::text::safe_path;
+use crate::text::{safe, safe_path};
 
 /// How much is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +60,9 @@ fn of_end(download: &Download, ending: &Ending, detail: Detail) -> Option<String
             let path = safe_path(&file.path);
             let took = time(ending.own_time);
             let mut line = format!("{url}: fetched, {} in {took}, to {path}", size(file.bytes));
+            if let Some(coding) = &file.content_encoding {
+                line += &format!("; saved as the server sent it, in the content coding {}", safe(coding));
+            }
             if detail == Detail::Everything {
                 let checked = match file.framing {
                     Framing::Length(_) => "its length is the announced one",

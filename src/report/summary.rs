@@ -93,6 +93,7 @@ fn counts(summary: &Summary) -> String {
     note(summary.skipped, "skipped", "there, not checked");
     note(summary.unchanged, "unchanged", "there, and not changed since, the server says");
     note(summary.unchecked, "unchecked", "no length was announced, so a file cut short could not be told");
+    note(summary.encoded, "encoded", "the server sent them in a content coding, and so they were saved");
     note(summary.cancelled(), "not done", "the run ended before them");
     let for_now = match summary.failed_for_now {
         0 => String::new(),
@@ -127,6 +128,7 @@ mod tests {
             failed_for_good: 0,
             failed_for_now: 0,
             unchecked: 0,
+            encoded: 0,
             bytes: 148 * 1024 * 1024,
             arrived: 148 * 1024 * 1024,
             elapsed: Duration::from_millis(2_410),
@@ -161,6 +163,7 @@ mod tests {
             failed_for_good: 2,
             failed_for_now: 1,
             unchecked: 1,
+            encoded: 2,
             failures: vec![failure; 2],
             ..summary(Mode::Concurrent)
         };
@@ -168,6 +171,7 @@ mod tests {
         1 of 16 files, 148.0 MiB in 2.41 s (61.4 MiB/s)
           skipped          1   there, not checked
           unchecked        1   no length was announced, so a file cut short could not be told
+          encoded          2   the server sent them in a content coding, and so they were saved
           not done        11   the run ended before them
           failed           3   1 of them only for now: the same command may succeed later
             http://h/x: the server answered 404 Not Found

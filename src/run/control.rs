@@ -23,6 +23,7 @@ pub struct Control {
     failed_for_good: AtomicUsize,
     failed_for_now: AtomicUsize,
     unchecked: AtomicUsize,
+    encoded: AtomicUsize,
     bytes: AtomicU64,
     arrived: AtomicU64,
     own_nanoseconds: AtomicU64,
@@ -70,6 +71,7 @@ impl Control {
             failed_for_good: self.failed_for_good.load(Ordering::Relaxed),
             failed_for_now: self.failed_for_now.load(Ordering::Relaxed),
             unchecked: self.unchecked.load(Ordering::Relaxed),
+            encoded: self.encoded.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
             arrived: self.arrived.load(Ordering::Relaxed),
             elapsed: start.map_or(Duration::ZERO, |start| start.at.elapsed()),
@@ -112,6 +114,7 @@ impl Control {
                 self.fetched.fetch_add(1, Ordering::Relaxed);
                 self.bytes.fetch_add(file.bytes, Ordering::Relaxed);
                 self.unchecked.fetch_add(usize::from(!file.framing.shows_the_end()), Ordering::Relaxed);
+                self.encoded.fetch_add(usize::from(file.content_encoding.is_some()), Ordering::Relaxed);
             }
             Outcome::Skipped(Skip::Exists) => {
                 self.skipped.fetch_add(1, Ordering::Relaxed);
@@ -168,6 +171,7 @@ mod tests {
                             path: "x".into(),
                             bytes: 3,
                             status: 200,
+                            content_encoding: None,
                             framing: if round % 2 == 0 { Framing::Close } else { Framing::Length(3) },
                         };
                         count(Outcome::Fetched(file), (thread * ROUNDS + round) as u64);

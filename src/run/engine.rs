@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::context::{Context, Worker};
 use super::event::Event;
 use super::help::{Help, Helpable};
+use super::open_files::Affordable;
 use super::outcome::{Ending, Outcome, Skip};
 use super::pace::Era;
 use super::queue::{Next, Queue};
@@ -38,7 +39,7 @@ pub fn sequential(context: &Context<'_>, clients: &Clients) {
             if let Some(until) = held.remove(&download.url.host()) {
                 sleep(until.saturating_duration_since(Instant::now()), context);
             }
-            to_its_end(download, context, &mut worker)
+            to_its_end(download, context, clients, &mut worker)
         };
         if let Outcome::Failed(failure) = &ending.outcome {
             // What was not waited for in the end still is what the server wants.
@@ -52,12 +53,15 @@ pub fn sequential(context: &Context<'_>, clients: &Clients) {
 }
 
 /// One download, with all its retries and the waits between them.
-pub fn to_its_end(download: &Download, context: &Context<'_>, worker: &mut Worker<'_>) -> Ending {
+pub fn to_its_end(download: &Download, context: &Context<'_>, clients: &Clients, worker: &mut Worker<'_>) -> Ending {
     let mut transfer = Transfer::new(download);
     loop {
         match turn(transfer, context, worker) {
             Turn::Ended(ending) => return ending,
-            Turn::Wait { transfer: again, wait, .. } => {
+            Turn::Wait { transfer: again, wait, failure } => {
+                if failure.is_out_of_files() {
+                    clients.close_idle();
+                }
                 sleep(wait, context);
                 transfer = again;
             }
@@ -65,13 +69,14 @@ pub fn to_its_end(download: &Download, context: &Context<'_>, worker: &mut Worke
     }
 }
 
-/// Downloads side by side in `threads` threads, each taking the next when it is done; up to `most`, where more can help.
-/// All are joined.
-pub fn concurrent(context: &Context<'_>, clients: &Clients, threads: usize, most: usize) {
+/// Downloads side by side in as many threads as can be had, each taking the next when it is done; in more, where these
+/// can help. All are joined.
+pub fn concurrent(context: &Context<'_>, clients: &Clients, affordable: Affordable) {
+    let Affordable { jobs: threads, most, .. } = affordable;
     let (hosts, host_of) = hosts(context.plan);
     let queue = Queue::new(host_of, context.limits.per_host);
-    let shared = Mutex::new(Shared { queue, threads: 0, busy: 0, idle: 0, is_over: false });
-    let pool = &Pool { context, hosts, most, shared, changed: Condvar::new(), clock: Condvar::new() };
+    let shared = Mutex::new(Shared { queue, threads: 0, most, busy: 0, idle: 0, is_over: false });
+    let pool = &Pool { context, clients, hosts, shared, changed: Condvar::new(), clock: Condvar::new() };
     thread::scope(|scope| {
         let spawn = |number: usize| {
             let work = move || pool.work(Worker::new(clients.of_thread(number)));
@@ -97,10 +102,9 @@ pub fn concurrent(context: &Context<'_>, clients: &Clients, threads: usize, most
 /// What the threads of a run share, behind one lock.
 struct Pool<'a> {
     context: &'a Context<'a>,
+    clients: &'a Clients,
     /// The queue's number of each host.
     hosts: HashMap<String, u32>,
-    /// Threads that there may be.
-    most: usize,
     shared: Mutex<Shared<'a>>,
     /// Idle threads wait here until there is something for them.
     changed: Condvar,
@@ -111,6 +115,8 @@ struct Pool<'a> {
 struct Shared<'a> {
     queue: Queue<Transfer<'a>>,
     threads: usize,
+    /// Threads that there may be.
+    most: usize,
     /// Threads that have a download, or a part of one.
     busy: usize,
     /// Threads that wait on `changed`.
@@ -169,6 +175,7 @@ impl<'a> Pool<'a> {
                         shared.queue.help_refused(id, era);
                     }
                     self.hold_back(&mut shared.queue, id, failure);
+                    self.spare_files(shared, failure);
                 }
             }
             shared.queue.end_help(id);
@@ -185,6 +192,12 @@ impl<'a> Pool<'a> {
     fn next(&self) -> Option<Work<'a>> {
         let mut shared = self.lock();
         loop {
+            if shared.threads > shared.most && !shared.is_over {
+                shared.threads -= 1;
+                // What woke this thread is for another.
+                self.changed.notify_one();
+                return None;
+            }
             let work = match shared.queue.next(Instant::now()) {
                 Next::Start(id, transfer) => Some(Work::Download(id, transfer)),
                 Next::Done => {
@@ -216,7 +229,6 @@ impl<'a> Pool<'a> {
     /// Wakes threads when time has let something start, or a running download wants help; starts more threads for help
     /// where none is idle. Returns when nothing is left to do.
     fn watch(&self, spawn: impl Fn(usize) -> io::Result<()>) {
-        let mut most = self.most;
         let mut shared = self.lock();
         while !shared.is_over {
             let now = Instant::now();
@@ -227,11 +239,11 @@ impl<'a> Pool<'a> {
             let wants_help = self.neediest(&shared).is_some();
             if shared.idle > 0 && (wants_help || shared.queue.is_ready()) {
                 self.changed.notify_one();
-            } else if shared.idle == 0 && wants_help && shared.threads < most {
+            } else if shared.idle == 0 && wants_help && shared.threads < shared.most {
                 match spawn(shared.threads) {
                     Ok(()) => shared.threads += 1,
                     // Those that there are have to do.
-                    Err(_) => most = shared.threads,
+                    Err(_) => shared.most = shared.threads,
                 }
             }
             let wait = shared.queue.next_time().map_or(TICK, |until| until.saturating_duration_since(now).min(TICK));
@@ -243,14 +255,17 @@ impl<'a> Pool<'a> {
     fn neediest(&self, shared: &Shared<'a>) -> Option<Arc<Helpable>> {
         let board = self.context.board?;
         // What waits keeps half of the threads at most, or a host that is held back for long would stop all help.
-        let reserved = shared.queue.reserved().min(self.most / 2);
-        let has_room = shared.busy + reserved < self.most && !self.context.control.is_cancelled();
+        let reserved = shared.queue.reserved().min(shared.most / 2);
+        let has_room = shared.busy + reserved < shared.most && !self.context.control.is_cancelled();
         if has_room { board.neediest(|id| shared.queue.may_help(id)) } else { None }
     }
 
     /// Takes an ended download out of the queue, and what is not to begin after it: that is handed out.
     fn end(&self, id: usize, ending: &Ending) -> Vec<usize> {
         let mut shared = self.lock();
+        if let Outcome::Failed(failure) = &ending.outcome {
+            self.spare_files(&mut shared, failure);
+        }
         shared.busy -= 1;
         let queue = &mut shared.queue;
         match &ending.outcome {
@@ -277,6 +292,7 @@ impl<'a> Pool<'a> {
     fn put_back(&self, id: usize, wait: Duration, failure: &Failure, transfer: Transfer<'a>) {
         let now = Instant::now();
         let mut shared = self.lock();
+        self.spare_files(&mut shared, failure);
         shared.busy -= 1;
         let queue = &mut shared.queue;
         if failure.is_refusal() {
@@ -297,6 +313,15 @@ impl<'a> Pool<'a> {
             if let Some(host) = self.hosts.get(host) {
                 queue.hold(*host, until);
             }
+        }
+    }
+
+    /// Where too many files are open: closes the connections that nothing uses, and has fewer threads from now on.
+    fn spare_files(&self, shared: &mut Shared<'a>, failure: &Failure) {
+        if failure.is_out_of_files() {
+            self.clients.close_idle();
+            let fewer = (shared.busy * 3 / 4).max(1);
+            shared.most = shared.most.min(fewer);
         }
     }
 

@@ -96,6 +96,11 @@ impl Progress {
         self.length.store(length.unwrap_or(UNKNOWN), Ordering::Relaxed);
     }
 
+    /// An attempt has ended, and so much is there for the next.
+    pub(super) fn keep(&self, received: u64) {
+        self.received.store(received, Ordering::Relaxed);
+    }
+
     pub(super) fn add(&self, bytes: u64) {
         self.arrived.fetch_add(bytes, Ordering::Relaxed);
         self.received.fetch_add(bytes, Ordering::Relaxed);

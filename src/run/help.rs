@@ -14,6 +14,7 @@ use crate::error::Failure;
 use crate::http::{Resume, Validator};
 use crate::part::{Filling, Share};
 use crate::plan::Download;
+use crate::url::WebUrl;
 
 /// How long nobody helps after a failure for now; twice as long after each further one.
 const LEFT_ALONE: Duration = Duration::from_secs(1);
@@ -28,6 +29,8 @@ pub struct Helpable {
     pub id: usize,
     pub filling: Arc<Filling>,
     pub validator: Validator,
+    /// The URL that answered, where redirects led to it.
+    pub shortcut: Option<WebUrl>,
     pub length: u64,
     /// How long the server took to answer the download's own request.
     pub latency: Duration,
@@ -138,7 +141,7 @@ impl Helpable {
     ) -> Result<(), Failure> {
         let (from, to) = (share.from(), share.to());
         let part = Resume { from, to, validator: &self.validator, length: Some(self.length) };
-        let answer = worker.client.get_part(&download.url, part);
+        let answer = worker.client.get_part(&download.url, self.shortcut.as_ref(), part);
         self.standing.state().answered(answer.is_ok());
         let mut answer = answer.map_err(of_part)?;
         if !share.answered(answer.position(), answer.reach()) {

@@ -12,7 +12,7 @@ use super::outcome::{Fetched, Outcome, Skip};
 use crate::error::Failure;
 use crate::http::{Answer, Framing};
 use crate::options::IfExists;
-use crate::part::{self, Commit, Linked, Nameless, PartFile, Share};
+use crate::part::{self, Commit, Linked, Nameless, PartFile, Place, Share};
 use crate::plan::{Download, SafeName};
 
 /// A body no longer than this, which is less than a worker's buffer, is received whole before there is any file of it.
@@ -24,10 +24,31 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// The status of the answer that there is no rest of a file.
 const NO_REST: u16 = 416;
 
+/// A body up to this long is not worth a look whether another process has the file meanwhile.
+const UNSEEN: u64 = 1024 * 1024;
+
+/// An attempt that brought no whole file.
+#[derive(Debug)]
+pub struct Unfinished {
+    pub failure: Failure,
+    /// Bytes that are there for a later attempt.
+    pub kept: u64,
+}
+
+impl From<Failure> for Unfinished {
+    fn from(failure: Failure) -> Self {
+        Self { failure, kept: 0 }
+    }
+}
+
 /// Where the body of one answer goes.
 pub struct Landing<'a> {
     pub download: &'a Download,
     pub part_path: &'a Path,
+    /// Whether what has arrived when the answer breaks off is for a later attempt.
+    pub keeps_part: bool,
+    /// Whether nobody has looked yet what has the final name.
+    pub is_unseen: bool,
     /// Whether what has the final name is to be replaced.
     pub commit: Commit,
     pub progress: &'a Arc<Progress>,
@@ -39,47 +60,71 @@ pub struct Landing<'a> {
 
 impl Landing<'_> {
     /// Receives an answer's body, after what is in `part` if it is the rest of that, and gives the file its name.
-    /// Without an answer, `part` has everything already.
     pub fn receive(
         &self,
-        answer: Option<Answer>,
+        answer: Answer,
         part: Option<PartFile>,
         worker: &mut Worker<'_>,
-    ) -> Result<Outcome, Failure> {
-        let length = answer.as_ref().and_then(|answer| answer.framing().length());
+    ) -> Result<Outcome, Unfinished> {
+        let length = answer.framing().length();
         if let Some(most) = self.context.limits.max_filesize.filter(|most| length.is_some_and(|length| length > *most))
         {
             let failure = Failure::TooLarge(most);
-            if let Some(part) = part {
-                keep_or_discard(part, &failure);
-            }
-            return Err(failure);
+            let kept = part.map_or(0, |part| self.keep(part, &failure));
+            return Err(Unfinished { failure, kept });
         }
-        match (answer, part) {
-            (Some(answer), None) if self.is_small(&answer) => self.receive_small(answer, &mut worker.buffer),
-            (Some(answer), part) => {
-                let mut part = match part {
-                    Some(part) => part,
-                    None => PartFile::create(self.part_path)?,
-                };
-                if !part.is_locked() {
-                    self.context.control.warn_of_no_locks(self.context.reporter);
-                }
-                let (status, framing) = (answer.status(), answer.framing());
-                match self.receive_into(&mut part, answer, worker) {
-                    Ok(()) => self.finish(part, status, framing),
-                    Err(failure) => {
-                        keep_or_discard(part, &failure);
-                        Err(failure)
-                    }
-                }
+        if let Some(outcome) = self.look_again(length)? {
+            return Ok(outcome);
+        }
+        if part.is_none() && self.is_small(&answer) {
+            return self.receive_small(answer, &mut worker.buffer);
+        }
+        let mut part = match part {
+            Some(part) if answer.is_part() => part,
+            // Another process may still have the old one open.
+            Some(part) => {
+                part.discard();
+                PartFile::create(self.part_path)?
             }
-            (None, Some(mut part)) => {
-                let length = part.received();
-                part.go_on(length)?;
-                self.finish(part, NO_REST, Framing::Length(length))
+            None => PartFile::create(self.part_path)?,
+        };
+        if !part.is_locked() {
+            self.context.control.warn_of_no_locks(self.context.reporter);
+        }
+        let (status, framing, encoding) = (answer.status(), answer.framing(), answer.content_encoding());
+        match self.receive_into(&mut part, answer, worker) {
+            Ok(()) => self.finish(part, status, framing, encoding),
+            Err(failure) => {
+                let kept = self.keep(part, &failure);
+                Err(Unfinished { failure, kept })
             }
-            (None, None) => Err(Failure::Range("nothing was there, and no rest is")),
+        }
+    }
+
+    /// Gives a part file its name that has everything already, by the server's word.
+    pub fn finish_part(&self, mut part: PartFile) -> Result<Outcome, Unfinished> {
+        let length = part.received();
+        let encoding = part.sidecar().and_then(|sidecar| sidecar.validator?.coding());
+        match part.go_on(length) {
+            Ok(()) => self.finish(part, NO_REST, Framing::Length(length), encoding),
+            Err(failure) => {
+                let kept = self.keep(part, &failure);
+                Err(Unfinished { failure, kept })
+            }
+        }
+    }
+
+    /// Looks at the final name before a large body is received, where nobody has: a run that began at the same moment
+    /// may have the file.
+    fn look_again(&self, length: Option<u64>) -> Result<Option<Outcome>, Failure> {
+        if !self.is_unseen || length.is_some_and(|length| length <= UNSEEN) {
+            return Ok(None);
+        }
+        let path = self.path(&self.download.target);
+        match (part::place(&path)?, self.context.output.if_exists) {
+            (Place::Taken(_), IfExists::Skip) => Ok(Some(Outcome::Skipped(Skip::Exists))),
+            (Place::Taken(_), IfExists::Fail) => Err(Failure::Exists(path)),
+            _ => Ok(None),
         }
     }
 
@@ -88,7 +133,7 @@ impl Landing<'_> {
     }
 
     /// All of a small body, and only then a file.
-    fn receive_small(&self, mut answer: Answer, buffer: &mut [u8]) -> Result<Outcome, Failure> {
+    fn receive_small(&self, mut answer: Answer, buffer: &mut [u8]) -> Result<Outcome, Unfinished> {
         self.progress.begin(0, answer.framing().length());
         let mut filled = 0;
         while !answer.is_read() {
@@ -96,10 +141,11 @@ impl Landing<'_> {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(failure) => {
-                    if filled > 0 && answer.validator().is_some() {
-                        self.part_of(&answer, &buffer[..filled])?.put_by();
+                    let mut kept = 0;
+                    if filled > 0 && self.keeps_part && answer.validator().is_some() {
+                        kept = self.part_of(&answer, &buffer[..filled])?.put_by();
                     }
-                    return Err(failure);
+                    return Err(Unfinished { failure, kept });
                 }
             }
         }
@@ -113,14 +159,15 @@ impl Landing<'_> {
                 Ok(linked != Linked::Taken)
             })?;
             if is_possible {
-                return self.outcome(name, filled as u64, answer.status(), answer.framing());
+                let (status, framing, encoding) = (answer.status(), answer.framing(), answer.content_encoding());
+                return Ok(self.outcome(name, filled as u64, status, framing, encoding)?);
             }
         }
         let part = self.part_of(&answer, bytes)?;
         if let Some(time) = modified {
             part.set_modified(time);
         }
-        self.finish(part, answer.status(), answer.framing())
+        self.finish(part, answer.status(), answer.framing(), answer.content_encoding())
     }
 
     /// A part file of bytes that are there already.
@@ -130,7 +177,7 @@ impl Landing<'_> {
         match start.and_then(|()| part.write(bytes)) {
             Ok(()) => Ok(part),
             Err(failure) => {
-                keep_or_discard(part, &failure);
+                self.keep(part, &failure);
                 Err(failure)
             }
         }
@@ -208,6 +255,7 @@ impl Landing<'_> {
             id: self.download.id,
             filling: Arc::clone(part.filling()),
             validator,
+            shortcut: Some(answer.place()).filter(|place| **place != self.download.url).cloned(),
             length,
             latency: self.latency,
             progress: Arc::clone(self.progress),
@@ -219,7 +267,11 @@ impl Landing<'_> {
     fn receive_first(&self, mut answer: Answer, share: Option<Share>, worker: &mut Worker<'_>) -> Result<(), Failure> {
         match share {
             Some(share) if share.answered(answer.position(), answer.reach()) => {
-                body::receive(&mut answer, &share, &mut worker.buffer, self.progress, self.context)
+                let result = body::receive(&mut answer, &share, &mut worker.buffer, self.progress, self.context);
+                if let Err(Failure::Range(_)) = result {
+                    self.progress.take_back(share.disown());
+                }
+                result
             }
             Some(_) => Err(Failure::Range("it is not what is missing")),
             // The file is empty.
@@ -235,7 +287,13 @@ impl Landing<'_> {
     }
 
     /// Gives a whole part file its final name.
-    fn finish(&self, part: PartFile, status: u16, framing: Framing) -> Result<Outcome, Failure> {
+    fn finish(
+        &self,
+        part: PartFile,
+        status: u16,
+        framing: Framing,
+        encoding: Option<String>,
+    ) -> Result<Outcome, Unfinished> {
         let settled = self.sync(&part).and_then(|()| self.settle(|path| part.commit(path, self.commit)));
         let bytes = part.received();
         match settled {
@@ -243,13 +301,22 @@ impl Landing<'_> {
                 if name.is_none() {
                     part.discard();
                 }
-                self.outcome(name, bytes, status, framing)
+                Ok(self.outcome(name, bytes, status, framing, encoding)?)
             }
             Err(failure) => {
-                keep_or_discard(part, &failure);
-                Err(failure)
+                let kept = self.keep(part, &failure);
+                Err(Unfinished { failure, kept })
             }
         }
+    }
+
+    /// Keeps what has arrived for the next attempt, unless the failure says that it is of no use. Says how much is kept.
+    fn keep(&self, part: PartFile, failure: &Failure) -> u64 {
+        if !self.keeps_part || matches!(failure, Failure::Exists(_) | Failure::PartGone(_)) {
+            part.discard();
+            return 0;
+        }
+        part.put_by()
     }
 
     /// The bytes of a file that is to have its name, onto the disk.
@@ -284,24 +351,23 @@ impl Landing<'_> {
         self.context.output.directory.join(name.as_str())
     }
 
-    fn outcome(&self, name: Option<SafeName>, bytes: u64, status: u16, framing: Framing) -> Result<Outcome, Failure> {
+    fn outcome(
+        &self,
+        name: Option<SafeName>,
+        bytes: u64,
+        status: u16,
+        framing: Framing,
+        content_encoding: Option<String>,
+    ) -> Result<Outcome, Failure> {
         let Some(name) = name else { return Ok(Outcome::Skipped(Skip::Exists)) };
         if self.context.output.fsync {
             part::sync_directory(&self.context.output.directory)?;
         }
-        Ok(Outcome::Fetched(Fetched { path: self.path(&name), name, bytes, status, framing }))
+        Ok(Outcome::Fetched(Fetched { path: self.path(&name), name, bytes, status, framing, content_encoding }))
     }
 }
 
 /// Whether a failure ends the whole attempt, whatever others get.
-const fn ends_all(failure: &Failure) -> bool {
+fn ends_all(failure: &Failure) -> bool {
     !failure.is_temporary() || matches!(failure, Failure::Range(_) | Failure::Cancelled | Failure::OutOfTime)
-}
-
-/// Keeps what has arrived for the next attempt, unless the failure says that it is of no use.
-fn keep_or_discard(part: PartFile, failure: &Failure) {
-    match failure {
-        Failure::Range(_) | Failure::Exists(_) | Failure::PartGone(_) | Failure::TooLarge(_) => part.discard(),
-        _ => part.put_by(),
-    }
 }

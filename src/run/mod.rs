@@ -12,6 +12,7 @@ mod open_files;
 mod outcome;
 mod pace;
 mod queue;
+mod resuming;
 mod retry;
 #[cfg(feature = "cli")]
 pub mod signal;
@@ -44,14 +45,15 @@ use help::Board;
 pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Control) -> Result<Summary, Failure> {
     make_directory(&options.output.directory)?;
     let limits = &options.limits;
-    let (threads, most) = match limits.mode {
+    let (jobs, most) = match limits.mode {
         Mode::Sequential => (1, 1),
         Mode::Concurrent => {
-            let wanted = limits.jobs.min(plan.downloads().len()).max(1);
-            open_files::affordable(wanted, if limits.split { limits.jobs } else { wanted }, reporter)
+            let jobs = limits.jobs.min(plan.downloads().len()).max(1);
+            (jobs, if limits.split { limits.jobs } else { jobs })
         }
     };
-    let clients = Clients::new(&options.network, most);
+    let affordable = open_files::affordable(jobs, most, reporter);
+    let clients = Clients::new(&options.network, affordable.most, affordable.idle)?;
     let board = Board::default();
     let context = Context {
         plan,
@@ -68,7 +70,7 @@ pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Co
     reporter.event(&Event::Planned(plan, limits.mode));
     match limits.mode {
         Mode::Sequential => engine::sequential(&context, &clients),
-        Mode::Concurrent => engine::concurrent(&context, &clients, threads, most),
+        Mode::Concurrent => engine::concurrent(&context, &clients, affordable),
     }
     Ok(control.summary())
 }
@@ -109,13 +111,13 @@ pub fn download_file(url: &str, directory: impl AsRef<Path>) -> Result<Fetched, 
     let output = Output { directory, if_exists: IfExists::Fail, ..Output::default() };
     make_directory(&output.directory)?;
     let options = Options { output, ..Options::default() };
-    let clients = Clients::new(&options.network, 1);
+    let clients = Clients::new(&options.network, 1, 1)?;
     let control = Control::default();
     let Options { output, retry, limits, .. } = &options;
     let (keeper, plan) = (&Keeper::default(), &plan);
     let (board, began_empty) = (None, false);
     let context = Context { plan, output, retry, limits, keeper, board, began_empty, control: &control, reporter: &() };
-    let ending = engine::to_its_end(&plan.downloads()[0], &context, &mut Worker::new(clients.of_thread(0)));
+    let ending = engine::to_its_end(&plan.downloads()[0], &context, &clients, &mut Worker::new(clients.of_thread(0)));
     match ending.outcome {
         Outcome::Fetched(file) => Ok(file),
         Outcome::Failed(failure) => Err(failure.into()),

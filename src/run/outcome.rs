@@ -43,6 +43,8 @@ pub struct Fetched {
     pub status: u16,
     /// How the end of the body was known, and so what its length was checked against.
     pub framing: Framing,
+    /// The `Content-Encoding` in which the server sent it although it was asked not to, and in which it was saved.
+    pub content_encoding: Option<String>,
 }
 
 /// A download's end, with what it took.
@@ -78,6 +80,8 @@ pub struct Summary {
     pub failed_for_now: usize,
     /// Fetched files whose end only the close of the connection showed, so that a shorter one could not be told.
     pub unchecked: usize,
+    /// Fetched files that were saved in the content coding in which they came.
+    pub encoded: usize,
     /// Bytes of the fetched files.
     pub bytes: u64,
     /// Bytes that came over the network: fewer than those of the fetched files where some were there before.

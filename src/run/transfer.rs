@@ -1,19 +1,22 @@
 //! Carrying out one download: attempts, each a request and its answer, until it is done or given up.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::context::{Context, Worker};
 use super::event::{Event, Progress};
 use super::help::Standing;
-use super::landing::Landing;
+use super::landing::{Landing, Unfinished};
 use super::outcome::{Ending, Outcome, Skip};
+use super::resuming::{Ask, Resuming};
 use super::retry::{self, History, Verdict};
 use crate::error::Failure;
-use crate::http::{Conditions, Got, Resume};
+use crate::http::{Answer, Conditions, Got, Resume};
 use crate::options::IfExists;
 use crate::part::{self, Commit, Leftover, PartFile, Place};
 use crate::plan::Download;
+use crate::url::WebUrl;
 
 /// One download between its start and its end.
 #[derive(Debug)]
@@ -21,7 +24,10 @@ pub struct Transfer<'a> {
     download: &'a Download,
     progress: Arc<Progress>,
     history: History,
+    resuming: Resuming,
     standing: Arc<Standing>,
+    /// The URL whose answer is in the part file, where redirects led to it.
+    shortcut: Option<WebUrl>,
     attempts: u32,
     own_time: Duration,
 }
@@ -45,7 +51,9 @@ impl<'a> Transfer<'a> {
             download,
             progress: Arc::default(),
             history: History::default(),
+            resuming: Resuming::default(),
             standing: Arc::default(),
+            shortcut: None,
             attempts: 0,
             own_time: Duration::ZERO,
         }
@@ -67,12 +75,15 @@ pub fn download_file<'a>(mut transfer: Transfer<'a>, context: &Context<'_>, work
     let begun = Instant::now();
     let attempt = attempt(&mut transfer, context, worker);
     transfer.own_time += begun.elapsed();
-    let failure = match attempt {
+    let Unfinished { failure, kept } = match attempt {
         Ok(outcome) => return Turn::Ended(transfer.ended(outcome)),
-        Err(Failure::Cancelled) => return Turn::Ended(transfer.ended(cancelled(context))),
-        Err(failure) => failure,
+        Err(Unfinished { failure: Failure::Cancelled, .. }) => {
+            return Turn::Ended(transfer.ended(cancelled(context)));
+        }
+        Err(unfinished) => unfinished,
     };
-    transfer.history.failed(transfer.progress.received());
+    transfer.progress.keep(kept);
+    transfer.history.failed(kept);
     match retry::decide(context.retry, &transfer.history, &failure, fastrand::f64()) {
         Verdict::GiveUp => Turn::Ended(transfer.ended(Outcome::Failed(failure))),
         Verdict::Wait(wait) => {
@@ -85,14 +96,14 @@ pub fn download_file<'a>(mut transfer: Transfer<'a>, context: &Context<'_>, work
 }
 
 /// One request, and its body into a file under the final name; nothing is asked where what is there is to stay.
-fn attempt(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Worker<'_>) -> Result<Outcome, Failure> {
-    let Transfer { download, progress, attempts, standing, .. } = transfer;
+fn attempt(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Worker<'_>) -> Result<Outcome, Unfinished> {
     let directory = &context.output.directory;
+    let download = transfer.download;
     let (target, part_path) = (download.path(directory), directory.join(download.target.part()));
     // A first attempt finds nothing where there was nothing when the run began; what has appeared since, the commit sees.
-    let is_first_here = *attempts == 0 && context.began_empty;
+    let is_unseen = transfer.attempts == 0 && context.began_empty;
     let mut known = None;
-    let place = if is_first_here { Place::Free } else { part::place(&target)? };
+    let place = if is_unseen { Place::Free } else { part::place(&target)? };
     match (place, context.output.if_exists) {
         (Place::Free, _) | (Place::Taken(_), IfExists::Overwrite | IfExists::Rename) => {}
         (Place::NotAFile, IfExists::Rename) => {}
@@ -101,67 +112,202 @@ fn attempt(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Work
             part::remove_orphans(&part_path, &target);
             return Ok(Outcome::Skipped(Skip::Exists));
         }
-        (Place::Taken(_), IfExists::Fail) => return Err(Failure::Exists(target)),
-        (Place::NotAFile, _) => return Err(Failure::NotAFile(target)),
+        (Place::Taken(_), IfExists::Fail) => return Err(Failure::Exists(target).into()),
+        (Place::NotAFile, _) => return Err(Failure::NotAFile(target).into()),
     }
-    if *attempts == 0 {
-        context.reporter.event(&Event::Started(download, progress));
+    if transfer.attempts == 0 {
+        context.reporter.event(&Event::Started(download, &transfer.progress));
     }
-    *attempts += 1;
+    transfer.attempts += 1;
+    if transfer.attempts == 1 && !is_unseen {
+        // One that a run left which was killed.
+        if let Some(left) = PartFile::leftover(&beside(&part_path), &target, &download.url)?.part {
+            left.discard();
+        }
+    }
     let Leftover { part, why_not } =
-        if is_first_here { Leftover::default() } else { PartFile::leftover(&part_path, &target, &download.url)? };
-    if let (1, Some(why)) = (*attempts, why_not) {
+        if is_unseen { Leftover::default() } else { PartFile::leftover(&part_path, &target, &download.url)? };
+    if let (1, Some(why)) = (transfer.attempts, why_not) {
         context.reporter.event(&Event::StartingOver(download, &why));
     }
-    let asked = Instant::now();
-    let answer = match ask(download, part.as_ref(), known, context, worker) {
-        Ok(answer) => answer,
-        Err(failure) => {
-            if let (Failure::Range(_), Some(part)) = (&failure, part) {
-                // What is there cannot be gone on with: the next attempt asks for everything.
-                part.discard();
-            }
-            return Err(failure);
-        }
-    };
     let commit = match context.output.if_exists {
         IfExists::Overwrite => Commit::Replace,
         IfExists::Update if known.is_some() => Commit::Replace,
         _ => Commit::Keep,
     };
-    let answer = match answer {
+    let sought = Sought { part_path, known, commit, is_unseen };
+    match part {
+        Some(part) if part.received() > 0 => continue_part(transfer, part, &sought, context, worker),
+        part => fetch_whole(transfer, part, &sought, context, worker),
+    }
+}
+
+/// What an attempt is after, beside the download's URL.
+struct Sought {
+    part_path: PathBuf,
+    /// The time of the file that is there, where only a newer one is wanted.
+    known: Option<SystemTime>,
+    commit: Commit,
+    /// Whether nobody has looked yet what is there.
+    is_unseen: bool,
+}
+
+/// Asks for all of a file of which nothing is there.
+fn fetch_whole(
+    transfer: &mut Transfer<'_>,
+    part: Option<PartFile>,
+    sought: &Sought,
+    context: &Context<'_>,
+    worker: &mut Worker<'_>,
+) -> Result<Outcome, Unfinished> {
+    let asked = Instant::now();
+    match ask(transfer, None, sought, context, worker)? {
         Got::Unchanged => {
             if let Some(part) = part {
                 part.discard();
             }
+            Ok(Outcome::Skipped(Skip::Unchanged))
+        }
+        Got::AllThere => Err(Failure::Range("nothing was there, and no rest is").into()),
+        Got::Answer(answer) => {
+            transfer.shortcut = shortcut_to(&answer, transfer.download);
+            landing(transfer, sought, asked.elapsed(), context).receive(*answer, part, worker)
+        }
+    }
+}
+
+/// Asks for the rest of what is there, or for all of the file where [`Resuming`] says so.
+fn continue_part(
+    transfer: &mut Transfer<'_>,
+    part: PartFile,
+    sought: &Sought,
+    context: &Context<'_>,
+    worker: &mut Worker<'_>,
+) -> Result<Outcome, Unfinished> {
+    let resumed = match transfer.resuming.ask() {
+        Ask::StartOver => {
+            part.discard();
+            return fetch_whole(transfer, None, sought, context, worker);
+        }
+        Ask::Rest => Some(&part),
+        Ask::Whole => None,
+    };
+    let before = part.received();
+    let asked = Instant::now();
+    let answer = match ask(transfer, resumed, sought, context, worker) {
+        Ok(Got::Answer(answer)) => *answer,
+        Ok(Got::AllThere) => return landing(transfer, sought, asked.elapsed(), context).finish_part(part),
+        Ok(Got::Unchanged) => {
+            part.discard();
             return Ok(Outcome::Skipped(Skip::Unchanged));
         }
-        Got::AllThere => None,
-        Got::Answer(answer) => Some(*answer),
+        Err(failure) => {
+            // The redirects may lead elsewhere the next time.
+            transfer.shortcut = None;
+            transfer.resuming.failed(&failure);
+            return Err(Unfinished { failure, kept: part.put_by() });
+        }
     };
     let latency = asked.elapsed();
-    let landing = Landing { download, part_path: &part_path, commit, progress, standing, latency, context };
-    landing.receive(answer, part, worker)
+    if answer.is_part() {
+        transfer.shortcut = shortcut_to(&answer, transfer.download);
+        let result = landing(transfer, sought, latency, context).receive(answer, Some(part), worker);
+        if let Err(Unfinished { failure, kept }) = &result {
+            if *kept > before { transfer.resuming.grew() } else { transfer.resuming.failed(failure) }
+        }
+        return result;
+    }
+    if !transfer.resuming.keeps_part() {
+        transfer.resuming = Resuming::default();
+        transfer.shortcut = shortcut_to(&answer, transfer.download);
+        return landing(transfer, sought, latency, context).receive(answer, Some(part), worker);
+    }
+    match receive_beside(transfer, answer, sought, latency, context, worker) {
+        Ok(outcome) => {
+            part.discard();
+            Ok(outcome)
+        }
+        Err(failure) => {
+            transfer.shortcut = None;
+            let has_no_room = matches!(failure, Failure::NoRoom { .. }) || failure.is_full_disk();
+            if has_no_room {
+                transfer.resuming.give_up_part();
+            } else {
+                transfer.resuming.whole_failed();
+            }
+            let failure =
+                if has_no_room { Failure::Range("there is no room for it beside what is there") } else { failure };
+            Err(Unfinished { failure, kept: part.put_by() })
+        }
+    }
+}
+
+/// Receives a whole file while what is there of it is kept.
+fn receive_beside(
+    transfer: &Transfer<'_>,
+    answer: Answer,
+    sought: &Sought,
+    latency: Duration,
+    context: &Context<'_>,
+    worker: &mut Worker<'_>,
+) -> Result<Outcome, Failure> {
+    let part_path = beside(&sought.part_path);
+    let landing = landing(transfer, sought, latency, context);
+    let beside = Landing { part_path: &part_path, keeps_part: false, ..landing };
+    beside.receive(answer, None, worker).map_err(|unfinished| unfinished.failure)
+}
+
+/// The path of the part file of a whole file while another is kept.
+fn beside(part_path: &Path) -> PathBuf {
+    let mut path = part_path.as_os_str().to_owned();
+    path.push(".new");
+    path.into()
+}
+
+fn landing<'a>(
+    transfer: &'a Transfer<'_>,
+    sought: &'a Sought,
+    latency: Duration,
+    context: &'a Context<'a>,
+) -> Landing<'a> {
+    Landing {
+        download: transfer.download,
+        part_path: &sought.part_path,
+        keeps_part: true,
+        is_unseen: sought.is_unseen,
+        commit: sought.commit,
+        progress: &transfer.progress,
+        standing: &transfer.standing,
+        latency,
+        context,
+    }
+}
+
+/// The URL that answered, if it is not the download's own.
+fn shortcut_to(answer: &Answer, download: &Download) -> Option<WebUrl> {
+    Some(answer.place()).filter(|place| **place != download.url).cloned()
 }
 
 /// Asks for the file, or for the rest of it where a part of it is there and known; or for either only if the file has
-/// changed since the time of the one that is `known`.
+/// changed since the time of the one that is known.
 fn ask(
-    download: &Download,
+    transfer: &Transfer<'_>,
     part: Option<&PartFile>,
-    known: Option<SystemTime>,
+    sought: &Sought,
     context: &Context<'_>,
     worker: &Worker<'_>,
 ) -> Result<Got, Failure> {
-    let part = part.filter(|part| part.received() > 0);
-    let known_of = part.and_then(PartFile::sidecar);
-    let resume = part.zip(known_of.as_ref()).and_then(|(part, sidecar)| {
+    let download = transfer.download;
+    let sidecar = part.and_then(PartFile::sidecar);
+    let resume = part.zip(sidecar.as_ref()).and_then(|(part, sidecar)| {
         // Where nothing is missing, the server is to say that nothing is beyond.
         let (from, to) = part.gap().unwrap_or((part.received(), None));
         Some(Resume { from, to, validator: sidecar.validator.as_ref()?, length: sidecar.length })
     });
+    let shortcut = transfer.shortcut.as_ref().filter(|_| resume.is_some());
+    let conditions = Conditions { resume, changed_since: sought.known };
     let on_redirect = |to: &_| context.reporter.event(&Event::Redirected(download, to));
-    worker.client.get(&download.url, &Conditions { resume, changed_since: known }, on_redirect)
+    worker.client.get(&download.url, shortcut, &conditions, on_redirect)
 }
 
 /// What becomes of a download that a cancelled run does not finish.

@@ -11,6 +11,9 @@ mod compare;
 mod failures;
 mod fetching;
 mod help;
+mod keeping;
+#[path = "keeping.rs"]
+mod keeping_sequential;
 mod library;
 mod limits;
 #[path = "limits.rs"]
@@ -30,6 +33,9 @@ mod structure;
 mod targets;
 #[path = "targets.rs"]
 mod targets_sequential;
+mod wrong_bytes;
+#[path = "wrong_bytes.rs"]
+mod wrong_bytes_sequential;
 
 #[cfg(unix)]
 mod interrupts;

@@ -260,42 +260,51 @@ fn a_killed_run_asks_only_for_what_is_missing_and_the_last_second() {
     assert_eq!((tdl.names(), tdl.got("x") == long()), (vec!["x".to_owned()], true));
 }
 
+/// A server that redirects `/x` to `/v1`, which is cut, and from then on to `/v2`, with the same headers.
+fn redirects_elsewhere(headers: &'static [&'static str]) -> Server {
+    let other = content(9, LENGTH);
+    Server::start(move |request| {
+        let from = |body: &[u8]| match request.header("range") {
+            Some(_) => Reply::rest(body, 120_000),
+            None => Reply::ok(body),
+        };
+        let marked = |reply: Reply| {
+            let value = |name: &str| match name {
+                "ETag" => TAG,
+                "Date" => "Sun, 06 Nov 1994 09:49:37 GMT",
+                _ => OLD,
+            };
+            headers.iter().fold(reply, |reply, name| reply.header(name, value(name)))
+        };
+        match request.target.as_str() {
+            "/x" if request.number == 0 => Reply::redirect("/v1"),
+            "/x" => Reply::redirect("/v2"),
+            "/v1" => marked(from(&body())).cut_after(120_000),
+            _ => marked(from(&other)),
+        }
+    })
+}
+
 #[test]
 fn a_redirect_that_leads_elsewhere_the_second_time_is_no_rest_of_the_first() {
     // Tags are tags of one URL: two files may well have the same.
-    let other = content(9, LENGTH);
-    for (across_runs, headers) in [(false, &["ETag"][..]), (true, &["ETag"]), (false, &["Last-Modified", "Date"])] {
-        let other = other.clone();
-        let served = other.clone();
-        let server = Server::start(move |request| {
-            let from = |body: &[u8]| match request.header("range") {
-                Some(_) => Reply::rest(body, 120_000),
-                None => Reply::ok(body),
-            };
-            let marked = |reply: Reply| {
-                let value = |name: &str| match name {
-                    "ETag" => TAG,
-                    "Date" => "Sun, 06 Nov 1994 09:49:37 GMT",
-                    _ => OLD,
-                };
-                headers.iter().fold(reply, |reply, name| reply.header(name, value(name)))
-            };
-            match request.target.as_str() {
-                "/x" if request.number == 0 => Reply::redirect("/v1"),
-                "/x" => Reply::redirect("/v2"),
-                "/v1" => marked(from(&body())).cut_after(120_000),
-                _ => marked(from(&served)),
-            }
-        });
+    for headers in [&["ETag"][..], &["Last-Modified", "Date"]] {
+        let server = redirects_elsewhere(headers);
+        let tdl = interrupted(&server);
+        let ended = tdl.again(&[&server.url("/x")]).with(0);
+        assert!(ended.stderr.contains("it is of another file"), "{}", ended.stderr);
+        assert_eq!((tdl.names(), tdl.got("x") == content(9, LENGTH)), (vec!["x".to_owned()], true));
+    }
+}
+
+#[test]
+fn within_a_run_the_mirror_that_had_the_first_part_is_asked_for_the_rest() {
+    for headers in [&["ETag"][..], &["Last-Modified", "Date"]] {
+        let server = redirects_elsewhere(headers);
         let mut tdl = fetch().arg(server.url("/x"));
-        let ended = if across_runs {
-            tdl = interrupted(&server);
-            tdl.again(&[&server.url("/x")])
-        } else {
-            tdl.run()
-        };
-        assert!(ended.with(0).stderr.contains("it is of another file"));
-        assert_eq!((tdl.names(), tdl.got("x") == other), (vec!["x".to_owned()], true));
+        tdl.run().with(0);
+        assert_eq!(server.targets(), ["/v1", "/v1", "/x"]);
+        assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true));
     }
 }
 

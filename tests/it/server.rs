@@ -27,6 +27,8 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// The number of the request, from 0.
     pub number: usize,
+    /// Its number among those on its connection, from 0.
+    pub on_connection: usize,
     /// When it came.
     pub at: Instant,
     /// How many were being answered then, with this one.
@@ -64,6 +66,8 @@ pub struct Reply {
     held_until: Option<Arc<Gate>>,
     /// Body bytes after which nothing comes until the gate is open.
     held_after: Option<(usize, Arc<Gate>)>,
+    /// Bytes that belong to no response, sent when the first gate is open; then the second is.
+    stray: Option<(Vec<u8>, Arc<Gate>, Arc<Gate>)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -92,6 +96,7 @@ impl Reply {
             drip: None,
             held_until: None,
             held_after: None,
+            stray: None,
         }
     }
 
@@ -161,6 +166,11 @@ impl Reply {
     /// Sends nothing more after so many bytes of the body until the gate is open.
     pub fn held_after(self, bytes: usize, gate: &Arc<Gate>) -> Self {
         Self { held_after: Some((bytes, Arc::clone(gate))), ..self }
+    }
+
+    /// Sends bytes after the body, once `due` is open, and then opens `sent`.
+    pub fn followed_by(self, bytes: &str, due: &Arc<Gate>, sent: &Arc<Gate>) -> Self {
+        Self { stray: Some((bytes.into(), Arc::clone(due), Arc::clone(sent))), ..self }
     }
 
     /// Ends the connection after so many bytes of the body.
@@ -331,7 +341,9 @@ impl Shared {
             }
         };
         let mut stream = BufReader::new(stream);
-        while let Some(request) = self.read_request(&mut stream)? {
+        let mut on_connection = 0;
+        while let Some(request) = self.read_request(&mut stream, on_connection)? {
+            on_connection += 1;
             let reply = (self.handler)(&request);
             let kept = self.send(stream.get_mut(), &reply);
             self.state.lock().unwrap().in_flight -= 1;
@@ -342,7 +354,11 @@ impl Shared {
         Ok(())
     }
 
-    fn read_request(&self, stream: &mut BufReader<Box<dyn Stream>>) -> io::Result<Option<Request>> {
+    fn read_request(
+        &self,
+        stream: &mut BufReader<Box<dyn Stream>>,
+        on_connection: usize,
+    ) -> io::Result<Option<Request>> {
         let mut line = String::new();
         if stream.read_line(&mut line)? == 0 {
             return Ok(None);
@@ -360,7 +376,7 @@ impl Shared {
         let mut state = self.state.lock().unwrap();
         state.in_flight += 1;
         let (number, in_flight) = (state.requests.len(), state.in_flight);
-        let request = Request { target, headers, number, at: Instant::now(), in_flight };
+        let request = Request { target, headers, number, on_connection, at: Instant::now(), in_flight };
         state.requests.push(request.clone());
         state.most_in_flight = state.most_in_flight.max(state.in_flight);
         self.changed.notify_all();
@@ -420,6 +436,12 @@ impl Shared {
         if matches!(reply.framing, Framing::Chunked) {
             stream.write_all(b"0\r\n\r\n")?;
             stream.flush()?;
+        }
+        if let Some((bytes, due, sent)) = &reply.stray {
+            due.wait();
+            stream.write_all(bytes)?;
+            stream.flush()?;
+            sent.open();
         }
         Ok(!matches!(reply.framing, Framing::Close))
     }

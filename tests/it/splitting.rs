@@ -156,7 +156,6 @@ fn a_wrong_part_costs_only_its_request() {
             Box::new(|_, body| Reply::status(416).header("Content-Range", format!("bytes */{}", body.len()))),
         ),
         ("not found", Box::new(|_, _| Reply::status(404))),
-        ("no HTTP", Box::new(|_, _| Reply::raw("what?"))),
     ];
     std::thread::scope(|scope| {
         for (what, second) in cases {

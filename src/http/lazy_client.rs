@@ -1,0 +1,100 @@
+//! A client of the library, made when it is first needed, and made anew before it keeps too many connections open.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use reqwest::{Client, ClientBuilder};
+use tower_layer::layer_fn;
+use tower_service::Service;
+
+use super::failure;
+use crate::error::Failure;
+
+/// A client that is set up when it is first asked for.
+///
+/// The library keeps connections to any number of hosts and cannot be told to close those of one. So it is the client
+/// that goes: once it has opened as many connections as may be kept, a new one takes its place. Requests that are on
+/// their way end as usual.
+#[derive(Debug)]
+pub struct LazyClient {
+    current: Mutex<Option<Current>>,
+    /// Connections that a client may open.
+    max_connections: usize,
+    /// Whether the last request was answered, so that its connection may be kept, and closed by the other side.
+    last_ok: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Current {
+    client: Client,
+    opened: Arc<AtomicUsize>,
+}
+
+impl LazyClient {
+    pub const fn new(max_connections: usize) -> Self {
+        Self { current: Mutex::new(None), max_connections, last_ok: AtomicBool::new(false) }
+    }
+
+    /// The client, made with `builder` if there is none that may still be used. One thread makes it while the others
+    /// that share it wait. If that fails, the next one tries again.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Client`].
+    pub fn client(&self, builder: impl FnOnce() -> ClientBuilder) -> Result<Client, Failure> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(current) = current.as_ref().filter(|current| current.opened() < self.max_connections) {
+            return Ok(current.client.clone());
+        }
+        // The connections that the old one keeps are closed before the new one opens any.
+        *current = None;
+        let opened = Arc::default();
+        let client = builder().connector_layer(counting(&opened)).build().map_err(failure::of_setup)?;
+        *current = Some(Current { client: client.clone(), opened });
+        Ok(client)
+    }
+
+    /// Closes the connections that are kept open and not in use.
+    pub fn close_idle(&self) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Notes whether a request was answered, and says whether the one before it was.
+    pub fn note(&self, is_answered: bool) -> bool {
+        self.last_ok.swap(is_answered, Ordering::Relaxed)
+    }
+}
+
+impl Current {
+    fn opened(&self) -> usize {
+        self.opened.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts the connections that are opened.
+fn counting<S>(opened: &Arc<AtomicUsize>) -> impl tower_layer::Layer<S, Service = Counting<S>> + Clone + use<S> {
+    let opened = Arc::clone(opened);
+    layer_fn(move |inner| Counting { inner, opened: Arc::clone(&opened) })
+}
+
+#[derive(Debug, Clone)]
+struct Counting<S> {
+    inner: S,
+    opened: Arc<AtomicUsize>,
+}
+
+impl<S: Service<R>, R> Service<R> for Counting<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        self.inner.call(request)
+    }
+}

@@ -1,0 +1,136 @@
+//! How to ask for a file of which a part is there.
+//!
+//! The policy, which is pure:
+//!
+//! - The rest is asked for, until an answer cannot be used, or two requests in a row fail at a server that can be
+//!   reached. Then the whole file is asked for, once: some servers fail at every range and at nothing else. What is
+//!   there is kept meanwhile, and the first of the two that is whole wins.
+//! - An answer that does not continue what is there does not cost it either: it may come from another mirror, or from
+//!   another version of a server. Only the third in a row starts over.
+//! - Whatever makes the part grow begins all of this anew.
+
+use crate::error::Failure;
+
+/// Answers in a row that did not continue what is there, after which it is given up.
+const MAX_UNUSABLE: u32 = 3;
+
+/// Failures in a row of requests for the rest, after which the whole is asked for.
+const MAX_FAILURES: u32 = 2;
+
+/// What has come of the attempts since the part last grew.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Resuming {
+    failures: u32,
+    unusable: u32,
+    asked_for_whole: bool,
+}
+
+/// What to ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// What is missing.
+    Rest,
+    /// All of the file, keeping what is there.
+    Whole,
+    /// All of the file, for what is there is of no use.
+    StartOver,
+}
+
+impl Resuming {
+    /// What the next attempt asks for.
+    pub const fn ask(&mut self) -> Ask {
+        if self.unusable >= MAX_UNUSABLE {
+            *self = Self { failures: 0, unusable: 0, asked_for_whole: false };
+            return Ask::StartOver;
+        }
+        if !self.asked_for_whole && (self.unusable > 0 || self.failures >= MAX_FAILURES) {
+            self.asked_for_whole = true;
+            return Ask::Whole;
+        }
+        Ask::Rest
+    }
+
+    /// Whether a whole file that comes now is received beside what is there, and not in its place.
+    pub const fn keeps_part(&self) -> bool {
+        self.unusable + 1 < MAX_UNUSABLE
+    }
+
+    /// The part grew.
+    pub fn grew(&mut self) {
+        *self = Self::default();
+    }
+
+    /// An attempt failed and left the part as it was.
+    pub const fn failed(&mut self, failure: &Failure) {
+        match failure {
+            Failure::Range(_) => self.unusable += 1,
+            Failure::Status { code, .. } if *code != 429 => self.failures += 1,
+            Failure::Broken { .. } | Failure::Truncated { .. } | Failure::Stalled(_) | Failure::Protocol(_) => {
+                self.failures += 1;
+            }
+            // They say nothing of how the server answers a range.
+            _ => {}
+        }
+    }
+
+    /// A whole file came, and broke off.
+    pub const fn whole_failed(&mut self) {
+        self.unusable += 1;
+    }
+
+    /// There is no room for a whole file beside what is there.
+    pub const fn give_up_part(&mut self) {
+        self.unusable = MAX_UNUSABLE;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const UNUSABLE: Failure = Failure::Range("it begins elsewhere");
+    const STALLED: Failure = Failure::Stalled(Duration::from_secs(1));
+    const REFUSED: Failure = Failure::Status { code: 500, reason: "", retry_after: None };
+    const BUSY: Failure = Failure::Status { code: 429, reason: "", retry_after: None };
+    const UNREACHABLE: Failure = Failure::ConnectTimeout(Duration::from_secs(1));
+
+    /// What is asked for, where each attempt fails with the next of these.
+    fn asked(failures: &[&Failure]) -> Vec<Ask> {
+        let mut resuming = Resuming::default();
+        let ask = |failure: &&Failure| {
+            let ask = resuming.ask();
+            resuming.failed(failure);
+            ask
+        };
+        failures.iter().map(ask).collect()
+    }
+
+    #[test]
+    fn the_whole_is_asked_for_once_after_two_failures() {
+        use Ask::{Rest, Whole};
+        for failure in [&STALLED, &REFUSED] {
+            assert_eq!(asked(&[failure; 5]), [Rest, Rest, Whole, Rest, Rest]);
+        }
+        assert_eq!(asked(&[&STALLED, &REFUSED, &UNREACHABLE, &STALLED]), [Rest, Rest, Whole, Rest]);
+        assert_eq!(asked(&[&UNREACHABLE, &BUSY, &UNREACHABLE, &BUSY]), [Rest; 4]);
+    }
+
+    #[test]
+    fn only_the_third_unusable_answer_in_a_row_costs_what_is_there() {
+        use Ask::{Rest, StartOver, Whole};
+        assert_eq!(asked(&[&UNUSABLE; 5]), [Rest, Whole, Rest, StartOver, Whole]);
+        let mut resuming = Resuming::default();
+        let mut kept = Vec::new();
+        for _ in 0..3 {
+            kept.push(resuming.keeps_part());
+            resuming.whole_failed();
+        }
+        assert_eq!(kept, [true, true, false]);
+        resuming.grew();
+        assert_eq!((resuming.ask(), resuming.keeps_part()), (Rest, true));
+        resuming.give_up_part();
+        assert_eq!(resuming.ask(), StartOver);
+    }
+}

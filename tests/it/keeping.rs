@@ -1,0 +1,178 @@
+//! What is there of a file is worth keeping: it is lost only when nothing continues it, and never keeps the file from
+//! coming.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::command::{Tdl, content, fetch_as};
+use crate::server::{Reply, Request, Server};
+
+fn fetch() -> Tdl {
+    fetch_as(module_path!())
+}
+
+const LENGTH: usize = 200_000;
+const CUT: usize = 120_000;
+const TAG: &str = "\"one\"";
+
+fn body() -> Vec<u8> {
+    content(1, LENGTH)
+}
+
+fn ranges(server: &Server) -> Vec<bool> {
+    server.requests().iter().map(|request| request.header("range").is_some()).collect()
+}
+
+/// A run that leaves a part of `/x`, of a server that then answers by `then`.
+fn interrupted(then: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> (Tdl, Server) {
+    let server = Server::start(move |request| match request.number {
+        0 => Reply::file(request, &body(), TAG).cut_after(CUT),
+        _ => then(request),
+    });
+    let mut tdl = fetch().args([&server.url("/x"), "--retries", "0"]);
+    tdl.run().with(75);
+    assert_eq!(tdl.names(), ["x.part", "x.part.json"]);
+    (tdl, server)
+}
+
+/// Whether the bytes that were there first are there still, and nothing else is.
+fn is_kept(tdl: &Tdl) -> bool {
+    let sidecar = fs::read_to_string(tdl.out().join("x.part.json")).unwrap_or_default();
+    tdl.names() == ["x.part", "x.part.json"]
+        && tdl.got("x.part")[..] == body()[..CUT]
+        && sidecar.contains(&format!("\"done\":[[0,{CUT}]]"))
+}
+
+#[test]
+fn a_server_that_fails_at_every_range_still_gives_the_file() {
+    type Answer = fn(&Request) -> Reply;
+    let failures: [(&str, Answer); 7] = [
+        ("500", |_| Reply::status(500)),
+        ("503", |_| Reply::status(503)),
+        ("close", |_| Reply::raw("")),
+        ("close after the head", |request| Reply::file(request, &body(), TAG).cut_after(0)),
+        ("half a head", |_| Reply::raw("HTTP/1.1 206 Part")),
+        ("stall", |_| Reply::status(206).after(Duration::from_secs(20))),
+        ("garbage", |_| Reply::raw("what?")),
+    ];
+    std::thread::scope(|scope| {
+        for (which, failure) in failures {
+            scope.spawn(move || {
+                let (tdl, server) = interrupted(move |request| match request.header("range") {
+                    Some(_) => failure(request),
+                    None => Reply::file(request, &body(), TAG),
+                });
+                tdl.again(&[&server.url("/x"), "--stall-timeout=500ms"]).with(0);
+                assert!(tdl.got("x") == body(), "{which}");
+                assert_eq!(tdl.names(), ["x"], "{which}");
+                let whole = ranges(&server)[1..].iter().filter(|is_range| !**is_range).count();
+                assert_eq!(whole, 1, "{which}");
+            });
+        }
+    });
+}
+
+#[test]
+fn what_is_there_is_kept_while_the_whole_is_tried_and_may_be_whole_first() {
+    // Every range fails, and so does the whole; and then the rest comes.
+    for comes in [false, true] {
+        let (tdl, server) = interrupted(move |request| match request.header("range") {
+            Some(_) if request.number > 3 && comes => Reply::file(request, &body(), TAG),
+            Some(_) => Reply::status(500),
+            None => Reply::file(request, &body(), TAG).cut_after(70_000),
+        });
+        let ended = tdl.again(&[&server.url("/x"), "--retries=3"]).with(if comes { 0 } else { 75 });
+        assert_eq!(ranges(&server), [false, true, true, false, true], "{}", ended.stderr);
+        if comes {
+            assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true));
+        } else {
+            assert!(is_kept(&tdl), "{:?}", tdl.names());
+        }
+    }
+}
+
+#[test]
+fn only_the_third_answer_in_a_row_that_does_not_continue_starts_over() {
+    // Each answer is of another version, whole, and cut.
+    let (tdl, server) = interrupted(|request| {
+        let tag = format!("\"{}\"", request.number);
+        Reply::file(request, &content(request.number, LENGTH), &tag).cut_after(50_000)
+    });
+    tdl.again(&[&server.url("/x"), "--retries=1"]).with(75);
+    assert!(is_kept(&tdl), "{:?}", tdl.names());
+    tdl.again(&[&server.url("/x"), "--retries=2"]).with(75);
+    assert_eq!(tdl.got("x.part").len(), 50_000);
+    assert!(!is_kept(&tdl));
+}
+
+#[test]
+fn a_whole_file_of_another_version_takes_the_place_of_what_is_there() {
+    let (tdl, server) = interrupted(|request| Reply::file(request, &content(2, LENGTH), "\"two\""));
+    tdl.again(&[&server.url("/x")]).with(0);
+    assert_eq!((tdl.names(), tdl.got("x") == content(2, LENGTH)), (vec!["x".to_owned()], true));
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[test]
+fn a_killed_try_for_the_whole_leaves_nothing_behind() {
+    let (tdl, server) = interrupted(|request| Reply::file(request, &body(), TAG));
+    let sidecar = fs::read_to_string(tdl.out().join("x.part.json")).unwrap();
+    fs::write(tdl.out().join("x.part.new"), &body()[..1000]).unwrap();
+    fs::write(tdl.out().join("x.part.new.json"), sidecar).unwrap();
+    tdl.again(&[&server.url("/x")]).with(0);
+    assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true));
+}
+
+#[test]
+fn redirects_to_mirrors_that_differ_do_not_lose_what_is_proven() {
+    const FILES: usize = 12;
+    const MIRRORS: usize = 3;
+    // Each connection is cut at 40 %, and each mirror has tags of its own.
+    let server = Server::start(|request| match request.target.strip_prefix("/file") {
+        Some(number) => Reply::redirect(format!("/mirror{}/{number}", fastrand::usize(..MIRRORS))),
+        None => {
+            let (mirror, number) = request.target["/mirror".len()..].split_once('/').unwrap();
+            let file = content(number.parse().unwrap(), LENGTH);
+            Reply::file(request, &file, &format!("\"{mirror}\"")).cut_after(LENGTH * 2 / 5)
+        }
+    });
+    let urls = (0..FILES).map(|number| server.url(&format!("/file{number}")));
+    let mut tdl = fetch().args(urls);
+    tdl.run().with(0);
+    for number in 0..FILES {
+        assert!(tdl.got(&format!("file{number}")) == content(number, LENGTH), "{number}");
+    }
+}
+
+#[test]
+fn a_mirror_that_refuses_the_second_time_is_asked_for_by_way_of_the_redirect() {
+    let server = Server::start(|request| match request.target.as_str() {
+        "/x" => Reply::redirect(format!("/signed?token={}", request.number)),
+        "/signed?token=0" if request.header("range").is_some() => Reply::status(403),
+        "/signed?token=0" => Reply::file(request, &body(), TAG).cut_after(CUT),
+        _ => Reply::file(request, &body(), TAG),
+    });
+    let mut tdl = fetch().arg(server.url("/x"));
+    tdl.run().with(0);
+    assert!(tdl.got("x") == body());
+    assert_eq!(ranges(&server), [false, false, true, true, true]);
+}
+
+#[test]
+fn bytes_that_are_not_kept_are_no_progress() {
+    // No validator, and each answer is cut one byte later than the last.
+    let server = Server::start(|request| Reply::ok(body()).cut_after(100_000 + request.number));
+    let mut tdl = fetch().args([&server.url("/x"), "--retries", "2"]);
+    tdl.run().with(75);
+    assert_eq!(server.requests().len(), 3);
+    assert!(tdl.names().is_empty());
+}
+
+#[test]
+fn a_limit_on_the_length_costs_nothing_of_what_is_there() {
+    let (tdl, server) = interrupted(|request| Reply::file(request, &body(), TAG));
+    tdl.again(&[&server.url("/x"), "--max-filesize=150k"]).with(1);
+    assert!(is_kept(&tdl), "{:?}", tdl.names());
+    tdl.again(&[&server.url("/x")]).with(0);
+    assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true));
+}

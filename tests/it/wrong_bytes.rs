@@ -1,0 +1,179 @@
+//! Servers whose answers look right and are not: no byte of them gets a final name.
+
+use std::sync::Arc;
+
+use crate::command::{Tdl, content, fetch_as};
+use crate::server::{Gate, Reply, Request, Server};
+
+fn fetch() -> Tdl {
+    fetch_as(module_path!())
+}
+
+const LENGTH: usize = 200_000;
+const CUT: usize = 120_000;
+const TAG: &str = "\"one\"";
+
+fn body() -> Vec<u8> {
+    content(1, LENGTH)
+}
+
+/// A server that cuts its first answer, and from then on answers what has a range by `then`.
+fn cuts_once(then: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Server {
+    Server::start(move |request| match (request.number, request.header("range")) {
+        (0, _) => Reply::file(request, &body(), TAG).cut_after(CUT),
+        (_, None) => Reply::file(request, &body(), TAG),
+        (_, Some(_)) => then(request),
+    })
+}
+
+/// Whether each request asked for a range.
+fn ranges(server: &Server) -> Vec<bool> {
+    server.requests().iter().map(|request| request.header("range").is_some()).collect()
+}
+
+#[test]
+fn the_rest_that_calls_itself_the_whole_is_not_saved_as_the_whole() {
+    let rest = || body()[CUT..].to_vec();
+    type Answer = Box<dyn Fn(&Request) -> Reply + Send + Sync>;
+    let answers: Vec<(&str, Answer)> = vec![
+        (
+            "with a Content-Range",
+            Box::new(move |_| {
+                Reply::ok(rest()).header("Content-Range", format!("bytes {CUT}-{}/{LENGTH}", LENGTH - 1))
+            }),
+        ),
+        ("with a Content-Range that is none", Box::new(move |_| Reply::ok(rest()).header("Content-Range", "bytes"))),
+        ("with the known tag", Box::new(move |_| Reply::ok(rest()).header("ETag", TAG))),
+        ("as long as the rest", Box::new(move |_| Reply::ok(rest()))),
+        ("shorter than the rest", Box::new(move |_| Reply::ok(&rest()[1..]).header("ETag", TAG))),
+    ];
+    for (which, answer) in answers {
+        let server = cuts_once(answer);
+        let mut tdl = fetch().arg(server.url("/x"));
+        tdl.run().with(0);
+        assert!(tdl.got("x") == body(), "{which}");
+        assert_eq!((tdl.names(), ranges(&server)), (vec!["x".to_owned()], vec![false, true, false]), "{which}");
+    }
+}
+
+#[test]
+fn a_content_range_of_the_whole_on_a_whole_file_is_no_harm() {
+    let range = format!("bytes 0-{}/{LENGTH}", LENGTH - 1);
+    let server = Server::start(move |_| Reply::ok(body()).header("Content-Range", range.clone()));
+    let mut tdl = fetch().arg(server.url("/x"));
+    tdl.run().with(0);
+    assert!(tdl.got("x") == body());
+}
+
+#[test]
+fn a_part_that_names_no_validator_may_be_of_another_version() {
+    for across_runs in [false, true] {
+        let new = content(2, LENGTH);
+        let served = new.clone();
+        // The file has changed, and the server ignores If-Range and names no tag.
+        let server = Server::start(move |request| match (request.number, request.header("range")) {
+            (0, _) => Reply::file(request, &body(), TAG).cut_after(CUT),
+            (_, Some(_)) => Reply::rest(&served, CUT),
+            _ => Reply::ok(served.clone()),
+        });
+        let mut tdl = fetch().arg(server.url("/x"));
+        if across_runs {
+            tdl = tdl.args(["--retries", "0"]);
+            tdl.run().with(75);
+            tdl.again(&[&server.url("/x")]).with(0);
+        } else {
+            tdl.run().with(0);
+        }
+        assert!(tdl.got("x") == new);
+        assert_eq!(ranges(&server), [false, true, false]);
+    }
+}
+
+#[test]
+fn a_transfer_coding_that_is_not_just_chunked_is_refused() {
+    let chunks = "4\r\nbody\r\n0\r\n\r\n";
+    for headers in [
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+        "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: gzip, chunked\r\n",
+        "Transfer-Encoding: chunked, identity\r\n",
+        "Transfer-Encoding: \"chunked\"\r\n",
+        "Transfer-Encoding: xchunked\r\n",
+        "Transfer-Encoding:\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 14\r\n",
+        "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: \u{e9}\r\nContent-Length: 100\r\n",
+    ] {
+        let server = Server::start(move |_| Reply::raw(format!("HTTP/1.1 200 OK\r\n{headers}\r\n{chunks}")));
+        let mut tdl = fetch().arg(server.url("/x"));
+        let ended = tdl.run().with(1);
+        assert!(ended.stderr.contains("the answer is not valid HTTP: a "), "{headers}: {}", ended.stderr);
+        assert!(tdl.names().is_empty(), "{headers}");
+    }
+    let server =
+        Server::start(move |_| Reply::raw(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked \r\n\r\n{chunks}")));
+    let mut tdl = fetch().arg(server.url("/x"));
+    tdl.run().with(0);
+    assert_eq!(tdl.got("x"), b"body");
+}
+
+#[test]
+fn bytes_that_wait_on_a_kept_connection_are_not_the_next_answer() {
+    let next = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong";
+    for stray in [next, "what?", "\r\n\r\n"] {
+        let (due, sent) = (Arc::new(Gate::default()), Arc::new(Gate::default()));
+        let (opens, opened) = (Arc::clone(&due), Arc::clone(&sent));
+        let server = Server::start(move |request| match request.target.as_str() {
+            "/first" => Reply::ok("first").followed_by(stray, &due, &sent),
+            target => Reply::ok(target),
+        });
+        // Its answer keeps tdl busy until the stray bytes are on their way.
+        let other = Server::start(move |_| {
+            opens.open();
+            Reply::ok("other").held_until(&opened)
+        });
+        let urls = [server.url("/first"), other.url("/other"), server.url("/next")];
+        let mut tdl = fetch().args(urls).arg("-j1");
+        tdl.run().with(0);
+        assert_eq!((tdl.got("first"), tdl.got("next")), (b"first".to_vec(), b"/next".to_vec()), "{stray:?}");
+    }
+}
+
+#[test]
+fn what_is_no_http_on_a_used_connection_is_asked_for_on_a_new_one() {
+    let server = Server::start(|request| match request.on_connection {
+        0 => Reply::ok(request.target.clone()),
+        _ => Reply::raw("what?"),
+    });
+    let mut tdl = fetch().args(["/a", "/b"].map(|path| server.url(path))).arg("-j1");
+    tdl.run().with(0);
+    assert_eq!((tdl.got("a"), tdl.got("b")), (b"/a".to_vec(), b"/b".to_vec()));
+    assert_eq!((server.requests().len(), server.connections()), (3, 2));
+
+    let server = Server::start(|_| Reply::raw("what?"));
+    fetch().arg(server.url("/x")).run().with(1);
+    assert_eq!(server.requests().len(), 2, "once more, and no more");
+}
+
+#[test]
+fn a_body_in_a_content_coding_is_saved_as_it_came_and_that_is_said() {
+    let server = Server::start(|request| match request.target.as_str() {
+        "/plain" => Reply::ok("plain").header("Content-Encoding", "identity"),
+        "/large" => Reply::ok(body()).header("Content-Encoding", "br"),
+        _ => Reply::ok("zipped").header("Content-Encoding", "gzip"),
+    });
+    let urls = ["/plain", "/x", "/large"].map(|path| server.url(path));
+    let mut tdl = fetch().args(&urls);
+    let ended = tdl.run().with(0);
+    assert_eq!((tdl.got("x"), tdl.got("large") == body()), (b"zipped".to_vec(), true));
+    assert!(ended.stdout.contains("  encoded          2   "), "{}", ended.stdout);
+    assert!(ended.stderr.contains("in the content coding gzip\n"), "{}", ended.stderr);
+
+    let ended = fetch().args(&urls).arg("--json").run().with(0);
+    let finished: Vec<_> = ended.stdout.lines().filter(|line| line.contains("\"event\":\"finished\"")).collect();
+    let of = |name: &str| finished.iter().find(|line| line.contains(&format!("\"out\":\"{name}\""))).unwrap();
+    assert!(!of("plain").contains("content_encoding"));
+    assert!(of("x").contains("\"content_encoding\":\"gzip\"") && of("large").contains("\"content_encoding\":\"br\""));
+    assert!(ended.stdout.lines().last().unwrap().contains("\"encoded\":2"));
+}
