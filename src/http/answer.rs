@@ -81,8 +81,7 @@ impl Answer {
         stall_timeout: Duration,
     ) -> Result<Self, Failure> {
         let (framing, length) = (Framing::of(&response)?, response.content_length);
-        let marks = marks(&response.headers, place);
-        judge_whole(text_of(&response.headers, &header::CONTENT_RANGE), &marks, length, resume)?;
+        judge_whole(&response.headers, place, length, resume)?;
         Ok(Self {
             response,
             framing,
@@ -208,19 +207,23 @@ impl Answer {
 
 /// Whether a 200 is of the whole file. Some servers answer a request for a range with that range, and call it a 200.
 fn judge_whole(
-    content_range: Option<&str>,
-    marks: &Marks,
+    headers: &HeaderMap,
+    place: &WebUrl,
     length: Option<u64>,
     resume: Option<&Resume<'_>>,
 ) -> Result<(), Failure> {
-    let is_all =
-        |range| matches!(range, ContentRange::Part { first: 0, last, total: Some(total) } if last + 1 == total);
-    if content_range.is_some_and(|value| !ContentRange::parse(value).is_some_and(is_all)) {
+    let is_all = |range| match range {
+        ContentRange::Part { first: 0, last, total: Some(total) } => {
+            last + 1 == total && length.is_none_or(|length| length == total)
+        }
+        _ => false,
+    };
+    if headers.contains_key(header::CONTENT_RANGE) && !content_range(headers).is_some_and(is_all) {
         return Err(Failure::Range("it has a Content-Range, and calls itself the whole file"));
     }
     let Some((resume, length)) = resume.zip(length) else { return Ok(()) };
     match resume.length {
-        Some(known) if known != length && resume.validator.is_confirmed_by(marks) => {
+        Some(known) if known != length && resume.validator.is_confirmed_by(&marks(headers, place)) => {
             Err(Failure::Range("it is the same file, of another length"))
         }
         Some(known) if known.checked_sub(resume.from) == Some(length) => {
@@ -228,6 +231,13 @@ fn judge_whole(
         }
         _ => Ok(()),
     }
+}
+
+/// The range that an answer says it has, if it says one and no more.
+pub(super) fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
+    let mut values = headers.get_all(header::CONTENT_RANGE).iter();
+    let value = values.next().filter(|_| values.next().is_none())?;
+    ContentRange::parse(value.to_str().ok()?)
 }
 
 /// The `Content-Encoding`, unless it says that there is none.

@@ -2,9 +2,9 @@
 
 use std::time::SystemTime;
 
-use reqwest::header::{self, HeaderMap};
+use reqwest::header::HeaderMap;
 
-use super::answer::{Answer, marks, text_of};
+use super::answer::{Answer, content_range, marks};
 use super::content_range::ContentRange;
 use super::validator::{Marks, Validator};
 use crate::error::Failure;
@@ -70,7 +70,7 @@ impl Resume<'_> {
 
     /// A 416: nothing is wrong with it if the file ends where the rest would begin.
     pub(super) fn judge_unsatisfied(&self, headers: &HeaderMap, place: &WebUrl) -> Result<Got, Failure> {
-        let range = text_of(headers, &header::CONTENT_RANGE).and_then(ContentRange::parse);
+        let range = content_range(headers);
         let is_whole = self.to.is_none()
             && range == Some(ContentRange::Unsatisfied { total: self.from })
             && self.length.is_none_or(|length| length == self.from)
@@ -85,7 +85,7 @@ impl Resume<'_> {
         place: &WebUrl,
         length: Option<u64>,
     ) -> Result<(u64, u64), &'static str> {
-        let range = text_of(headers, &header::CONTENT_RANGE).and_then(ContentRange::parse);
+        let range = content_range(headers);
         let Some(ContentRange::Part { first, last, total }) = range else {
             return Err("it does not say which range it is");
         };

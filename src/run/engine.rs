@@ -1,6 +1,5 @@
-//! The two ways through a plan: threads around one queue, and a plain loop. Both run the same transfers.
+//! Downloads side by side: threads around one queue, and the clock that wakes them.
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,58 +15,16 @@ use super::outcome::{Ending, Outcome, Skip};
 use super::pace::Era;
 use super::queue::{Next, Queue};
 use super::retry::LONGEST_WISH;
-use super::transfer::{Transfer, Turn, cancelled, download_file};
+use super::sequential::sequential;
+use super::transfer::{Transfer, Turn};
+use super::turn::{closes, conclude, never_begun, tell, text_of, turn};
 use crate::error::{Failure, HoldBack};
 use crate::http::Clients;
-use crate::options::Limits;
 use crate::plan::{Download, Plan};
 
 /// Whoever waits for a time looks this often whether something else has come to pass: that the run was cancelled, or
 /// that a download wants help.
 const TICK: Duration = Duration::from_millis(100);
-
-/// One download after another, in the caller's thread.
-pub fn sequential(context: &Context<'_>, clients: &Clients) {
-    context.control.count_thread();
-    let mut worker = Worker::new(clients.of_thread(0));
-    let mut is_closed = false;
-    let mut held: HashMap<String, Instant> = HashMap::new();
-    for download in context.plan.downloads() {
-        let ending = if is_closed || context.control.is_cancelled() {
-            never_begun(context)
-        } else {
-            if let Some(until) = held.remove(&download.url.host()) {
-                sleep(until.saturating_duration_since(Instant::now()), context);
-            }
-            to_its_end(download, context, clients, &mut worker)
-        };
-        if let Outcome::Failed(failure) = &ending.outcome {
-            // What was not waited for in the end still is what the server wants.
-            if let Some(HoldBack { host, wait }) = failure.hold_back().filter(|hold| hold.wait <= LONGEST_WISH) {
-                held.insert(host.clone(), Instant::now() + *wait);
-            }
-        }
-        is_closed |= closes(&ending, context.limits);
-        conclude(download, &ending, context);
-    }
-}
-
-/// One download, with all its retries and the waits between them.
-pub fn to_its_end(download: &Download, context: &Context<'_>, clients: &Clients, worker: &mut Worker<'_>) -> Ending {
-    let mut transfer = Transfer::new(download);
-    loop {
-        match turn(transfer, context, worker) {
-            Turn::Ended(ending) => return ending,
-            Turn::Wait { transfer: again, wait, failure } => {
-                if failure.is_out_of_files() {
-                    clients.close_idle();
-                }
-                sleep(wait, context);
-                transfer = again;
-            }
-        }
-    }
-}
 
 /// Downloads side by side in as many threads as can be had, each taking the next when it is done; in more, where these
 /// can help. All are joined.
@@ -327,58 +284,6 @@ impl<'a> Pool<'a> {
 
     fn lock(&self) -> MutexGuard<'_, Shared<'a>> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One turn of a download. A panic in it is that download's failure.
-fn turn<'a>(transfer: Transfer<'a>, context: &Context<'_>, worker: &mut Worker<'_>) -> Turn<'a> {
-    catch_unwind(AssertUnwindSafe(|| download_file(transfer, context, worker))).unwrap_or_else(|panic| {
-        let failure = Failure::Panicked(text_of(&*panic));
-        Turn::Ended(Ending { outcome: Outcome::Failed(failure), ..never_begun(context) })
-    })
-}
-
-/// What a panic says.
-fn text_of(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned())
-}
-
-/// Counts and reports an end.
-fn conclude(download: &Download, ending: &Ending, context: &Context<'_>) {
-    context.control.count(&download.url, ending);
-    tell(&Event::Ended(download, ending), context);
-}
-
-/// Reports an event. A reporter that panics at it is not the run's concern.
-fn tell(event: &Event<'_>, context: &Context<'_>) {
-    let _ = catch_unwind(AssertUnwindSafe(|| context.reporter.event(event)));
-}
-
-/// Whether nothing new is to begin after this end: a full disk leaves room for nothing, and the user may want it so.
-fn closes(ending: &Ending, limits: &Limits) -> bool {
-    let Outcome::Failed(failure) = &ending.outcome else { return false };
-    failure.is_full_disk() || (limits.fail_fast && !failure.is_temporary())
-}
-
-fn never_begun(context: &Context<'_>) -> Ending {
-    Ending {
-        outcome: cancelled(context),
-        attempts: 0,
-        arrived: 0,
-        own_time: Duration::ZERO,
-        helpers_time: Duration::ZERO,
-    }
-}
-
-fn sleep(wait: Duration, context: &Context<'_>) {
-    let begun = Instant::now();
-    while !context.control.is_cancelled() {
-        let left = wait.saturating_sub(begun.elapsed());
-        if left.is_zero() {
-            return;
-        }
-        thread::sleep(left.min(TICK));
     }
 }
 

@@ -14,9 +14,11 @@ mod pace;
 mod queue;
 mod resuming;
 mod retry;
+mod sequential;
 #[cfg(feature = "cli")]
 pub mod signal;
 mod transfer;
+mod turn;
 
 use std::path::Path;
 
@@ -69,7 +71,7 @@ pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Co
     control.start(plan.downloads().len(), limits);
     reporter.event(&Event::Planned(plan, limits.mode));
     match limits.mode {
-        Mode::Sequential => engine::sequential(&context, &clients),
+        Mode::Sequential => sequential::sequential(&context, &clients),
         Mode::Concurrent => engine::concurrent(&context, &clients, affordable),
     }
     Ok(control.summary())
@@ -117,7 +119,8 @@ pub fn download_file(url: &str, directory: impl AsRef<Path>) -> Result<Fetched, 
     let (keeper, plan) = (&Keeper::default(), &plan);
     let (board, began_empty) = (None, false);
     let context = Context { plan, output, retry, limits, keeper, board, began_empty, control: &control, reporter: &() };
-    let ending = engine::to_its_end(&plan.downloads()[0], &context, &clients, &mut Worker::new(clients.of_thread(0)));
+    let ending =
+        sequential::to_its_end(&plan.downloads()[0], &context, &clients, &mut Worker::new(clients.of_thread(0)));
     match ending.outcome {
         Outcome::Fetched(file) => Ok(file),
         Outcome::Failed(failure) => Err(failure.into()),

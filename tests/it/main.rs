@@ -41,5 +41,10 @@ mod wrong_bytes_sequential;
 mod interrupts;
 #[cfg(target_os = "linux")]
 mod nginx;
+#[cfg(target_os = "linux")]
+mod open_files;
+#[cfg(target_os = "linux")]
+#[path = "open_files.rs"]
+mod open_files_sequential;
 #[cfg(unix)]
 mod terminal;

@@ -95,6 +95,7 @@ fn a_partial_answer_that_is_not_the_exact_rest_throws_the_part_away() {
         ("is of another coding", Box::new(|_| Reply::rest(&body(), 120_000).header("Content-Encoding", "gzip"))),
         ("is of a weak tag", Box::new(|_| Reply::rest(&body(), 120_000).header("ETag", "W/\"one\""))),
         ("says no range", Box::new(|_| Reply::rest(&body(), 120_000).without("Content-Range"))),
+        ("says two ranges", Box::new(|_| Reply::rest(&body(), 120_000).header("Content-Range", "bytes 0-1/200000"))),
         ("says nonsense", Box::new(rest("bytes lots/many"))),
         (
             "is chunked and too long",

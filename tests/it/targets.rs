@@ -162,6 +162,27 @@ fn a_directory_that_cannot_be_looked_into_does_not_hold_up_the_search_for_a_name
 }
 
 #[test]
+fn two_runs_begun_together_fetch_a_large_file_once() {
+    let body = content(1, 2_000_000);
+    let (gates, served) = ([Arc::new(Gate::default()), Arc::new(Gate::default())], body.clone());
+    let held = gates.clone();
+    let server =
+        Server::start(move |request| Reply::file(request, &served, "\"one\"").held_until(&held[request.number.min(1)]));
+    // Both begin in an empty directory, and have asked before either has the file.
+    let mut tdl = fetch().args([&server.url("/a"), "--json"]);
+    let first = tdl.spawn();
+    server.wait_for_requests(1);
+    let second = tdl.spawn_again(&[server.url("/a")], &["--json"]);
+    server.wait_for_requests(2);
+    gates[0].open();
+    Ended::from(first).with(0);
+    gates[1].open();
+    let second = Ended::from(second).with(0);
+    assert!(second.stdout.contains("\"event\":\"skipped\"") && second.stdout.contains("\"received\":0"), "{second:?}");
+    assert_eq!((tdl.names(), tdl.got("a") == body), (vec!["a".to_owned()], true));
+}
+
+#[test]
 fn three_runs_on_one_list_end_with_every_file_whole_and_nothing_else() {
     let length = |number| [300_000, 3000][number % 2];
     let server = Server::start(move |request| {

@@ -43,6 +43,11 @@ fn the_rest_that_calls_itself_the_whole_is_not_saved_as_the_whole() {
             }),
         ),
         ("with a Content-Range that is none", Box::new(move |_| Reply::ok(rest()).header("Content-Range", "bytes"))),
+        ("with a Content-Range that is no text", Box::new(move |_| Reply::ok(rest()).header("Content-Range", "é"))),
+        (
+            "with a Content-Range of the whole",
+            Box::new(move |_| Reply::ok(rest()).header("Content-Range", format!("bytes 0-{}/{LENGTH}", LENGTH - 1))),
+        ),
         ("with the known tag", Box::new(move |_| Reply::ok(rest()).header("ETag", TAG))),
         ("as long as the rest", Box::new(move |_| Reply::ok(rest()))),
         ("shorter than the rest", Box::new(move |_| Reply::ok(&rest()[1..]).header("ETag", TAG))),
