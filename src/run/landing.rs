@@ -12,7 +12,7 @@ use super::outcome::{Fetched, Outcome, Skip};
 use crate::error::Failure;
 use crate::http::{Answer, Framing};
 use crate::options::IfExists;
-use crate::part::{self, Commit, Linked, Nameless, PartFile, Share};
+use crate::part::{self, Commit, Linked, Nameless, PartFile, Place, Share};
 use crate::plan::{Download, SafeName};
 
 /// A body no longer than this, which is less than a worker's buffer, is received whole before there is any file of it.
@@ -265,6 +265,9 @@ impl Landing<'_> {
             return Ok(Some(target.clone()));
         }
         match self.context.output.if_exists {
+            IfExists::Skip if part::place(&self.path(target))? == Place::NotAFile => {
+                Err(Failure::NotAFile(self.path(target)))
+            }
             IfExists::Skip => Ok(None),
             IfExists::Overwrite | IfExists::Update | IfExists::Fail => Err(Failure::Exists(self.path(target))),
             IfExists::Rename => {
