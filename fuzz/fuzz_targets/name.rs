@@ -18,7 +18,7 @@ fuzz_target!(|text: &str| {
         assert!(!name.contains(|c| is_hidden(c) || "/\\<>:\"|?*".contains(c)));
         assert!(!name.ends_with(['.', ' ']));
         assert!(targets.insert(name.to_lowercase()), "{name}");
-        if name.len() <= 235 {
+        if name.len() <= 225 {
             assert!(SafeName::chosen(name).is_some(), "{name:?}");
         }
     }

@@ -159,7 +159,9 @@ impl Client<'_> {
                 _ => {}
             }
             let retry_after = text_of(response.headers(), &header::RETRY_AFTER)
-                .and_then(|value| retry_after::parse(value, SystemTime::now()))
+                .and_then(|value| {
+                    retry_after::parse(value, text_of(response.headers(), &header::DATE), SystemTime::now())
+                })
                 .map(|wait| Box::new(HoldBack { host: hops.current().host(), wait }));
             drain(response);
             let reason = status.canonical_reason().unwrap_or_default();
