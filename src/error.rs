@@ -64,6 +64,15 @@ pub enum Failure {
         #[source]
         cause: Cause,
     },
+    /// The system has no more threads or open files for this process.
+    #[error("cannot {action}")]
+    Exhausted {
+        /// What was to be done, as a verb.
+        action: &'static str,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
     /// The URL or a header is such that no request can be made of it.
     #[error("no request can be made of it")]
     Request(#[source] Cause),
@@ -189,6 +198,7 @@ impl Failure {
             Self::ConnectTimeout(_) | Self::Stalled(_) => "timeout",
             Self::Tls(_) => "tls",
             Self::Client { .. } => "client",
+            Self::Exhausted { .. } => "exhausted",
             Self::Request(_) => "request",
             Self::Broken { .. } => "broken",
             Self::Truncated { .. } => "truncated",
@@ -219,6 +229,7 @@ impl Failure {
             Self::Range(_)
             | Self::Part(_)
             | Self::Dns(_)
+            | Self::Exhausted { .. }
             | Self::Connect(_)
             | Self::ConnectTimeout(_)
             | Self::Stalled(_)
