@@ -13,16 +13,18 @@ mod outcome;
 mod pace;
 mod queue;
 mod retry;
+mod scratch;
 #[cfg(feature = "cli")]
 pub mod signal;
 mod transfer;
 
 use std::path::Path;
 
-pub use compare::{Compared, Comparison, Scratch, compare};
+pub use compare::{Compared, Comparison, compare};
 pub use control::Control;
 pub use event::{Event, Progress, Reporter};
 pub use outcome::{Ending, FailureNote, Fetched, Outcome, Skip, Summary};
+pub use scratch::Scratch;
 
 use crate::error::{Error, Failure};
 use crate::http::Clients;
@@ -43,6 +45,12 @@ use help::Board;
 /// The output directory cannot be made; nothing was started.
 pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Control) -> Result<Summary, Failure> {
     make_directory(&options.output.directory)?;
+    scratch::remove_dead(&options.output.directory);
+    Ok(run_in(plan, options, reporter, control))
+}
+
+/// Carries out a plan in a directory that is there, and in which a comparison may be under way.
+fn run_in(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Control) -> Summary {
     let limits = &options.limits;
     let (threads, most) = match limits.mode {
         Mode::Sequential => (1, 1),
@@ -70,7 +78,7 @@ pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Co
         Mode::Sequential => engine::sequential(&context, &clients),
         Mode::Concurrent => engine::concurrent(&context, &clients, threads, most),
     }
-    Ok(control.summary())
+    control.summary()
 }
 
 /// Downloads one file into a directory, under the name that its URL ends in, and blocks until it is whole.
