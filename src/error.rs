@@ -44,8 +44,14 @@ pub enum Failure {
     #[error("a part of the file could not be got")]
     Part(#[source] Box<Self>),
     /// The host has no address, or no name server answers.
-    #[error("the host name could not be resolved")]
-    Dns(#[source] Cause),
+    #[error("the host name {}", if *is_temporary { "could not be resolved" } else { "does not exist" })]
+    Dns {
+        /// Whether a name server may know it later; not where one says that there is no such name.
+        is_temporary: bool,
+        /// The resolver's reason.
+        #[source]
+        cause: Cause,
+    },
     /// No connection to the host.
     #[error("could not connect")]
     Connect(#[source] Cause),
@@ -193,7 +199,7 @@ impl Failure {
             Self::Status { .. } => "status",
             Self::Range(_) => "range",
             Self::Part(_) => "part",
-            Self::Dns(_) => "dns",
+            Self::Dns { .. } => "dns",
             Self::Connect(_) => "connect",
             Self::ConnectTimeout(_) | Self::Stalled(_) => "timeout",
             Self::Tls(_) => "tls",
@@ -225,10 +231,9 @@ impl Failure {
             Self::Status { code, .. } => {
                 matches!(code, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=524)
             }
-            Self::Client { is_temporary, .. } => *is_temporary,
+            Self::Client { is_temporary, .. } | Self::Dns { is_temporary, .. } => *is_temporary,
             Self::Range(_)
             | Self::Part(_)
-            | Self::Dns(_)
             | Self::Exhausted { .. }
             | Self::Connect(_)
             | Self::ConnectTimeout(_)

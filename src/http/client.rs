@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::blocking as http;
@@ -11,6 +11,7 @@ use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use super::answer::{Answer, text_of};
 use super::conditions::{Conditions, Got, Resume};
 use super::redirect::Hops;
+use super::resolver::SystemResolver;
 use super::{failure, retry_after};
 use crate::error::{Failure, HoldBack};
 use crate::options::Network;
@@ -248,6 +249,7 @@ fn builder(network: &Network) -> http::ClientBuilder {
         // Less than the other, or a connection that does not come would be taken for a stall.
         .connect_timeout(network.connect_timeout.min(network.stall_timeout.mul_f64(0.9)))
         .pool_idle_timeout(IDLE_TIMEOUT)
+        .dns_resolver(Arc::new(SystemResolver))
         .tls_danger_accept_invalid_certs(network.insecure)
 }
 

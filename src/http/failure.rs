@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::time::Duration;
 
+use super::resolver::Unresolved;
 use crate::error::{Cause, Failure};
 use crate::options::Network;
 
@@ -12,7 +13,9 @@ pub fn of_request(error: reqwest::Error, network: &Network) -> Failure {
     // The library prints URLs whole; ours are printed redacted, by whoever names the download.
     let error = error.without_url();
     if error.is_dns() {
-        return Failure::Dns(root(&error));
+        let unresolved = causes(&error).find_map(|cause| cause.downcast_ref::<Unresolved>());
+        let is_temporary = unresolved.is_none_or(Unresolved::is_temporary);
+        return Failure::Dns { is_temporary, cause: root(&error) };
     }
     if error.is_connect() {
         return match io_kind(&error) {

@@ -7,6 +7,7 @@ mod conditions;
 mod content_range;
 mod failure;
 mod redirect;
+mod resolver;
 mod retry_after;
 mod validator;
 

@@ -88,6 +88,7 @@ pub fn planned(download: &Download, directory: &Path, exists: bool) -> String {
 pub const fn help(failure: &Failure) -> &'static str {
     match failure {
         Failure::Status { code: 401, .. } => "; give credentials with -H 'Authorization: ...' or in the URL",
+        Failure::Dns { is_temporary: false, .. } => "; is it spelled right?",
         Failure::Tls(_) => "; --insecure takes any certificate",
         Failure::Client { is_temporary: false, .. } => "; is a certificate store installed (ca-certificates)?",
         Failure::Stalled(_) => "; --stall-timeout sets how long to wait",

@@ -35,5 +35,7 @@ mod targets_sequential;
 mod interrupts;
 #[cfg(target_os = "linux")]
 mod nginx;
+#[cfg(target_os = "linux")]
+mod resolver;
 #[cfg(unix)]
 mod terminal;
