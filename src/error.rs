@@ -58,6 +58,12 @@ pub enum Failure {
     /// No connection within the time for it.
     #[error("could not connect within {0:?}")]
     ConnectTimeout(Duration),
+    /// A proxy was asked for a connection to the host, and made none.
+    #[error("the proxy refused{}", proxy_status(*code))]
+    Proxy {
+        /// The status that it answered, where that is known.
+        code: Option<u16>,
+    },
     /// The certificate or the handshake is not to be trusted.
     #[error("no secure connection")]
     Tls(#[source] Cause),
@@ -202,6 +208,7 @@ impl Failure {
             Self::Dns { .. } => "dns",
             Self::Connect(_) => "connect",
             Self::ConnectTimeout(_) | Self::Stalled(_) => "timeout",
+            Self::Proxy { .. } => "proxy",
             Self::Tls(_) => "tls",
             Self::Client { .. } => "client",
             Self::Exhausted { .. } => "exhausted",
@@ -224,13 +231,15 @@ impl Failure {
     /// Whether the same request may succeed later.
     ///
     /// Connections that fail or break, time-outs, truncation, and the statuses by which a server says so
-    /// (RFC 9110 and, for 520 to 524, a common gateway's own); nothing else.
+    /// (RFC 9110 and, for 520 to 524, a common gateway's own); nothing else. A proxy that is asked for a connection
+    /// answers for others as well: only a 4xx of its own is permanent.
     #[must_use]
     pub const fn is_temporary(&self) -> bool {
         match self {
             Self::Status { code, .. } => {
                 matches!(code, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=524)
             }
+            Self::Proxy { code } => !matches!(code, Some(400..=407 | 409..=428 | 430..=499)),
             Self::Client { is_temporary, .. } | Self::Dns { is_temporary, .. } => *is_temporary,
             Self::Range(_)
             | Self::Part(_)
@@ -296,6 +305,10 @@ impl Failure {
     }
 }
 
+fn proxy_status(code: Option<u16>) -> String {
+    code.map_or_else(|| " the connection".to_owned(), |code| format!(" the connection: it answered {code}"))
+}
+
 /// How the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -346,6 +359,17 @@ mod tests {
             let failure = Failure::Status { code: status, reason: "", retry_after: None };
             assert_eq!(failure.is_temporary(), for_now.contains(&status), "{status}");
         }
+    }
+
+    #[test]
+    fn a_refusal_of_a_proxy_is_permanent_unless_it_says_otherwise() {
+        for (code, temporary) in
+            [(400, false), (403, false), (407, false), (408, true), (429, true), (451, false), (500, true), (503, true)]
+        {
+            assert_eq!(Failure::Proxy { code: Some(code) }.is_temporary(), temporary, "{code}");
+        }
+        assert!(Failure::Proxy { code: None }.is_temporary());
+        assert_eq!(Failure::Proxy { code: Some(403) }.chain(), "the proxy refused the connection: it answered 403");
     }
 
     #[test]

@@ -18,7 +18,9 @@ use args::{Args, Command};
 /// Writes to standard output and standard error, and handles signals, as a process of its own would.
 pub fn command(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
     let exit = match Args::try_parse_from(arguments) {
-        Ok(Args { command: Command::Fetch(fetch) }) => exit(fetch.resolve().and_then(fetch::fetch)),
+        Ok(Args { command: Command::Fetch(fetch) }) => {
+            exit(fetch.resolve(|name| std::env::var_os(name)).and_then(fetch::fetch))
+        }
         Err(error) => refused(&error),
     };
     ExitCode::from(exit.code())

@@ -12,7 +12,7 @@ use super::answer::{Answer, text_of};
 use super::conditions::{Conditions, Got, Resume};
 use super::redirect::Hops;
 use super::resolver::SystemResolver;
-use super::{failure, retry_after};
+use super::{failure, proxy, retry_after, tunnel};
 use crate::error::{Failure, HoldBack};
 use crate::options::Network;
 use crate::url::WebUrl;
@@ -211,7 +211,8 @@ impl Client<'_> {
             request = request.header(header::RANGE, resume.range());
             request = request.header(header::IF_RANGE, resume.validator.if_range());
         }
-        request.send().map_err(|error| failure::of_request(error, &self.shared.network))
+        let network = &self.shared.network;
+        request.send().map_err(|error| tunnel::explained(failure::of_request(error, network), hops.current(), network))
     }
 }
 
@@ -227,7 +228,8 @@ impl Slot {
         }
         // Unless who uses the library has chosen another.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = builder(network);
+        let builder = proxy::set(builder(network), &network.proxies)
+            .map_err(|error| Failure::Client { is_temporary: false, cause: error.into() })?;
         let builder = if is_secure { builder } else { builder.tls_certs_only([]) };
         let client = builder.build().map_err(failure::of_setup)?;
         Ok(self.client.get_or_init(|| client))

@@ -4,9 +4,15 @@ use std::error::Error as StdError;
 use std::io;
 use std::time::Duration;
 
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+
 use super::resolver::Unresolved;
 use crate::error::{Cause, Failure};
 use crate::options::Network;
+
+/// How the library says that a proxy made no connection; it has no other name that could be written here.
+type TunnelError = <Tunnel<HttpConnector> as tower_service::Service<hyper::Uri>>::Error;
 
 /// The failure of asking: no answer came, or none that can be read.
 pub fn of_request(error: reqwest::Error, network: &Network) -> Failure {
@@ -16,6 +22,14 @@ pub fn of_request(error: reqwest::Error, network: &Network) -> Failure {
         let unresolved = causes(&error).find_map(|cause| cause.downcast_ref::<Unresolved>());
         let is_temporary = unresolved.is_none_or(Unresolved::is_temporary);
         return Failure::Dns { is_temporary, cause: root(&error) };
+    }
+    if let Some(tunnel) = causes(&error).find_map(|cause| cause.downcast_ref::<TunnelError>()) {
+        match tunnel {
+            TunnelError::ProxyAuthRequired => return Failure::Proxy { code: Some(407) },
+            // Every other status, and what is no HTTP.
+            TunnelError::TunnelUnsuccessful => return Failure::Proxy { code: None },
+            _ => {}
+        }
     }
     if error.is_connect() {
         return match io_kind(&error) {

@@ -6,14 +6,17 @@ mod client;
 mod conditions;
 mod content_range;
 mod failure;
+mod proxy;
 mod redirect;
 mod resolver;
 mod retry_after;
+mod tunnel;
 mod validator;
 
 pub use answer::{Answer, Framing};
 pub use client::{Client, Clients};
 pub use conditions::{Conditions, Got, Resume};
 pub use content_range::ContentRange;
+pub use proxy::{ProxyError, from_environment as proxies_from_environment};
 pub use retry_after::parse as parse_retry_after;
 pub use validator::{Marks, Validator};

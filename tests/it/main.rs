@@ -18,6 +18,7 @@ mod limits_sequential;
 mod lists;
 mod names;
 mod network;
+mod proxies;
 mod reports;
 mod resume;
 #[path = "resume.rs"]
