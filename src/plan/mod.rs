@@ -6,7 +6,7 @@ mod name;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-pub use name::SafeName;
+pub use name::{COMPARISONS, SafeName};
 
 use crate::url::WebUrl;
 

@@ -14,6 +14,9 @@ const LONGEST_EXTENSION: usize = 16;
 /// What a part file's name ends with.
 const PART: &str = ".part";
 
+/// The directory in which a comparison keeps the files of its first run, beside the targets.
+pub const COMPARISONS: &str = ".tdl-compare";
+
 /// What the names end with that tdl itself may write beside a target; a `.kept` may follow.
 const RESERVED: [&str; 7] =
     [PART, ".part.json", ".part.tmp", ".part.kept", ".part.new", ".part.new.json", ".part.new.tmp"];
@@ -109,11 +112,11 @@ fn is_device(name: &str) -> bool {
     })
 }
 
-/// Whether tdl itself may write a file of this name beside some target.
+/// Whether tdl itself may put something of this name beside some target.
 fn is_reserved(name: &str) -> bool {
     let name = folded(name);
     let name = name.strip_suffix(".kept").unwrap_or(&name);
-    RESERVED.iter().any(|suffix| name.ends_with(suffix))
+    name == COMPARISONS || RESERVED.iter().any(|suffix| name.ends_with(suffix))
 }
 
 /// A name without the differences that a file system may ignore: those of case.
@@ -211,6 +214,7 @@ mod tests {
             ("http://h/x.part1.rar", "x.part1.rar"),
             ("http://h/a.part.b.json", "a.part.b.json"),
             ("http://h/part", "part"),
+            ("http://h/.TDL-compare", ".TDL-compare_"),
         ] {
             assert_eq!(name(url), expected, "{url}");
         }

@@ -10,8 +10,8 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::error::Failure;
+use crate::plan::COMPARISONS;
 
-const PARENT: &str = ".tdl-compare";
 const LOCK: &str = "lock";
 const FILES: &str = "files";
 
@@ -40,7 +40,7 @@ impl Scratch {
     pub fn create_in(directory: &Path) -> Result<Self, Failure> {
         super::make_directory(directory)?;
         remove_dead(directory);
-        let parent = directory.join(PARENT);
+        let parent = directory.join(COMPARISONS);
         let mut attempt = 1;
         loop {
             match Self::create(&parent) {
@@ -104,7 +104,7 @@ impl Drop for Scratch {
 
 /// Removes what comparisons left in an output directory whose processes were killed.
 pub fn remove_dead(directory: &Path) {
-    let parent = directory.join(PARENT);
+    let parent = directory.join(COMPARISONS);
     let is_there = parent.symlink_metadata().is_ok_and(|meta| meta.is_dir());
     if is_there && imp::remove_dead(&parent).unwrap_or(false) {
         let _ = fs::remove_dir(&parent);
@@ -299,7 +299,7 @@ mod tests {
 
     /// A comparison's directory of which the process was killed at some moment.
     fn dead(directory: &Path, name: &str, lock: Option<&[u8]>, has_files: bool) -> PathBuf {
-        let parent = directory.join(PARENT);
+        let parent = directory.join(COMPARISONS);
         let _ = make_private(&parent);
         let root = parent.join(name);
         make_private(&root).unwrap();
@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn what_is_not_provably_tdls_stays() {
         let dir = tempfile::tempdir().unwrap();
-        let parent = dir.path().join(PARENT);
+        let parent = dir.path().join(COMPARISONS);
         fs::create_dir(&parent).unwrap();
         remove_dead(dir.path());
         let mut kept = vec![
@@ -372,12 +372,12 @@ mod tests {
         let elsewhere = tempfile::tempdir().unwrap();
         let victim = dead(elsewhere.path(), "0123456789abcdef", Some(MARK), true);
         // In place of the parent, of a comparison's directory, of its files, and of what is in them.
-        symlink(elsewhere.path().join(PARENT), dir.path().join(PARENT)).unwrap();
+        symlink(elsewhere.path().join(COMPARISONS), dir.path().join(COMPARISONS)).unwrap();
         remove_dead(dir.path());
         assert!(Scratch::create_in(dir.path()).is_err());
-        fs::remove_file(dir.path().join(PARENT)).unwrap();
+        fs::remove_file(dir.path().join(COMPARISONS)).unwrap();
         let root = dead(dir.path(), "0000000000000000", Some(MARK), true);
-        symlink(&victim, dir.path().join(PARENT).join("1111111111111111")).unwrap();
+        symlink(&victim, dir.path().join(COMPARISONS).join("1111111111111111")).unwrap();
         symlink(&victim, root.join(FILES).join("link")).unwrap();
         let linked = dead(dir.path(), "2222222222222222", Some(MARK), false);
         symlink(victim.join(FILES), linked.join(FILES)).unwrap();
