@@ -6,8 +6,9 @@
 
 use std::ffi::OsString;
 
+use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::blocking::ClientBuilder;
-use reqwest::{NoProxy, Proxy};
+use reqwest::{NoProxy, Proxy, Url};
 
 use crate::options::{Proxies, ProxyUrl, ProxyUrlError};
 
@@ -45,7 +46,15 @@ pub fn from_environment(variable: impl Fn(&str) -> Option<OsString>) -> Result<P
 
 fn parse(name: &'static str, value: OsString) -> Result<ProxyUrl, ProxyError> {
     let text = value.into_string().map_err(|_| ProxyError { name, problem: Problem::NotUtf8 })?;
-    ProxyUrl::parse(&text).map_err(|error| ProxyError { name, problem: Problem::Url(error) })
+    let proxy = ProxyUrl::parse(&text).map_err(|error| ProxyError { name, problem: Problem::Url(error) })?;
+    checked(name, proxy)
+}
+
+/// A proxy that the library will use. One that it cannot use, because it is too long say, it would ignore in silence.
+fn checked(name: &'static str, proxy: ProxyUrl) -> Result<ProxyUrl, ProxyError> {
+    let matcher = Matcher::builder().all(proxy.url().as_str()).build();
+    let is_used = matcher.intercept(&hyper::Uri::from_static("http://h/")).is_some();
+    if is_used { Ok(proxy) } else { Err(ProxyError { name, problem: Problem::Url(ProxyUrlError::NoUrl) }) }
 }
 
 /// The proxies of this process, where the options leave them to its environment.
@@ -64,23 +73,30 @@ pub(super) fn resolved(proxies: &Proxies) -> Result<Proxies, ProxyError> {
 ///
 /// # Errors
 ///
-/// The environment cannot be used.
+/// The environment names a proxy that cannot be used, or the options have one.
 pub(super) fn set(builder: ClientBuilder, proxies: &Proxies) -> Result<ClientBuilder, ProxyError> {
     let Proxies::Given { http, https, except } = resolved(proxies)? else {
         return Ok(builder);
     };
     let except = NoProxy::from_string(&except.join(","));
-    let rules =
-        [http.map(|proxy| Proxy::http(proxy.url().clone())), https.map(|proxy| Proxy::https(proxy.url().clone()))];
-    rules.into_iter().flatten().try_fold(builder.no_proxy(), |builder, rule| {
-        let rule = rule.map_err(|_| ProxyError { name: "proxy", problem: Problem::Url(ProxyUrlError::NoUrl) })?;
-        Ok(builder.proxy(rule.no_proxy(except.clone())))
-    })
+    let rule = |proxy: ProxyUrl, of: fn(Url) -> reqwest::Result<Proxy>| {
+        let unusable = ProxyError { name: "proxy", problem: Problem::Url(ProxyUrlError::NoUrl) };
+        let rule = of(checked("proxy", proxy)?.url().clone()).map_err(|_| unusable)?;
+        Ok(rule.no_proxy(except.clone()))
+    };
+    let mut builder = builder.no_proxy();
+    if let Some(proxy) = http {
+        builder = builder.proxy(rule(proxy, Proxy::http)?);
+    }
+    if let Some(proxy) = https {
+        builder = builder.proxy(rule(proxy, Proxy::https)?);
+    }
+    Ok(builder)
 }
 
 /// An environment variable whose value cannot be used. Shows nothing of the value but a scheme.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{name}: {problem}; write it as http://HOST:PORT or socks5://HOST:PORT, or unset it")]
+#[error("{name}: {problem}")]
 pub struct ProxyError {
     name: &'static str,
     problem: Problem,
@@ -88,16 +104,14 @@ pub struct ProxyError {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 enum Problem {
-    #[error(transparent)]
+    #[error("{0}; write it as http://HOST:PORT or socks5://HOST:PORT, or unset it")]
     Url(ProxyUrlError),
-    #[error("not UTF-8 text")]
+    #[error("not UTF-8 text; change it, or unset it")]
     NotUtf8,
 }
 
 #[cfg(test)]
 mod tests {
-    use hyper_util::client::proxy::matcher::Matcher;
-
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Proxies, ProxyError> {
@@ -153,6 +167,7 @@ mod tests {
             (&[("all_proxy", "ftp://user:secret@a:1")][..], "all_proxy: no proxy is of the scheme ftp; write it as "),
             (&[("HTTP_PROXY", "not a secret")], "HTTP_PROXY: not the URL of a proxy; write it as "),
             (&[("https_proxy", "a:secret")], "https_proxy: not the URL of a proxy; "),
+            (&[("http_proxy", &"a".repeat(70_000))], "http_proxy: not the URL of a proxy; "),
             // One that is not looked at does no harm.
             (&[("https_proxy", "a"), ("HTTPS_PROXY", "secret://"), ("all_proxy", "b:x")], "all_proxy: "),
         ] {
@@ -177,8 +192,7 @@ mod tests {
             "socks4a://proxy:1080",
         ] {
             let url = ProxyUrl::parse(text).unwrap();
-            let matcher = Matcher::builder().all(url.url().as_str()).build();
-            assert!(matcher.intercept(&hyper::Uri::from_static("http://h/")).is_some(), "{text}");
+            assert!(checked("x", url.clone()).is_ok(), "{text}");
             assert!(Proxy::all(url.url().clone()).is_ok(), "{text}");
         }
     }
