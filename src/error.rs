@@ -44,14 +44,26 @@ pub enum Failure {
     #[error("a part of the file could not be got")]
     Part(#[source] Box<Self>),
     /// The host has no address, or no name server answers.
-    #[error("the host name could not be resolved")]
-    Dns(#[source] Cause),
+    #[error("the host name {}", if *is_temporary { "could not be resolved" } else { "does not exist" })]
+    Dns {
+        /// Whether a name server may know it later; not where one says that there is no such name.
+        is_temporary: bool,
+        /// The resolver's reason.
+        #[source]
+        cause: Cause,
+    },
     /// No connection to the host.
     #[error("could not connect")]
     Connect(#[source] Cause),
     /// No connection within the time for it.
     #[error("could not connect within {0:?}")]
     ConnectTimeout(Duration),
+    /// A proxy was asked for a connection to the host, and made none.
+    #[error("the proxy refused{}", proxy_status(*code))]
+    Proxy {
+        /// The status that it answered, where that is known.
+        code: Option<u16>,
+    },
     /// The certificate or the handshake is not to be trusted.
     #[error("no secure connection")]
     Tls(#[source] Cause),
@@ -64,9 +76,15 @@ pub enum Failure {
         #[source]
         cause: Cause,
     },
-    /// The system lets this process open no more files, or has none left.
-    #[error("too many files are open")]
-    OpenFiles(#[source] Cause),
+    /// The system has no more threads or open files for this process.
+    #[error("cannot {action}")]
+    Exhausted {
+        /// What was to be done, as a verb.
+        action: &'static str,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
     /// The URL or a header is such that no request can be made of it.
     #[error("no request can be made of it")]
     Request(#[source] Cause),
@@ -187,12 +205,13 @@ impl Failure {
             Self::Status { .. } => "status",
             Self::Range(_) => "range",
             Self::Part(_) => "part",
-            Self::Dns(_) => "dns",
+            Self::Dns { .. } => "dns",
             Self::Connect(_) => "connect",
             Self::ConnectTimeout(_) | Self::Stalled(_) => "timeout",
+            Self::Proxy { .. } => "proxy",
             Self::Tls(_) => "tls",
             Self::Client { .. } => "client",
-            Self::OpenFiles(_) => "open-files",
+            Self::Exhausted { .. } => "exhausted",
             Self::Request(_) => "request",
             Self::Broken { .. } => "broken",
             Self::Truncated { .. } => "truncated",
@@ -212,20 +231,21 @@ impl Failure {
     /// Whether the same request may succeed later.
     ///
     /// Connections that fail or break, time-outs, truncation, and the statuses by which a server says so
-    /// (RFC 9110 and, for 520 to 524, a common gateway's own); nothing else.
+    /// (RFC 9110 and, for 520 to 524, a common gateway's own); nothing else. A proxy that is asked for a connection
+    /// answers for others as well: only a 4xx of its own is permanent.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Status { code, .. } => {
                 matches!(code, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=524)
             }
-            Self::Client { is_temporary, .. } => *is_temporary,
+            Self::Proxy { code } => !matches!(code, Some(400..=407 | 409..=428 | 430..=499)),
+            Self::Client { is_temporary, .. } | Self::Dns { is_temporary, .. } => *is_temporary,
             Self::Disk { source, .. } => is_out_of_files(source),
             Self::Range(_)
             | Self::Part(_)
-            | Self::Dns(_)
+            | Self::Exhausted { .. }
             | Self::Connect(_)
-            | Self::OpenFiles(_)
             | Self::ConnectTimeout(_)
             | Self::Stalled(_)
             | Self::Broken { .. }
@@ -275,8 +295,7 @@ impl Failure {
     #[must_use]
     pub fn is_out_of_files(&self) -> bool {
         match self {
-            Self::OpenFiles(_) => true,
-            Self::Disk { source, .. } => is_out_of_files(source),
+            Self::Exhausted { source, .. } | Self::Disk { source, .. } => is_out_of_files(source),
             _ => false,
         }
     }
@@ -304,6 +323,10 @@ pub fn is_out_of_files(error: &io::Error) -> bool {
     const OPEN_FILES_ON_WINDOWS: [i32; 2] = [4, 10024];
     let codes = if cfg!(windows) { OPEN_FILES_ON_WINDOWS } else { OPEN_FILES };
     error.raw_os_error().is_some_and(|code| codes.contains(&code))
+}
+
+fn proxy_status(code: Option<u16>) -> String {
+    code.map_or_else(|| " the connection".to_owned(), |code| format!(" the connection: it answered {code}"))
 }
 
 /// How the process ends.
@@ -356,6 +379,17 @@ mod tests {
             let failure = Failure::Status { code: status, reason: "", retry_after: None };
             assert_eq!(failure.is_temporary(), for_now.contains(&status), "{status}");
         }
+    }
+
+    #[test]
+    fn a_refusal_of_a_proxy_is_permanent_unless_it_says_otherwise() {
+        for (code, temporary) in
+            [(400, false), (403, false), (407, false), (408, true), (429, true), (451, false), (500, true), (503, true)]
+        {
+            assert_eq!(Failure::Proxy { code: Some(code) }.is_temporary(), temporary, "{code}");
+        }
+        assert!(Failure::Proxy { code: None }.is_temporary());
+        assert_eq!(Failure::Proxy { code: Some(403) }.chain(), "the proxy refused the connection: it answered 403");
     }
 
     #[test]

@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use url::Url;
+
 /// Every choice of a run. `Options::default()` is what `tdl fetch` does without options.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -29,6 +31,8 @@ pub struct Network {
     pub headers: Vec<Header>,
     /// Take any certificate, or none that can be checked.
     pub insecure: bool,
+    /// What requests go through.
+    pub proxies: Proxies,
 }
 
 impl Default for Network {
@@ -38,8 +42,80 @@ impl Default for Network {
             stall_timeout: Duration::from_secs(30),
             headers: Vec::new(),
             insecure: false,
+            proxies: Proxies::default(),
         }
     }
+}
+
+/// The proxies that requests go through.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Proxies {
+    /// Those that the environment names, or else the system's settings, where it has any.
+    #[default]
+    System,
+    /// These and no others.
+    Given {
+        /// For http URLs.
+        http: Option<ProxyUrl>,
+        /// For https URLs.
+        https: Option<ProxyUrl>,
+        /// Hosts that are asked directly: names, which stand for all below them too, addresses and networks.
+        except: Vec<String>,
+    },
+}
+
+/// Where a proxy is and how it is spoken to. Does not show its user info.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ProxyUrl(Url);
+
+impl ProxyUrl {
+    /// Reads `SCHEME://USER:PASSWORD@HOST:PORT`. Without a scheme it is http; `socks` is taken for socks5.
+    ///
+    /// # Errors
+    ///
+    /// [`ProxyUrlError`], which shows nothing of the text but the scheme.
+    pub fn parse(text: &str) -> Result<Self, ProxyUrlError> {
+        let text = match text.trim().split_once("://") {
+            None => format!("http://{}", text.trim()),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("socks") => format!("socks5://{rest}"),
+            Some(_) => text.trim().to_owned(),
+        };
+        let url = Url::parse(&text).map_err(|_| ProxyUrlError::NoUrl)?;
+        if !matches!(url.scheme(), "http" | "https" | "socks4" | "socks4a" | "socks5" | "socks5h") {
+            return Err(ProxyUrlError::Scheme(url.scheme().to_owned()));
+        }
+        // Such as the library that speaks to proxies takes; what it does not take, it would ignore.
+        let is_host = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
+        if !url.host_str().is_some_and(|host| !host.is_empty() && host.chars().all(is_host)) {
+            return Err(ProxyUrlError::NoUrl);
+        }
+        Ok(Self(url))
+    }
+
+    /// The URL with all that is in it.
+    #[must_use]
+    pub const fn url(&self) -> &Url {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for ProxyUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ProxyUrl({}://{}", self.0.scheme(), self.0.host_str().unwrap_or_default())?;
+        self.0.port().map_or(Ok(()), |port| write!(f, ":{port}"))?;
+        f.write_str(")")
+    }
+}
+
+/// Why a text is no URL of a proxy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProxyUrlError {
+    /// There is no proxy of this scheme.
+    #[error("no proxy is of the scheme {0}")]
+    Scheme(String),
+    /// It has no host, or a port that is none, or is no URL at all.
+    #[error("not the URL of a proxy")]
+    NoUrl,
 }
 
 /// What is tried again, and how often.
@@ -170,6 +246,9 @@ impl Header {
         if OWN.contains(&name.to_ascii_lowercase().as_str()) {
             return Err(HeaderError::Own(name.to_owned()));
         }
+        if name.eq_ignore_ascii_case("proxy-authorization") {
+            return Err(HeaderError::ForProxy);
+        }
         Ok(Self { name: name.to_owned(), value: value.to_owned() })
     }
 
@@ -185,10 +264,10 @@ impl Header {
         &self.value
     }
 
-    /// Whether the header is for one server's eyes: Authorization, Proxy-Authorization or Cookie.
+    /// Whether the header is for one server's eyes: Authorization or Cookie.
     #[must_use]
     pub fn is_credential(&self) -> bool {
-        ["authorization", "proxy-authorization", "cookie"].iter().any(|name| self.name.eq_ignore_ascii_case(name))
+        ["authorization", "cookie"].iter().any(|name| self.name.eq_ignore_ascii_case(name))
     }
 }
 
@@ -213,6 +292,11 @@ pub enum HeaderError {
     /// tdl sets this one, and checks the answer against it.
     #[error("{0} is set by tdl itself")]
     Own(String),
+    /// A proxy's password would go to every server.
+    #[error(
+        "it would go to the servers; give the proxy's URL the user info, as in http_proxy=http://USER:PASSWORD@HOST:PORT"
+    )]
+    ForProxy,
 }
 
 #[cfg(test)]
@@ -231,9 +315,45 @@ mod tests {
             ("X: a\r\nY: b", HeaderError::Value("X".to_owned())),
             ("rAnge: bytes=0-", HeaderError::Own("rAnge".to_owned())),
             ("Host: elsewhere", HeaderError::Own("Host".to_owned())),
+            ("proxy-authorization: Basic x", HeaderError::ForProxy),
         ] {
             assert_eq!(Header::parse(line), Err(error), "{line}");
         }
+    }
+
+    #[test]
+    fn a_proxy_is_a_url_that_can_be_spoken_to() {
+        for (text, url) in [
+            ("http://proxy:3128", "http://proxy:3128/"),
+            ("proxy:3128", "http://proxy:3128/"),
+            ("proxy", "http://proxy/"),
+            ("user:pass@proxy:3128", "http://user:pass@proxy:3128/"),
+            (" HTTPS://proxy ", "https://proxy/"),
+            ("[::1]:3128", "http://[::1]:3128/"),
+            ("socks://127.0.0.1:1080/", "socks5://127.0.0.1:1080/"),
+            ("SOCKS5h://u:p%40ss@proxy", "socks5h://u:p%40ss@proxy"),
+            ("socks4a://proxy:1", "socks4a://proxy:1"),
+        ] {
+            assert_eq!(ProxyUrl::parse(text).unwrap().url().as_str(), url, "{text}");
+        }
+        let scheme = |scheme: &str| ProxyUrlError::Scheme(scheme.to_owned());
+        for (text, error) in [
+            ("ftp://secret@proxy:1", scheme("ftp")),
+            ("file:///etc/passwd", scheme("file")),
+            ("not a url", ProxyUrlError::NoUrl),
+            ("", ProxyUrlError::NoUrl),
+            ("http://", ProxyUrlError::NoUrl),
+            ("socks5://", ProxyUrlError::NoUrl),
+            ("socks5://:1080", ProxyUrlError::NoUrl),
+            ("socks5://pro%20xy", ProxyUrlError::NoUrl),
+            ("proxy:port", ProxyUrlError::NoUrl),
+            ("proxy:65536", ProxyUrlError::NoUrl),
+            ("http:///proxy name", ProxyUrlError::NoUrl),
+        ] {
+            assert_eq!(ProxyUrl::parse(text), Err(error), "{text}");
+        }
+        let shown = format!("{:?}", ProxyUrl::parse("user:pass@proxy:3128").unwrap());
+        assert_eq!(shown, "ProxyUrl(http://proxy:3128)");
     }
 
     #[test]

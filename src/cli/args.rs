@@ -1,11 +1,13 @@
 //! The command line as it is typed, and what it means: resolved once, never changed.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
+use crate::http::proxies_from_environment;
 use crate::options::{Header, IfExists, Limits, Mode, Network, Options, Output, Retry};
 use crate::plan::SafeName;
 use crate::report::{Detail, Style, Wishes};
@@ -216,8 +218,8 @@ pub struct Fetch {
 }
 
 impl FetchArgs {
-    /// What was typed, as what it means.
-    pub fn resolve(self) -> anyhow::Result<Fetch> {
+    /// What was typed, as what it means, in an environment that may name proxies.
+    pub fn resolve(self, environment: impl Fn(&str) -> Option<OsString>) -> anyhow::Result<Fetch> {
         let Self { urls, files, amount, trouble, asking, shown } = self;
         let name = files.output_name.as_deref().map(chosen_name).transpose()?;
         ensure!(name.is_none() || urls.len() == 1, "-O names the file of a single URL, and there are {}", urls.len());
@@ -226,6 +228,7 @@ impl FetchArgs {
             stall_timeout: trouble.stall_timeout,
             headers: headers(&asking.header)?,
             insecure: asking.insecure,
+            proxies: proxies_from_environment(environment)?,
         };
         let retry = Retry { retries: trouble.retries };
         let limits = Limits {
@@ -350,7 +353,7 @@ mod tests {
     #[test]
     fn the_defaults_are_the_librarys() {
         let Command::Fetch(fetch) = Args::try_parse_from(["tdl", "fetch", "http://h/x"]).unwrap().command;
-        let resolved = fetch.resolve().unwrap().options;
+        let resolved = fetch.resolve(|_| None).unwrap().options;
         assert_eq!(format!("{resolved:?}"), format!("{:?}", Options::default()));
     }
 

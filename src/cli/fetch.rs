@@ -1,14 +1,14 @@
 //! `tdl fetch`: lists read, a plan made and carried out, and the end told, also when a signal ends it.
 
 use std::collections::HashSet;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail, ensure};
+use anyhow::{bail, ensure};
 
 use super::args::Fetch;
 use crate::error::{Exit, Failure};
@@ -89,7 +89,7 @@ fn urls(request: &Fetch) -> anyhow::Result<Vec<WebUrl>> {
 fn read_list(path: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
     let read = if path.as_os_str() == "-" {
         let mut bytes = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+        io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
     } else {
         std::fs::read(path)
     };
@@ -165,9 +165,10 @@ enum Ended {
 fn carry_out(plan: Plan, request: Fetch, report: Report) -> anyhow::Result<Exit> {
     let (heard, hear) = mpsc::channel();
     let signalled = heard.clone();
-    signal::listen(move |signal| drop(signalled.send(Heard::Signal(signal)))).context("cannot listen for signals")?;
+    signal::listen(move |signal| drop(signalled.send(Heard::Signal(signal))))
+        .map_err(exhausted("listen for signals"))?;
     let scratch = request.compare.then(|| Scratch::create_in(&request.options.output.directory)).transpose();
-    let scratch = scratch.map_err(|failure| anyhow!(failure.chain()))?;
+    let scratch = scratch?;
 
     let scratch_path = scratch.as_ref().map(|scratch| scratch.path().to_owned());
     let longest = request.options.limits.max_time.map(|time| time + OVERTIME);
@@ -183,7 +184,7 @@ fn carry_out(plan: Plan, request: Fetch, report: Report) -> anyhow::Result<Exit>
         let ended = ended.unwrap_or_else(|_| Err(Failure::Panicked("the run has vanished".to_owned())));
         let _ = heard.send(Heard::Ended(ended));
     };
-    thread::Builder::new().name("tdl-run".to_owned()).spawn(run).context("cannot start a thread")?;
+    thread::Builder::new().name("tdl-run".to_owned()).spawn(run).map_err(exhausted("start a thread"))?;
 
     let so_far = || {
         let summaries = controls.each_ref().map(Control::summary);
@@ -204,7 +205,7 @@ fn carry_out(plan: Plan, request: Fetch, report: Report) -> anyhow::Result<Exit>
     };
     match heard {
         Heard::Ended(Ok(ended)) => Ok(with_output(conclude(&ended, &report), &report)),
-        Heard::Ended(Err(failure)) if so_far().total == 0 => Err(anyhow!(failure.chain())),
+        Heard::Ended(Err(failure)) if so_far().total == 0 => Err(failure.into()),
         Heard::Ended(Err(failure)) => {
             report.finish();
             to_stderr(&format!("{}\n", failure.chain()));
@@ -218,6 +219,11 @@ fn carry_out(plan: Plan, request: Fetch, report: Report) -> anyhow::Result<Exit>
             Ok(Exit::Interrupted(signal))
         }
     }
+}
+
+/// A run that needs a thread or a file that the system does not have now.
+fn exhausted(action: &'static str) -> impl Fn(io::Error) -> Failure {
+    move |source| Failure::Exhausted { action, source }
 }
 
 fn conclude(ended: &Ended, report: &Report) -> Exit {

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 
-use crate::error::Exit;
+use crate::error::{Exit, Failure};
 use crate::report::to_stderr;
 use args::{Args, Command};
 
@@ -18,17 +18,25 @@ use args::{Args, Command};
 /// Writes to standard output and standard error, and handles signals, as a process of its own would.
 pub fn command(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
     let exit = match Args::try_parse_from(arguments) {
-        Ok(Args { command: Command::Fetch(fetch) }) => exit(fetch.resolve().and_then(fetch::fetch)),
+        Ok(Args { command: Command::Fetch(fetch) }) => {
+            exit(fetch.resolve(|name| std::env::var_os(name)).and_then(fetch::fetch))
+        }
         Err(error) => refused(&error),
     };
     ExitCode::from(exit.code())
 }
 
-/// How it ends: whatever keeps a run from starting is a matter of usage.
+/// How it ends: what keeps a run from starting is a matter of usage, unless it may pass.
 fn exit(ended: anyhow::Result<Exit>) -> Exit {
-    ended.unwrap_or_else(|error| {
-        to_stderr(&format!("{error:#}\n"));
-        Exit::Usage
+    ended.unwrap_or_else(|error| match error.downcast_ref::<Failure>() {
+        Some(failure) if failure.is_temporary() => {
+            to_stderr(&format!("{error:#}; the same command may succeed later\n"));
+            Exit::Temporary
+        }
+        _ => {
+            to_stderr(&format!("{error:#}\n"));
+            Exit::Usage
+        }
     })
 }
 

@@ -1,5 +1,6 @@
 //! Asking for a URL: a few clients that threads share, and one request with its redirects.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -9,8 +10,9 @@ use super::conditions::{Conditions, Got, Resume};
 use super::exchange::{self, Response};
 use super::lazy_client::LazyClient;
 use super::redirect::Hops;
+use super::resolver::SystemResolver;
 use super::runtime::Runtime;
-use super::{failure, retry_after};
+use super::{failure, proxy, retry_after, tunnel};
 use crate::error::{Failure, HoldBack};
 use crate::options::Network;
 use crate::url::WebUrl;
@@ -59,7 +61,7 @@ impl Clients {
     ///
     /// # Errors
     ///
-    /// [`Failure::Client`] if not one runtime can be started.
+    /// [`Failure::Exhausted`] if not one runtime can be started.
     pub fn new(network: &Network, threads: usize, max_idle: usize) -> Result<Self, Failure> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let wanted = cores.min(MAX_RUNTIMES).min(threads).max(1);
@@ -72,7 +74,7 @@ impl Clients {
             match Runtime::start(number) {
                 Ok(runtime) => slots.push(Slot { runtime, plain: lazy(wanted), secure: lazy(secure) }),
                 Err(error) if number == 0 => {
-                    return Err(Failure::Client { is_temporary: true, cause: error.into() });
+                    return Err(Failure::Exhausted { action: "start a thread", source: error });
                 }
                 Err(_) => break,
             }
@@ -208,8 +210,9 @@ impl Client<'_> {
                 }
                 _ => {}
             }
+            let date = text_of(&response.headers, &header::DATE);
             let retry_after = text_of(&response.headers, &header::RETRY_AFTER)
-                .and_then(|value| retry_after::parse(value, SystemTime::now()))
+                .and_then(|value| retry_after::parse(value, date, SystemTime::now()))
                 .map(|wait| Box::new(HoldBack { host: hops.current().host(), wait }));
             drain(response);
             let reason = status.canonical_reason().unwrap_or_default();
@@ -273,11 +276,12 @@ impl Client<'_> {
             request = request.header(header::IF_RANGE, resume.validator.if_range());
         }
         let request = request.build().map_err(|error| failure::of_request(error, network))?;
-        exchange::send(slot.runtime.handle(), client, request).map_err(|failed| failure::of_exchange(failed, network))
+        let response = exchange::send(slot.runtime.handle(), client, request);
+        response.map_err(|failed| tunnel::explained(failure::of_exchange(failed, network), hops.current(), network))
     }
 }
 
-fn builder(network: &Network, is_https: bool) -> reqwest::ClientBuilder {
+fn builder(network: &Network, is_https: bool) -> Result<reqwest::ClientBuilder, Failure> {
     // No-op if the application has already installed a provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     // The library's `read_timeout` covers the wait for headers and then each read anew: it is the stall time-out.
@@ -294,8 +298,11 @@ fn builder(network: &Network, is_https: bool) -> reqwest::ClientBuilder {
         // Less than the other, or a connection that does not come would be taken for a stall.
         .connect_timeout(network.connect_timeout.min(network.stall_timeout.mul_f64(0.9)))
         .pool_idle_timeout(IDLE_TIMEOUT)
+        .dns_resolver(Arc::new(SystemResolver))
         .tls_danger_accept_invalid_certs(network.insecure);
-    if is_https { builder } else { builder.tls_certs_only([]) }
+    let builder = proxy::set(builder, &network.proxies)
+        .map_err(|error| Failure::Client { is_temporary: false, cause: error.into() })?;
+    Ok(if is_https { builder } else { builder.tls_certs_only([]) })
 }
 
 /// A time as headers have it (RFC 9110, section 5.6.7); `None` for one that they cannot have.

@@ -4,9 +4,16 @@ use std::error::Error as StdError;
 use std::io;
 use std::time::Duration;
 
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+
 use super::exchange::Failed;
+use super::resolver::Unresolved;
 use crate::error::{self, Cause, Failure};
 use crate::options::Network;
+
+/// How the library says that a proxy made no connection; it has no other name that could be written here.
+type TunnelError = <Tunnel<HttpConnector> as tower_service::Service<hyper::Uri>>::Error;
 
 /// The failure of an exchange that brought no response.
 pub fn of_exchange(failed: Failed, network: &Network) -> Failure {
@@ -21,10 +28,20 @@ pub fn of_request(error: reqwest::Error, network: &Network) -> Failure {
     // The library prints URLs whole; ours are printed redacted, by whoever names the download.
     let error = error.without_url();
     if error.is_dns() {
-        return Failure::Dns(root(&error));
+        let unresolved = causes(&error).find_map(|cause| cause.downcast_ref::<Unresolved>());
+        let is_temporary = unresolved.is_none_or(Unresolved::is_temporary);
+        return Failure::Dns { is_temporary, cause: root(&error) };
     }
-    if is_out_of_files(&error) {
-        return Failure::OpenFiles(root(&error));
+    if let Some(tunnel) = causes(&error).find_map(|cause| cause.downcast_ref::<TunnelError>()) {
+        match tunnel {
+            TunnelError::ProxyAuthRequired => return Failure::Proxy { code: Some(407) },
+            // Every other status, and what is no HTTP.
+            TunnelError::TunnelUnsuccessful => return Failure::Proxy { code: None },
+            _ => {}
+        }
+    }
+    if let Some(source) = out_of_files(&error) {
+        return Failure::Exhausted { action: "connect", source };
     }
     if error.is_connect() {
         return match io_kind(&error) {
@@ -44,7 +61,7 @@ pub fn of_setup(error: reqwest::Error) -> Failure {
     let error = error.without_url();
     let exhausted = [io::ErrorKind::WouldBlock, io::ErrorKind::OutOfMemory];
     let is_exhausted = |cause: &io::Error| exhausted.contains(&cause.kind());
-    let is_temporary = is_out_of_files(&error) || caused_by::<io::Error>(&error, is_exhausted);
+    let is_temporary = out_of_files(&error).is_some() || caused_by::<io::Error>(&error, is_exhausted);
     Failure::Client { is_temporary, cause: root(&error) }
 }
 
@@ -88,8 +105,11 @@ fn once_connected(error: &(dyn StdError + 'static), received: u64, stall_timeout
     Failure::Broken { received, cause: root(error) }
 }
 
-fn is_out_of_files(error: &(dyn StdError + 'static)) -> bool {
-    caused_by::<io::Error>(error, error::is_out_of_files)
+/// The system's error, where too many files are open.
+fn out_of_files(error: &(dyn StdError + 'static)) -> Option<io::Error> {
+    let mut errors = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>());
+    let code = errors.find(|error| error::is_out_of_files(error))?.raw_os_error()?;
+    Some(io::Error::from_raw_os_error(code))
 }
 
 /// Whether an error of type `E` for which `holds` is among the causes.

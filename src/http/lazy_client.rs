@@ -42,7 +42,7 @@ impl LazyClient {
     /// # Errors
     ///
     /// [`Failure::Client`].
-    pub fn client(&self, builder: impl FnOnce() -> ClientBuilder) -> Result<Client, Failure> {
+    pub fn client(&self, builder: impl FnOnce() -> Result<ClientBuilder, Failure>) -> Result<Client, Failure> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(current) = current.as_ref().filter(|current| current.opened() < self.max_connections) {
             return Ok(current.client.clone());
@@ -50,7 +50,7 @@ impl LazyClient {
         // The connections that the old one keeps are closed before the new one opens any.
         *current = None;
         let opened = Arc::default();
-        let client = builder().connector_layer(counting(&opened)).build().map_err(failure::of_setup)?;
+        let client = builder()?.connector_layer(counting(&opened)).build().map_err(failure::of_setup)?;
         *current = Some(Current { client: client.clone(), opened });
         Ok(client)
     }

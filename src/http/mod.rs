@@ -8,14 +8,18 @@ mod content_range;
 mod exchange;
 mod failure;
 mod lazy_client;
+mod proxy;
 mod redirect;
+mod resolver;
 mod retry_after;
 mod runtime;
+mod tunnel;
 mod validator;
 
 pub use answer::{Answer, Framing};
 pub use client::{Client, Clients};
 pub use conditions::{Conditions, Got, Resume};
 pub use content_range::ContentRange;
+pub use proxy::{ProxyError, from_environment as proxies_from_environment};
 pub use retry_after::parse as parse_retry_after;
 pub use validator::{Marks, Validator};

@@ -6,8 +6,7 @@ mod name;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use name::Keys;
-pub use name::SafeName;
+pub use name::{COMPARISONS, SafeName};
 
 use crate::url::WebUrl;
 
@@ -15,7 +14,8 @@ use crate::url::WebUrl;
 #[derive(Debug, Clone)]
 pub struct Plan {
     downloads: Vec<Download>,
-    keys: Keys,
+    /// The [keys](SafeName::key) of the targets.
+    keys: HashSet<String>,
     repeated: usize,
 }
 
@@ -40,13 +40,12 @@ impl Download {
 
 impl Plan {
     /// Gives each URL the name that it ends in. A URL that was given before is passed over. A name that is taken
-    /// becomes `name-2.ext`, and so on: taken by an earlier download's target, part file or sidecar, or by what
-    /// `exists` knows.
+    /// becomes `name-2.ext`, and so on: taken by an earlier download's target, or by what `exists` knows.
     #[must_use]
     pub fn new(urls: Vec<WebUrl>, exists: impl Fn(&SafeName) -> bool) -> Self {
         let given = urls.len();
         let first = first_occurrences(&urls);
-        let mut plan = Self { downloads: Vec::with_capacity(given), keys: Keys::with_capacity(given), repeated: 0 };
+        let mut plan = Self { downloads: Vec::with_capacity(given), keys: HashSet::with_capacity(given), repeated: 0 };
         let mut numbers = HashMap::new();
         for (url, _) in urls.into_iter().zip(first).filter(|(_, is_first)| *is_first) {
             let name = SafeName::from_url(&url);
@@ -60,14 +59,14 @@ impl Plan {
     /// A plan of one URL under a name that the user chose; numbered if it `exists`.
     #[must_use]
     pub fn single(url: WebUrl, name: SafeName, exists: impl Fn(&SafeName) -> bool) -> Self {
-        let mut plan = Self { downloads: Vec::with_capacity(1), keys: Keys::default(), repeated: 0 };
+        let mut plan = Self { downloads: Vec::with_capacity(1), keys: HashSet::new(), repeated: 0 };
         let target = plan.first_free(name, exists, &mut HashMap::new());
         plan.add(url, target);
         plan
     }
 
     fn add(&mut self, url: WebUrl, target: SafeName) {
-        self.keys.add(&target);
+        self.keys.insert(target.key());
         self.downloads.push(Download { id: self.downloads.len(), url, target });
     }
 
@@ -93,10 +92,10 @@ impl Plan {
         }
     }
 
-    /// Whether a file of this name would meet a target, part file or sidecar of the plan.
+    /// Whether a download of the plan has this target. Part files and sidecars are no matter: no target has such a name.
     #[must_use]
     pub fn uses(&self, name: &SafeName) -> bool {
-        self.keys.meet(name)
+        self.keys.contains(&name.key())
     }
 
     /// The downloads in list order.
@@ -139,11 +138,12 @@ mod tests {
     }
 
     #[test]
-    fn part_files_and_sidecars_count_as_taken() {
-        assert_eq!(targets(&["http://a/x", "http://a/x.part"], &[]), ["x", "x-2.part"]);
-        assert_eq!(targets(&["http://a/x.part", "http://a/x"], &[]), ["x.part", "x-2"]);
-        assert_eq!(targets(&["http://a/x", "http://a/X.part.json"], &[]), ["x", "X.part-2.json"]);
-        assert_eq!(targets(&["http://a/ΑΣ", "http://a/ΑΣ.part"], &[]), ["ΑΣ", "ΑΣ-2.part"]);
+    fn a_name_such_as_a_part_file_has_is_no_target() {
+        assert_eq!(targets(&["http://a/x", "http://a/x.part"], &[]), ["x", "x.part_"]);
+        assert_eq!(targets(&["http://a/x.part", "http://b/x.part"], &[]), ["x.part_", "x-2.part_"]);
+        assert_eq!(targets(&["http://a/x", "http://a/X.part.json"], &[]), ["x", "X.part.json_"]);
+        assert_eq!(targets(&["http://a/x.part", "http://a/x.part_"], &[]), ["x.part_", "x-2.part_"]);
+        assert_eq!(targets(&["http://a/ΑΣ", "http://a/ας"], &[]), ["ΑΣ", "ας-2"]);
     }
 
     #[test]
@@ -161,13 +161,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_two_targets_of_a_plan_are_equal(tails in proptest::collection::vec("[aAbB%0-9éÉ]{0,3}(\\.part|\\.json|\\.part\\.json|-2)?", 0..40)) {
+        fn no_two_targets_of_a_plan_are_equal(tails in proptest::collection::vec("[aAbB%0-9éÉ]{0,3}(\\.part|\\.json|\\.part\\.json|\\.kept|_|-2){0,2}", 0..40)) {
             let urls = tails.iter().enumerate().map(|(n, tail)| WebUrl::parse(&format!("http://h{n}/{tail}")).unwrap()).collect();
             let plan = Plan::new(urls, |_| false);
             let mut files = HashSet::new();
             for download in plan.downloads() {
                 let target = download.target.to_string();
-                for file in [target.clone(), format!("{target}.part"), format!("{target}.part.json")] {
+                for file in ["", ".part", ".part.json", ".part.tmp", ".part.kept", ".part.new"].map(|suffix| format!("{target}{suffix}")) {
                     prop_assert!(files.insert(file.to_lowercase()), "{file}");
                 }
             }

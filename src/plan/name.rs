@@ -1,14 +1,12 @@
 //! One safe path component from whatever a URL names: the same on every platform, whatever the platform allows.
 
-use std::borrow::Cow;
-use std::collections::HashSet;
 use std::fmt;
 
 use crate::text::is_hidden;
 use crate::url::{WebUrl, percent_decoded};
 
-/// The longest name in bytes. A file system's 255 less the room for `.part.json` and for a number such as `-2`.
-const LONGEST: usize = 235;
+/// The longest name in bytes: a file system's 255 less `.part.new.json.kept` and a number of up to ten digits.
+const LONGEST: usize = 225;
 
 /// An extension longer than this is taken for a part of the name.
 const LONGEST_EXTENSION: usize = 16;
@@ -16,11 +14,16 @@ const LONGEST_EXTENSION: usize = 16;
 /// What a part file's name ends with.
 const PART: &str = ".part";
 
-/// What the names of a part file, of its sidecar, and of a sidecar that is not whole yet end with.
-const SUFFIXES: [&str; 3] = [PART, ".part.json", ".part.tmp"];
+/// The directory in which a comparison keeps the files of its first run, beside the targets.
+pub const COMPARISONS: &str = ".tdl-compare";
+
+/// What the names end with that tdl itself may write beside a target; a `.kept` may follow.
+const RESERVED: [&str; 7] =
+    [PART, ".part.json", ".part.tmp", ".part.kept", ".part.new", ".part.new.json", ".part.new.tmp"];
 
 /// A file name that stays where it is put: no separator, no hidden character, none of `< > : " | ? *`,
-/// not `.` or `..`, no device name of Windows, no trailing dot or space, and at most 235 bytes before a number.
+/// not `.` or `..`, no device name of Windows, no trailing dot or space, no name that a part file or a sidecar has, and
+/// at most 225 bytes before a number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SafeName(Box<str>);
 
@@ -31,24 +34,29 @@ impl SafeName {
         Self::reduced(&percent_decoded(url.last_segment()))
     }
 
-    /// A name that a user chose; `None` if it would have to be changed to be safe.
+    /// A name that a user chose; `None` if it would have to be changed to be safe. Only a name such as a part file has
+    /// is changed all the same: `x.part` becomes `x.part_`, as it does for a URL.
     #[must_use]
     pub fn chosen(name: &str) -> Option<Self> {
-        Some(Self::reduced(name)).filter(|safe| &*safe.0 == name)
+        let safe = Self::reduced(name);
+        let is_same = &*safe.0 == name || (is_reserved(name) && safe.0.strip_suffix('_') == Some(name));
+        is_same.then_some(safe)
     }
 
     /// Makes any text a safe name.
     fn reduced(text: &str) -> Self {
         // Most names need no more.
-        if is_plain(text) {
-            return Self(not_a_device(text).into());
+        if is_plain(text) && !is_device(text) && !is_reserved(text) {
+            return Self(text.into());
         }
-        let replaced: String = text.chars().map(|c| if is_unsafe(c) { '_' } else { c }).collect();
-        // What is cut may leave a device's name, and spaces before the cut; so both are seen to twice.
-        let short = shortened(&not_a_device(trimmed(&replaced)));
-        match trimmed(&short) {
-            "" => Self("index.html".into()),
-            name => Self(not_a_device(name).into()),
+        let mut name: String = text.chars().map(|c| if is_unsafe(c) { '_' } else { c }).collect();
+        // One change can call for another: a cut may leave a device's name, or spaces at the end.
+        loop {
+            let mended = mended(&name);
+            if mended == name {
+                return Self(name.into());
+            }
+            name = mended;
         }
     }
 
@@ -74,47 +82,13 @@ impl SafeName {
     /// What two names share when some file system takes them for the same: it ignores case.
     #[must_use]
     pub(super) fn key(&self) -> String {
-        if self.0.is_ascii() {
-            return self.0.to_ascii_lowercase();
-        }
-        // Letter by letter: a final sigma is the same letter as any other.
-        self.0.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+        folded(&self.0)
     }
 }
 
 impl fmt::Display for SafeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// The [keys](SafeName::key) of names, and whether the files of another would meet theirs: one is the other's target,
-/// part file or sidecar.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Keys {
-    keys: HashSet<String>,
-    /// Whether one of them is such as a part file or a sidecar has; without one there is less to look for.
-    has_suffix: bool,
-}
-
-impl Keys {
-    pub fn with_capacity(count: usize) -> Self {
-        Self { keys: HashSet::with_capacity(count), has_suffix: false }
-    }
-
-    pub fn add(&mut self, name: &SafeName) {
-        let key = name.key();
-        self.has_suffix |= SUFFIXES.iter().any(|suffix| key.ends_with(suffix));
-        self.keys.insert(key);
-    }
-
-    pub fn meet(&self, name: &SafeName) -> bool {
-        let key = name.key();
-        self.keys.contains(&key)
-            || SUFFIXES.iter().any(|suffix| {
-                key.strip_suffix(suffix).is_some_and(|key| self.keys.contains(key))
-                    || (self.has_suffix && self.keys.contains(&format!("{key}{suffix}")))
-            })
     }
 }
 
@@ -138,11 +112,37 @@ fn is_device(name: &str) -> bool {
     })
 }
 
-fn not_a_device(name: &str) -> Cow<'_, str> {
-    if is_device(name) { format!("_{name}").into() } else { name.into() }
+/// Whether tdl itself may put something of this name beside some target.
+fn is_reserved(name: &str) -> bool {
+    let name = folded(name);
+    let name = name.strip_suffix(".kept").unwrap_or(&name);
+    name == COMPARISONS || RESERVED.iter().any(|suffix| name.ends_with(suffix))
 }
 
-/// Whether nothing but a device's name could be wrong with a text.
+/// A name without the differences that a file system may ignore: those of case.
+fn folded(name: &str) -> String {
+    if name.is_ascii() {
+        return name.to_ascii_lowercase();
+    }
+    // Letter by letter: a final sigma is the same letter as any other.
+    name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+}
+
+/// A name with the first thing mended that is wrong with it, of what is not about single characters.
+fn mended(name: &str) -> String {
+    let name = shortened(trimmed(name));
+    if name.is_empty() {
+        "index.html".to_owned()
+    } else if is_device(&name) {
+        format!("_{name}")
+    } else if is_reserved(&name) {
+        format!("{name}_")
+    } else {
+        name
+    }
+}
+
+/// Whether a text is short and of characters that every system stores, and ends in no dot.
 fn is_plain(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     (1..=LONGEST).contains(&text.len()) && !text.ends_with('.') && text.bytes().all(is_plain)
@@ -206,6 +206,15 @@ mod tests {
             ("http://h/%20%20", "index.html"),
             ("http://h/%252e%252e", "%2e%2e"),
             ("http://h/.bashrc", ".bashrc"),
+            ("http://h/x.part", "x.part_"),
+            ("http://h/x.PART.Json", "x.PART.Json_"),
+            ("http://h/x.part%20.", "x.part_"),
+            ("http://h/.part", ".part_"),
+            ("http://h/x.part_", "x.part_"),
+            ("http://h/x.part1.rar", "x.part1.rar"),
+            ("http://h/a.part.b.json", "a.part.b.json"),
+            ("http://h/part", "part"),
+            ("http://h/.TDL-compare", ".TDL-compare_"),
         ] {
             assert_eq!(name(url), expected, "{url}");
         }
@@ -219,7 +228,7 @@ mod tests {
         assert_eq!(no_extension.len(), LONGEST);
         assert_eq!(name(&format!("http://h/{}x", "%20".repeat(300))), "index.html");
         assert_eq!(name(&format!("http://h/CON{}x", "%20".repeat(300))), "_CON");
-        assert_eq!(name(&format!("http://h/CON{}.x", "%20".repeat(231))).len(), LONGEST);
+        assert_eq!(name(&format!("http://h/CON{}.x", "%20".repeat(221))).len(), LONGEST);
         let long_extension = name(&format!("http://h/a.{}", "x".repeat(400)));
         assert_eq!(long_extension.len(), LONGEST);
     }
@@ -239,12 +248,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn no_name_is_one_that_tdl_writes_beside_a_target() {
+        let all = ["", ".json", ".tmp", ".kept", ".new", ".new.json", ".new.tmp"];
+        for suffix in all.iter().flat_map(|suffix| [format!("x.part{suffix}"), format!("x.part{suffix}.kept")]) {
+            for name in [suffix.clone(), suffix.to_uppercase()] {
+                assert_eq!(SafeName::chosen(&name).unwrap().as_str(), format!("{name}_"));
+            }
+        }
+        // Letters that some file systems take for s and k.
+        assert_eq!(SafeName::chosen("x.part.j\u{17f}on").unwrap().as_str(), "x.part.j\u{17f}on_");
+        assert_eq!(SafeName::chosen("x.part.\u{212a}ept").unwrap().as_str(), "x.part.\u{212a}ept_");
+        let long = name(&format!("http://h/{}.part", "x".repeat(400)));
+        assert!(long.len() == LONGEST && long.ends_with("x.part_"), "{long}");
+        let device = name(&format!("http://h/CON{}x.part", "%20".repeat(LONGEST - "CONx.part".len())));
+        assert!(device.len() == LONGEST && device.starts_with("_CON ") && device.ends_with(" .part_"), "{device}");
+    }
+
     proptest! {
         #[test]
-        fn whatever_the_url_the_name_is_one_safe_component(start in "(CON|nul|x)?", filler in "(%20|%2e|\\.| ){0,300}", tail in "(?s).{0,300}", bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn whatever_the_url_the_name_is_one_safe_component(start in "(CON|nul|x)?", filler in "(%20|%2e|\\.| ){0,300}", tail in "(?s).{0,300}", end in "(\\.part|\\.json|\\.tmp|\\.kept|\\.new|\\.PART|-2|x){0,4}", bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let encoded: String = bytes.iter().map(|byte| format!("%{byte:02x}")).collect();
             for text in [
-                format!("http://h/{start}{filler}{tail}"),
+                format!("http://h/{start}{filler}{tail}"), format!("http://h/{start}{filler}x{end}"), format!("http://h/{end}"),
                 format!("http://h/{start}{filler}x.{filler}"),
                 format!("http://h/{encoded}"), format!("http://h/{encoded}{tail}"), format!("http://h/{tail}")] {
                 let Ok(url) = WebUrl::parse(&text) else { continue };
@@ -253,12 +279,14 @@ mod tests {
                 prop_assert!(!text.is_empty() && text.len() <= LONGEST);
                 prop_assert!(text != "." && text != "..");
                 prop_assert!(!text.chars().any(is_unsafe), "{text:?}");
-                prop_assert!(!text.ends_with(['.', ' ']) && !is_device(text));
+                prop_assert!(!text.ends_with(['.', ' ']) && !is_device(text) && !is_reserved(text));
                 prop_assert_eq!(std::path::Path::new(text).components().count(), 1);
                 // What is safe stays as it is: the same on every run.
                 let again = SafeName::chosen(text);
                 prop_assert_eq!(again.as_ref(), Some(&name));
-                prop_assert!(name.numbered(999_999).part().len() + ".json".len() <= 255);
+                let numbered = name.numbered(9_999_999_999);
+                prop_assert!(numbered.part().len() + ".new.json.kept".len() <= 255);
+                prop_assert!(!is_reserved(numbered.as_str()), "{numbered}");
             }
         }
     }

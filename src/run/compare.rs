@@ -1,10 +1,10 @@
 //! Measuring what running side by side gains: every download twice, one after another and then side by side.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::{Control, Reporter, Summary, run};
+use super::{Control, Reporter, Summary, make_directory, run_in};
 use crate::error::{Exit, Failure};
 use crate::options::{IfExists, Mode, Options, Output};
 use crate::plan::Plan;
@@ -74,13 +74,15 @@ pub fn compare(
     };
     let [first, second] = controls;
     let target = &options.output.directory;
-    let sequential = run(plan, &in_mode(Mode::Sequential, scratch), reporter, first)?;
+    make_directory(scratch)?;
+    make_directory(target)?;
+    let sequential = run_in(plan, &in_mode(Mode::Sequential, scratch), reporter, first)?;
     if first.is_cancelled() {
         return Ok(Compared::FirstOnly(sequential));
     }
     let mut options = in_mode(Mode::Concurrent, target);
     options.limits.max_time = options.limits.max_time.map(|time| time.saturating_sub(sequential.elapsed));
-    let concurrent = run(plan, &options, reporter, second)?;
+    let concurrent = run_in(plan, &options, reporter, second)?;
     let mut comparison = Comparison { sequential, concurrent, differing: Vec::new(), same: 0 };
     for download in plan.downloads() {
         match same_bytes(&download.path(scratch), &download.path(target)) {
@@ -110,50 +112,10 @@ fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
     }
 }
 
-/// A directory of our own beside the targets, on the same file system; removed with all that is in it when dropped.
-#[derive(Debug)]
-pub struct Scratch(PathBuf);
-
-impl Scratch {
-    /// Makes the scratch directory, and `directory` if it is missing.
-    ///
-    /// # Errors
-    ///
-    /// The directory cannot be made.
-    pub fn create_in(directory: &Path) -> Result<Self, Failure> {
-        super::make_directory(directory)?;
-        loop {
-            let path = directory.join(format!(".tdl-compare-{:016x}", fastrand::u64(..)));
-            match fs::create_dir(&path) {
-                Ok(()) => return Ok(Self(path)),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(source) => {
-                    return Err(Failure::Disk { action: "make the directory", path, source });
-                }
-            }
-        }
-    }
-
-    /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // After an interrupt a thread may still make a file in it.
-        for _ in 0..10 {
-            if fs::remove_dir_all(&self.0).is_ok() {
-                return;
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -332,6 +332,9 @@ impl Landing<'_> {
             return Ok(Some(target.clone()));
         }
         match self.context.output.if_exists {
+            IfExists::Skip if part::place(&self.path(target))? == Place::NotAFile => {
+                Err(Failure::NotAFile(self.path(target)))
+            }
             IfExists::Skip => Ok(None),
             IfExists::Overwrite | IfExists::Update | IfExists::Fail => Err(Failure::Exists(self.path(target))),
             IfExists::Rename => {

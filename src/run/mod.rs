@@ -14,6 +14,7 @@ mod pace;
 mod queue;
 mod resuming;
 mod retry;
+mod scratch;
 mod sequential;
 #[cfg(feature = "cli")]
 pub mod signal;
@@ -22,10 +23,11 @@ mod turn;
 
 use std::path::Path;
 
-pub use compare::{Compared, Comparison, Scratch, compare};
+pub use compare::{Compared, Comparison, compare};
 pub use control::Control;
 pub use event::{Event, Progress, Reporter};
 pub use outcome::{Ending, FailureNote, Fetched, Outcome, Skip, Summary};
+pub use scratch::Scratch;
 
 use crate::error::{Error, Failure};
 use crate::http::Clients;
@@ -46,6 +48,12 @@ use help::Board;
 /// The output directory cannot be made; nothing was started.
 pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Control) -> Result<Summary, Failure> {
     make_directory(&options.output.directory)?;
+    scratch::remove_dead(&options.output.directory);
+    run_in(plan, options, reporter, control)
+}
+
+/// Carries out a plan in a directory that is there, and in which a comparison may be under way.
+fn run_in(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Control) -> Result<Summary, Failure> {
     let limits = &options.limits;
     let (jobs, most) = match limits.mode {
         Mode::Sequential => (1, 1),

@@ -1,5 +1,6 @@
 //! Signals that ask the process to end: the first is handed to whoever ends the run in good order, the second ends at
-//! once.
+//! once. The one that says that a file grows beyond the limit (`ulimit -f`) ends nothing: the write that it is about
+//! fails, and with it that file alone.
 
 use std::io;
 
@@ -13,7 +14,7 @@ mod imp {
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
 
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
     use signal_hook::flag;
     use signal_hook::iterator::Signals;
 
@@ -25,8 +26,10 @@ mod imp {
     ///
     /// # Errors
     ///
-    /// The handlers cannot be installed.
+    /// The handlers cannot be installed, or the thread cannot be started.
     pub fn listen(first: impl FnOnce(Signal) + Send + 'static) -> io::Result<()> {
+        // Its default is to kill the process. With any handler the write fails with EFBIG.
+        flag::register(SIGXFSZ, Arc::default())?;
         let heard: Vec<i32> = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)).collect();
         let seen = Arc::new(AtomicBool::new(false));
         for signal in &heard {

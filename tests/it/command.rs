@@ -76,7 +76,7 @@ impl Tdl {
     }
 
     /// Arguments of the other program, before the command.
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     pub fn prefix_args(mut self, arguments: &[&str]) -> Self {
         let mut command = Command::new(self.command.get_program());
         command.args(arguments).args(self.command.get_args()).current_dir(self.dir.path());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::command::{content, fetch};
+use crate::command::{Ended, content, fetch, names, wait_for};
 use crate::server::{Reply, Server};
 
 #[test]
@@ -99,4 +99,55 @@ fn a_comparison_whose_time_is_over_in_the_first_run_claims_no_second() {
     assert!(ended.stdout.starts_with("interrupted in the sequential run"), "{}", ended.stdout);
     assert!(!ended.stdout.contains("measured"), "{}", ended.stdout);
     assert!(tdl.names().is_empty());
+}
+
+#[test]
+fn what_a_killed_comparison_left_is_removed_by_the_next_run_of_any_kind() {
+    let server = Server::start(|request| match request.target.as_str() {
+        "/slow" => Reply::ok(content(1, 100_000)).drip(1000, Duration::from_millis(50)),
+        target => Reply::ok(target),
+    });
+    for arguments in [&[][..], &["--compare"]] {
+        let mut tdl = fetch().args(["/a", "/slow"].map(|path| server.url(path))).arg("--compare");
+        let mut child = tdl.spawn();
+        let scratch = tdl.out().join(".tdl-compare");
+        let has_begun = || names(&scratch).iter().any(|name| scratch.join(name).join("files/slow.part").exists());
+        wait_for(has_begun);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(has_begun());
+        tdl.again(&[&[server.url("/b").as_str()], arguments].concat()).with(0);
+        assert_eq!(tdl.names(), ["b"]);
+    }
+}
+
+#[test]
+fn two_comparisons_in_one_directory_and_a_plain_run_do_not_disturb_each_other() {
+    let server = Server::start(|request| Reply::ok(request.target.clone()).after(Duration::from_millis(100)));
+    let urls = |from: usize| (from..from + 4).map(|number| server.url(&format!("/{number}"))).collect::<Vec<_>>();
+    let mut tdl = fetch().args(urls(0)).arg("--compare");
+    let first = tdl.spawn();
+    server.wait_for_requests(1);
+    let second = tdl.spawn_again(&urls(4), &["--compare"]);
+    let plain = tdl.spawn_again(&urls(8), &[]);
+    for child in [first, second] {
+        let ended = Ended::from(child).with(0);
+        assert!(ended.stdout.contains("both runs got the same bytes"), "{}", ended.stdout);
+    }
+    Ended::from(plain).with(0);
+    assert_eq!(tdl.names(), ["0", "1", "10", "11", "2", "3", "4", "5", "6", "7", "8", "9"]);
+}
+
+#[test]
+fn a_directory_of_the_users_with_that_name_survives() {
+    let server = Server::echo();
+    let mut tdl = fetch().args([&server.url("/a"), "--compare"]).file("out/.tdl-compare/mine", "the user's");
+    tdl.run().with(0);
+    tdl.again(&[&server.url("/b")]).with(0);
+    assert_eq!(tdl.names(), [".tdl-compare", "a", "b"]);
+    assert_eq!(tdl.got(".tdl-compare/mine"), b"the user's");
+    assert_eq!(names(&tdl.out().join(".tdl-compare")), ["mine"]);
+
+    let ended = fetch().args([&server.url("/a"), "--compare"]).file("out/.tdl-compare", "a file").run().with(2);
+    assert!(ended.stderr.starts_with("cannot make the directory out/.tdl-compare: "), "{}", ended.stderr);
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::command::{Tdl, content, fetch_as};
+use crate::command::{Tdl, content, fetch_as, is_sequential};
 use crate::server::{Reply, Server};
 
 fn fetch() -> Tdl {
@@ -121,6 +121,52 @@ fn update_replaces_only_what_has_changed() {
     assert!(ended.stdout.contains(r#""fetched":3,"skipped":2,"failed":0"#), "{}", ended.stdout);
     let modified = fs::metadata(tdl.out().join("changed")).unwrap().modified().unwrap();
     assert_eq!(modified, httpdate::parse_http_date(LATER).unwrap());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_limit_on_the_length_of_files_fails_what_is_longer_and_nothing_else() {
+    let server = Server::start(|request| match request.target.as_str() {
+        "/long" => Reply::ok(content(1, 300_000)),
+        target => Reply::ok(target),
+    });
+    let mut tdl = fetch()
+        .args(["/a", "/long", "/b"].map(|path| server.url(path)))
+        .under("bash")
+        .prefix_args(&["-c", "ulimit -f 100 && exec \"$0\" \"$@\""]);
+    let ended = tdl.run().with(1);
+    assert!(ended.stderr.contains("/long: failed: cannot write out/long.part: "), "{}", ended.stderr);
+    assert!(ended.stdout.starts_with("2 of 3 files"), "{}", ended.stdout);
+    let finals: Vec<_> = tdl.names().into_iter().filter(|name| !name.contains(".part")).collect();
+    assert_eq!(finals, ["a", "b"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "needs root, to be a user of whom there is no process yet"]
+fn a_system_without_threads_to_spare_is_no_wrong_command_line() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let server = Server::echo();
+    // The same test in the other mode runs beside this one.
+    let user = if is_sequential(module_path!()) { "--reuid=54321" } else { "--reuid=54322" };
+    let mut codes = Vec::new();
+    for processes in 1..12 {
+        let script = format!("ulimit -u {processes} && exec \"$0\" \"$@\"");
+        let mut tdl = fetch()
+            .args(["/a", "/b"].map(|path| server.url(path)))
+            .arg("--retries=0")
+            .under("setpriv")
+            .prefix_args(&[user, "--clear-groups", "bash", "-c", &script]);
+        fs::set_permissions(tdl.dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let ended = tdl.run();
+        let code = ended.code.unwrap();
+        assert!([0, 75].contains(&code), "{processes}: {ended:?}");
+        let helps = "Resource temporarily unavailable (os error 11); the same command may succeed later\n";
+        assert!(code == 0 || ended.stderr.ends_with(helps) || ended.stdout.contains("only for now"), "{ended:?}");
+        codes.push(code);
+    }
+    assert_eq!((codes.first(), codes.last()), (Some(&75), Some(&0)), "{codes:?}");
 }
 
 #[cfg(target_os = "linux")]

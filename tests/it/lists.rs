@@ -61,6 +61,11 @@ fn likely_slips_are_named_with_their_mend() {
         (&["-O", "a/b", "http://h/x"], "-O \"a/b\": a name has no directory in it; that is for -o DIR\n"),
         (&["-O", "x", "http://h/x", "http://h/y"], "-O names the file of a single URL, and there are 2\n"),
         (&["-H", "Range: bytes=1-", "http://h/x"], "-H \"Range\": Range is set by tdl itself\n"),
+        (
+            &["-H", "Proxy-Authorization: Basic secret", "http://h/x"],
+            "-H \"Proxy-Authorization\": it would go to the servers; give the proxy's URL the user info, as in \
+             http_proxy=http://USER:PASSWORD@HOST:PORT\n",
+        ),
         (&["-H", "secret", "http://h/x"], "-H \"...\": a header reads 'Name: value'\n"),
     ] {
         let ended = fetch().args(arguments).file("urls.txt", "").run().with(2);

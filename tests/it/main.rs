@@ -21,6 +21,7 @@ mod limits_sequential;
 mod lists;
 mod names;
 mod network;
+mod proxies;
 mod reports;
 mod resume;
 #[path = "resume.rs"]
@@ -46,5 +47,7 @@ mod open_files;
 #[cfg(target_os = "linux")]
 #[path = "open_files.rs"]
 mod open_files_sequential;
+#[cfg(target_os = "linux")]
+mod resolver;
 #[cfg(unix)]
 mod terminal;

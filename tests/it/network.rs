@@ -31,6 +31,10 @@ fn headers_come_from_a_file_too() {
     assert_eq!((request.header("x-a"), request.header("x-b")), (Some("1"), Some("2")));
     let ended = fetch().args(["http://h/x", "-H", "@headers"]).file("headers", "X-A: 1\nnonsense").run().with(2);
     assert_eq!(ended.stderr, "headers:2: a header reads 'Name: value'\n");
+    let secret = "Proxy-Authorization: Basic secret";
+    let ended = fetch().args(["http://h/x", "-H", "@headers"]).file("headers", secret).run().with(2);
+    assert!(ended.stderr.starts_with("headers:1: it would go to the servers; "), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("secret"), "{}", ended.stderr);
 }
 
 #[test]

@@ -55,6 +55,26 @@ fn retry_after_holds_back_the_whole_host_and_no_other() {
 }
 
 #[test]
+fn a_date_to_wait_for_is_judged_by_the_servers_own_clock() {
+    // By the clock here it is years away, or long past.
+    for year in [2095, 1994] {
+        let server = Server::start(move |request| match request.number {
+            0 => Reply::status(503)
+                .header("Date", httpdate::fmt_http_date(in_year(year)))
+                .header("Retry-After", httpdate::fmt_http_date(in_year(year) + Duration::from_secs(2))),
+            _ => Reply::ok("x"),
+        });
+        fetch().arg(server.url("/x")).run().with(0);
+        let waited = server.requests()[1].at.duration_since(server.requests()[0].at);
+        assert!((2..10).contains(&waited.as_secs()), "{waited:?}");
+    }
+}
+
+fn in_year(year: u64) -> std::time::SystemTime {
+    std::time::SystemTime::UNIX_EPOCH + Duration::from_secs((year - 1970) * 365 * 24 * 60 * 60)
+}
+
+#[test]
 fn a_wish_of_more_than_five_minutes_is_not_waited_for() {
     for mode in ["--jobs=2", "--sequential"] {
         let server = Server::start(|_| Reply::status(503).header("Retry-After", "301"));

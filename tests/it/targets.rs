@@ -82,6 +82,23 @@ fn a_directory_in_the_targets_place_fails_that_download() {
 }
 
 #[test]
+fn a_directory_that_appears_meanwhile_fails_that_download() {
+    for length in [10, 200_000] {
+        let gate = Arc::new(Gate::default());
+        let held = Arc::clone(&gate);
+        let server = Server::start(move |_| Reply::ok(content(1, length)).held_until(&held));
+        let mut tdl = fetch().arg(server.url("/a"));
+        let child = tdl.spawn();
+        server.wait_for_requests(1);
+        fs::create_dir(tdl.out().join("a")).unwrap();
+        gate.open();
+        let ended = Ended::from(child).with(1);
+        assert!(ended.stderr.contains("/a: failed: out/a is not a regular file\n"), "{}", ended.stderr);
+        assert!(tdl.out().join("a").is_dir());
+    }
+}
+
+#[test]
 fn an_output_directory_that_cannot_be_is_refused() {
     let server = Server::echo();
     let ended = fetch().arg(server.url("/a")).file("out", "a file").run().with(2);

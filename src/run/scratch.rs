@@ -1,0 +1,393 @@
+//! Where the first run of a comparison puts its files: a directory of its own on the same file system as the targets,
+//! removed when the comparison ends, or by a later run if the process was killed.
+//!
+//! `.tdl-compare/` in the output directory has a directory for each comparison, named with sixteen hexadecimal digits.
+//! In that lie `lock`, which the process holds locked as long as it lives, and `files`. Only what has this shape, is
+//! ours and is not locked is ever removed; so somebody else's `.tdl-compare` stays as it is.
+
+use std::fs::{self, DirBuilder, File, Metadata};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::error::Failure;
+use crate::plan::COMPARISONS;
+
+const LOCK: &str = "lock";
+const FILES: &str = "files";
+
+/// What is in the lock file before `files` is made.
+const MARK: &[u8] = b"tdl --compare\n";
+
+/// Another process may remove the directories while they are being made; but not so often.
+const ATTEMPTS: usize = 10;
+
+/// A directory for the first run of a comparison; removed with all that is in it when dropped.
+#[derive(Debug)]
+pub struct Scratch {
+    parent: PathBuf,
+    name: String,
+    files: PathBuf,
+    /// Held locked, so that no other process takes the directory for a dead one's.
+    _lock: File,
+}
+
+impl Scratch {
+    /// Makes the directory, and the output directory if it is missing. What dead comparisons left there is removed.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be made, or `.tdl-compare` is another user's.
+    pub fn create_in(directory: &Path) -> Result<Self, Failure> {
+        super::make_directory(directory)?;
+        remove_dead(directory);
+        let parent = directory.join(COMPARISONS);
+        let mut attempt = 1;
+        loop {
+            match Self::create(&parent) {
+                Ok(scratch) => return Ok(scratch),
+                Err(error) if attempt < ATTEMPTS && is_passing(&error) => attempt += 1,
+                Err(source) => return Err(Failure::Disk { action: "make the directory", path: parent, source }),
+            }
+        }
+    }
+
+    fn create(parent: &Path) -> io::Result<Self> {
+        match make_private(parent) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let of_parent = parent.symlink_metadata()?;
+        if !of_parent.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        let name = format!("{:016x}", fastrand::u64(..));
+        let root = parent.join(&name);
+        make_private(&root)?;
+        // Its owner could put a link in our directory's place.
+        if !has_same_owner(&of_parent, &root.symlink_metadata()?) {
+            let _ = fs::remove_dir(&root);
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is another user's"));
+        }
+        let mut lock = File::options().read(true).write(true).create_new(true).open(root.join(LOCK))?;
+        match lock.try_lock() {
+            Err(fs::TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
+            // Where there are no locks, nobody else can take it either.
+            Ok(()) | Err(fs::TryLockError::Error(_)) => {}
+        }
+        lock.write_all(MARK)?;
+        let files = root.join(FILES);
+        make_private(&files)?;
+        // Before it was locked, another process may have removed it.
+        root.join(LOCK).symlink_metadata()?;
+        Ok(Self { parent: parent.to_owned(), name, files, _lock: lock })
+    }
+
+    /// Where the files go.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.files
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // After an interrupt a thread may still make a file in it.
+        for _ in 0..ATTEMPTS {
+            if imp::remove(&self.parent, &self.name).is_ok() {
+                break;
+            }
+        }
+        // Unless another comparison is under way.
+        let _ = fs::remove_dir(&self.parent);
+    }
+}
+
+/// Removes what comparisons left in an output directory whose processes were killed.
+pub fn remove_dead(directory: &Path) {
+    let parent = directory.join(COMPARISONS);
+    let is_there = parent.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+    if is_there && imp::remove_dead(&parent).unwrap_or(false) {
+        let _ = fs::remove_dir(&parent);
+    }
+}
+
+/// Whether an error may come of another process that removes what it takes for a dead one's.
+fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{AlreadyExists, NotFound, WouldBlock};
+    matches!(error.kind(), AlreadyExists | NotFound | WouldBlock)
+}
+
+/// Whether a directory may be a comparison's, by its name.
+fn is_name(name: &[u8]) -> bool {
+    name.len() == 16 && name.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Locks what may be a comparison's lock file, unless a process that lives holds it. `has_files` says whether `files`
+/// lies beside it, which is made only after the mark is written.
+fn locked(mut lock: File, has_files: bool) -> Option<File> {
+    lock.try_lock().ok()?;
+    let mut text = Vec::new();
+    (&mut lock).take(MARK.len() as u64 + 1).read_to_end(&mut text).ok()?;
+    (text == MARK || (text.is_empty() && !has_files)).then_some(lock)
+}
+
+#[cfg(unix)]
+fn make_private(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+
+    DirBuilder::new().mode(0o700).create(path)
+}
+
+#[cfg(not(unix))]
+fn make_private(path: &Path) -> io::Result<()> {
+    DirBuilder::new().create(path)
+}
+
+#[cfg(unix)]
+fn has_same_owner(one: &Metadata, other: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+
+    one.uid() == other.uid()
+}
+
+#[cfg(not(unix))]
+const fn has_same_owner(_: &Metadata, _: &Metadata) -> bool {
+    true
+}
+
+/// All by open directories, so that nobody who may write to the output directory can lead a removal elsewhere.
+#[cfg(unix)]
+mod imp {
+    use std::ffi::CStr;
+    use std::os::fd::{AsFd, OwnedFd};
+
+    use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, openat, unlinkat};
+    use rustix::io::Errno;
+    use rustix::path::Arg;
+
+    use super::*;
+
+    /// Removes a comparison's directory, the lock last.
+    pub fn remove(parent: &Path, name: &str) -> io::Result<()> {
+        let parent = open_directory(CWD, parent)?;
+        let root = open_directory(&parent, name)?;
+        remove_all(&parent, name, &root)
+    }
+
+    /// Removes what is provably a comparison's and not in use. Says whether anything was.
+    pub fn remove_dead(parent: &Path) -> io::Result<bool> {
+        let parent = open_directory(CWD, parent)?;
+        if !is_ours(&fstat(&parent)?) {
+            return Ok(false);
+        }
+        let mut any = false;
+        for name in names(&parent)?.iter().filter(|name| is_name(name.to_bytes())) {
+            let Ok(root) = open_directory(&parent, name.as_c_str()) else { continue };
+            any |= is_ours(&fstat(&root)?) && remove_if_dead(&parent, name, &root).unwrap_or(false);
+        }
+        Ok(any)
+    }
+
+    fn remove_if_dead(parent: &OwnedFd, name: &CStr, root: &OwnedFd) -> io::Result<bool> {
+        let inside = names(root)?;
+        if inside.is_empty() {
+            return Ok(unlinkat(parent, name, AtFlags::REMOVEDIR).is_ok());
+        }
+        let [lock, files] = [LOCK, FILES].map(|known| inside.iter().any(|name| name.to_bytes() == known.as_bytes()));
+        if !lock || inside.len() != 1 + usize::from(files) {
+            return Ok(false);
+        }
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let lock = openat(root, LOCK, flags, Mode::empty())?;
+        let stat = fstat(&lock)?;
+        if !(FileType::from_raw_mode(stat.st_mode).is_file() && is_ours(&stat) && stat.st_nlink == 1) {
+            return Ok(false);
+        }
+        match locked(lock.into(), files) {
+            None => Ok(false),
+            Some(_lock) => remove_all(parent, name, root).map(|()| true),
+        }
+    }
+
+    fn remove_all(parent: &OwnedFd, name: impl Arg, root: &OwnedFd) -> io::Result<()> {
+        for name in [FILES, LOCK] {
+            match remove_tree(root, name) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(unlinkat(parent, name, AtFlags::REMOVEDIR)?)
+    }
+
+    /// Removes a file, or a directory with what is in it. No link is followed.
+    fn remove_tree(parent: &OwnedFd, name: impl Arg + Copy) -> io::Result<()> {
+        match open_directory(parent, name) {
+            Ok(directory) => {
+                for name in names(&directory)? {
+                    remove_tree(&directory, name.as_c_str())?;
+                }
+                Ok(unlinkat(parent, name, AtFlags::REMOVEDIR)?)
+            }
+            Err(Errno::NOTDIR | Errno::LOOP | Errno::MLINK) => Ok(unlinkat(parent, name, AtFlags::empty())?),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn open_directory(parent: impl AsFd, name: impl Arg) -> rustix::io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat(parent, name, flags, Mode::empty())
+    }
+
+    fn names(directory: &OwnedFd) -> io::Result<Vec<std::ffi::CString>> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(directory)? {
+            let entry = entry?;
+            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                names.push(entry.file_name().to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Whether only we, and the system's administrator, can have made and changed it.
+    fn is_ours(stat: &Stat) -> bool {
+        let others = (Mode::WGRP | Mode::WOTH).as_raw_mode();
+        stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_mode & others == 0
+    }
+}
+
+#[cfg(not(unix))]
+mod imp {
+    use super::*;
+
+    /// Removes a comparison's directory.
+    pub fn remove(parent: &Path, name: &str) -> io::Result<()> {
+        fs::remove_dir_all(parent.join(name))
+    }
+
+    /// Removes what is provably a comparison's and not in use. Says whether anything was.
+    pub fn remove_dead(parent: &Path) -> io::Result<bool> {
+        let mut any = false;
+        for entry in fs::read_dir(parent)? {
+            let entry = entry?;
+            let is_named = entry.file_name().to_str().is_some_and(|name| is_name(name.as_bytes()));
+            any |= is_named && entry.file_type()?.is_dir() && remove_if_dead(&entry.path()).unwrap_or(false);
+        }
+        Ok(any)
+    }
+
+    fn remove_if_dead(root: &Path) -> io::Result<bool> {
+        let inside = fs::read_dir(root)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+        if inside.is_empty() {
+            return Ok(fs::remove_dir(root).is_ok());
+        }
+        let [lock, files] = [LOCK, FILES].map(|known| inside.iter().any(|name| name == known));
+        let path = root.join(LOCK);
+        if !lock || inside.len() != 1 + usize::from(files) || !path.symlink_metadata()?.is_file() {
+            return Ok(false);
+        }
+        match locked(File::options().read(true).write(true).open(path)?, files) {
+            None => Ok(false),
+            Some(_lock) => fs::remove_dir_all(root).map(|()| true),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A comparison's directory of which the process was killed at some moment.
+    fn dead(directory: &Path, name: &str, lock: Option<&[u8]>, has_files: bool) -> PathBuf {
+        let parent = directory.join(COMPARISONS);
+        let _ = make_private(&parent);
+        let root = parent.join(name);
+        make_private(&root).unwrap();
+        if let Some(text) = lock {
+            fs::write(root.join(LOCK), text).unwrap();
+        }
+        if has_files {
+            make_private(&root.join(FILES)).unwrap();
+            fs::write(root.join(FILES).join("x"), "half").unwrap();
+        }
+        root
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_whenever_it_was_killed() {
+        let dir = tempfile::tempdir().unwrap();
+        for (lock, has_files) in [(None, false), (Some(&b""[..]), false), (Some(MARK), false), (Some(MARK), true)] {
+            dead(dir.path(), "0123456789abcdef", lock, has_files);
+            remove_dead(dir.path());
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "{lock:?} {has_files}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_provably_tdls_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let parent = dir.path().join(COMPARISONS);
+        fs::create_dir(&parent).unwrap();
+        remove_dead(dir.path());
+        let mut kept = vec![
+            dead(dir.path(), "0000000000000000", None, true),
+            dead(dir.path(), "1111111111111111", Some(b"another's"), true),
+            dead(dir.path(), "2222222222222222", Some(b""), true),
+            dead(dir.path(), "of the user", Some(MARK), true),
+        ];
+        let more = dead(dir.path(), "3333333333333333", Some(MARK), true);
+        fs::write(more.join("more"), "").unwrap();
+        kept.push(more);
+        let gone = dead(dir.path(), "4444444444444444", Some(MARK), true);
+        remove_dead(dir.path());
+        for root in kept {
+            assert!(root.exists(), "{}", root.display());
+        }
+        assert!(!gone.exists());
+    }
+
+    #[test]
+    fn what_is_in_use_stays_until_it_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let scratch = Scratch::create_in(dir.path()).unwrap();
+        let other = Scratch::create_in(dir.path()).unwrap();
+        for scratch in [&scratch, &other] {
+            fs::create_dir(scratch.path().join("deep")).unwrap();
+            fs::write(scratch.path().join("deep/x"), "x").unwrap();
+        }
+        remove_dead(dir.path());
+        assert!(scratch.path().join("deep/x").exists());
+        drop(scratch);
+        assert!(other.path().join("deep/x").exists());
+        drop(other);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_link_is_followed() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+        let dir = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let victim = dead(elsewhere.path(), "0123456789abcdef", Some(MARK), true);
+        // In place of the parent, of a comparison's directory, of its files, and of what is in them.
+        symlink(elsewhere.path().join(COMPARISONS), dir.path().join(COMPARISONS)).unwrap();
+        remove_dead(dir.path());
+        assert!(Scratch::create_in(dir.path()).is_err());
+        fs::remove_file(dir.path().join(COMPARISONS)).unwrap();
+        let root = dead(dir.path(), "0000000000000000", Some(MARK), true);
+        symlink(&victim, dir.path().join(COMPARISONS).join("1111111111111111")).unwrap();
+        symlink(&victim, root.join(FILES).join("link")).unwrap();
+        let linked = dead(dir.path(), "2222222222222222", Some(MARK), false);
+        symlink(victim.join(FILES), linked.join(FILES)).unwrap();
+        let locked = dead(dir.path(), "3333333333333333", None, false);
+        symlink(victim.join(LOCK), locked.join(LOCK)).unwrap();
+        // What others may write to, they may have made.
+        let open = dead(dir.path(), "4444444444444444", Some(MARK), true);
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+        remove_dead(dir.path());
+        assert!(victim.join(FILES).join("x").exists() && victim.join(LOCK).exists());
+        assert!(!root.exists() && !linked.exists() && locked.exists() && open.exists());
+    }
+}
