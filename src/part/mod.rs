@@ -1,6 +1,7 @@
 //! WHERE bytes land: the part file beside a target, its lock and its sidecar, and the one rename that gives it the
 //! final name. Knows no network.
 
+mod aside;
 mod filling;
 mod keeper;
 mod meter;
@@ -8,6 +9,7 @@ mod nameless;
 mod part_file;
 mod pieces;
 mod platform;
+mod probe;
 mod ranges;
 mod sidecar;
 
@@ -22,6 +24,7 @@ pub use filling::{Filling, Share};
 pub use keeper::Keeper;
 pub use nameless::{Linked, Nameless};
 pub use part_file::{Commit, Leftover, PartFile};
+pub use probe::check_writable;
 pub use ranges::Ranges;
 pub use sidecar::{Sidecar, Unusable};
 

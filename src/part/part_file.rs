@@ -2,11 +2,14 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+use super::aside::move_aside;
 use super::filling::{Filling, Share};
+use super::platform::Renamed;
 use super::ranges::Ranges;
 use super::sidecar::{self, Sidecar, Unusable};
 use super::{disk, platform};
@@ -23,6 +26,7 @@ pub struct PartFile {
     is_locked: bool,
     /// Whether nothing but tdl's own has, or could have, the names of its sidecar.
     owns_sidecar: bool,
+    was_renamed_after_a_look: AtomicBool,
 }
 
 /// For less no room is looked for beforehand.
@@ -78,7 +82,7 @@ impl PartFile {
             Err(Unusable::OtherUrl) => Some("the bytes that are left are of another URL"),
             Err(Unusable::Newer) => Some("a newer version of tdl left the bytes that are there"),
             Err(Unusable::NotOurs) => {
-                let kept = move_aside(path)?;
+                let kept = move_aside(path, "is not tdl's")?;
                 let why_not = format!("{} is not tdl's; it is {} now", safe_path(path), safe_path(&kept));
                 return Ok(Leftover { part: None, why_not: Some(why_not) });
             }
@@ -121,7 +125,8 @@ impl PartFile {
                 return Err(Failure::NotAFile(path.to_owned()));
             }
             let filling = Arc::new(Filling::new(path.to_owned(), file));
-            let part = Self { filling, is_locked, owns_sidecar: false };
+            let part =
+                Self { filling, is_locked, owns_sidecar: false, was_renamed_after_a_look: AtomicBool::new(false) };
             // Between the opening and the lock another process may have renamed the file into place.
             if part.is_in_place(&meta)? {
                 return Ok((part, meta));
@@ -215,7 +220,7 @@ impl PartFile {
         if !self.owns_sidecar {
             for path in [sidecar::path(self.path()), sidecar::fresh_path(self.path())] {
                 if path.symlink_metadata().is_ok() {
-                    move_aside(&path)?;
+                    move_aside(&path, "is not tdl's")?;
                 }
             }
         }
@@ -307,17 +312,25 @@ impl PartFile {
             return Err(Failure::PartGone(self.path().to_owned()));
         }
         let renamed = match commit {
-            Commit::Replace => fs::rename(self.path(), target),
+            Commit::Replace => fs::rename(self.path(), target).map(|()| Renamed::Exclusively),
             Commit::Keep => platform::rename_no_replace(self.path(), target),
         };
         match renamed {
-            Ok(()) => {
+            Ok(renamed) => {
                 Sidecar::remove(self.path());
+                self.was_renamed_after_a_look.store(renamed == Renamed::AfterALook, Ordering::Relaxed);
                 Ok(true)
             }
             Err(error) if commit == Commit::Keep && error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(source) => Err(disk("rename the part file to", target, source)),
         }
+    }
+
+    /// Whether the commit could not rule out that it replaced a file that had just appeared: the file system has neither a
+    /// rename that does not replace nor hard links.
+    #[must_use]
+    pub fn was_renamed_after_a_look(&self) -> bool {
+        self.was_renamed_after_a_look.load(Ordering::Relaxed)
     }
 
     /// Leaves the file for a later attempt, with a sidecar that claims what is there; removes what could not be gone on
@@ -351,20 +364,6 @@ impl Drop for PartFile {
         // The keeper may hold the file for a moment longer, and nobody is to find it locked.
         let _ = self.filling.file.unlock();
     }
-}
-
-/// Gives a file that is not ours another name, so that nothing of it is lost.
-fn move_aside(path: &Path) -> Result<PathBuf, Failure> {
-    for number in 1_u32.. {
-        let mut kept = path.to_owned().into_os_string();
-        kept.push(if number == 1 { ".kept".to_owned() } else { format!(".kept-{number}") });
-        match platform::rename_no_replace(path, Path::new(&kept)) {
-            Ok(()) => return Ok(kept.into()),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(source) => return Err(disk("move aside", path, source)),
-        }
-    }
-    Err(Failure::Exists(path.to_owned()))
 }
 
 fn remove(path: &Path) -> Result<(), Failure> {
@@ -527,13 +526,11 @@ mod tests {
     #[test]
     fn a_file_that_is_not_ours_is_moved_aside() {
         let dir = tempfile::tempdir().unwrap();
-        for round in 1..=2 {
-            fs::write(dir.path().join("x.part"), format!("the user's {round}")).unwrap();
-            let left = leftover_in(dir.path()).unwrap();
-            assert!(left.part.is_none() && left.why_not.unwrap().contains("is not tdl's"));
-        }
-        assert_eq!(names(dir.path()), ["x.part.kept", "x.part.kept-2"]);
-        assert_eq!(fs::read(dir.path().join("x.part.kept")).unwrap(), b"the user's 1");
+        fs::write(dir.path().join("x.part"), "the user's").unwrap();
+        let left = leftover_in(dir.path()).unwrap();
+        assert!(left.part.is_none() && left.why_not.unwrap().contains("is not tdl's"));
+        assert_eq!(names(dir.path()), ["x.part.kept"]);
+        assert_eq!(fs::read(dir.path().join("x.part.kept")).unwrap(), b"the user's");
     }
 
     #[test]

@@ -240,6 +240,9 @@ impl Landing<'_> {
         let bytes = part.received();
         match settled {
             Ok(name) => {
+                if part.was_renamed_after_a_look() {
+                    self.context.control.warn_of_renames(self.context.reporter);
+                }
                 if name.is_none() {
                     part.discard();
                 }
@@ -301,7 +304,11 @@ const fn ends_all(failure: &Failure) -> bool {
 /// Keeps what has arrived for the next attempt, unless the failure says that it is of no use.
 fn keep_or_discard(part: PartFile, failure: &Failure) {
     match failure {
-        Failure::Range(_) | Failure::Exists(_) | Failure::PartGone(_) | Failure::TooLarge(_) => part.discard(),
+        Failure::Range(_)
+        | Failure::Exists(_)
+        | Failure::PartGone(_)
+        | Failure::PartChanged(_)
+        | Failure::TooLarge(_) => part.discard(),
         _ => part.put_by(),
     }
 }

@@ -27,7 +27,7 @@ pub use outcome::{Ending, FailureNote, Fetched, Outcome, Skip, Summary};
 use crate::error::{Error, Failure};
 use crate::http::Clients;
 use crate::options::{IfExists, Mode, Options, Output};
-use crate::part::{self, Keeper};
+use crate::part::{self, Keeper, Place};
 use crate::plan::Plan;
 use crate::url::WebUrl;
 use context::{Context, Worker};
@@ -40,9 +40,13 @@ use help::Board;
 ///
 /// # Errors
 ///
-/// The output directory cannot be made; nothing was started.
+/// The output directory cannot be made, or not written to although something is to be fetched; nothing was started.
 pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Control) -> Result<Summary, Failure> {
     make_directory(&options.output.directory)?;
+    let began_empty = part::is_empty(&options.output.directory);
+    if wants_a_file(plan, &options.output)? {
+        part::check_writable(&options.output.directory)?;
+    }
     let limits = &options.limits;
     let (threads, most) = match limits.mode {
         Mode::Sequential => (1, 1),
@@ -59,7 +63,7 @@ pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Co
         retry: &options.retry,
         limits,
         keeper: &Keeper::default(),
-        began_empty: part::is_empty(&options.output.directory),
+        began_empty,
         board: Some(&board).filter(|_| limits.mode == Mode::Concurrent && limits.split),
         control,
         reporter,
@@ -108,6 +112,9 @@ pub fn download_file(url: &str, directory: impl AsRef<Path>) -> Result<Fetched, 
     let directory = directory.as_ref().to_owned();
     let output = Output { directory, if_exists: IfExists::Fail, ..Output::default() };
     make_directory(&output.directory)?;
+    if wants_a_file(&plan, &output)? {
+        part::check_writable(&output.directory)?;
+    }
     let options = Options { output, ..Options::default() };
     let clients = Clients::new(&options.network, 1);
     let control = Control::default();
@@ -121,6 +128,23 @@ pub fn download_file(url: &str, directory: impl AsRef<Path>) -> Result<Fetched, 
         Outcome::Failed(failure) => Err(failure.into()),
         // What exists fails here, and nobody can cancel this.
         Outcome::Skipped(_) | Outcome::Cancelled => Err(Failure::Cancelled.into()),
+    }
+}
+
+/// Whether a file may have to be made: always where what is there is replaced or another name is found, and otherwise
+/// where a target is missing. A rerun in a read-only directory that has everything is not refused.
+fn wants_a_file(plan: &Plan, output: &Output) -> Result<bool, Failure> {
+    let mut downloads = plan.downloads().iter();
+    match output.if_exists {
+        IfExists::Overwrite | IfExists::Rename => Ok(downloads.next().is_some()),
+        IfExists::Skip | IfExists::Fail | IfExists::Update => {
+            for download in downloads {
+                if part::place(&download.path(&output.directory))? == Place::Free {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        }
     }
 }
 

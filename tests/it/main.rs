@@ -8,6 +8,9 @@ mod server;
 
 mod chaos;
 mod compare;
+mod disks;
+#[path = "disks.rs"]
+mod disks_sequential;
 mod failures;
 mod fetching;
 mod help;

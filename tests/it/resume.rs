@@ -333,6 +333,21 @@ fn what_came_before_a_stall_is_claimed_whoever_ends_the_run() {
 }
 
 #[test]
+fn headers_too_long_to_keep_are_no_proof_and_leave_nothing_behind() {
+    // Each of the values is allowed, and together they are longer than a sidecar may be.
+    for (value, count) in [(9000, 1), (20_000, 15)] {
+        let server = Server::start(move |request| {
+            let reply = if request.number < 3 { Reply::ok(body()).cut_after(120_000) } else { Reply::ok(body()) };
+            (0..count).fold(reply.header("ETag", TAG), |reply, _| reply.header("Last-Modified", "x".repeat(value)))
+        });
+        let mut tdl = fetch().arg(server.url("/x"));
+        tdl.run().with(0);
+        assert_eq!(ranges(&server), [None, None, None, None], "nothing proves the rest to be of the same file");
+        assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true));
+    }
+}
+
+#[test]
 fn a_server_that_drops_every_answer_after_80_kb_delivers_a_megabyte() {
     let megabyte = || content(4, 1_000_000);
     let server = Server::start(move |request| Reply::file(request, &megabyte(), TAG).cut_after(80_000));
