@@ -16,6 +16,18 @@ pub fn open_part(path: &Path, create: bool) -> io::Result<File> {
     options.open(path)
 }
 
+/// Opens a file that may be anyone's for reading, without following a link and without waiting for a FIFO's writer.
+pub fn open_to_read(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    imp::follow_nothing(&mut options);
+    options.open(path)
+}
+
+/// Whether a lock on a part file proves that no other process on any machine has one. On Windows the server of the file
+/// keeps it; elsewhere it may be known to this machine only.
+pub const LOCKS_ARE_PROOF: bool = cfg!(windows);
+
 /// How a rename that must not replace anything was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renamed {

@@ -59,7 +59,8 @@ impl Landing<'_> {
             (Some(answer), None) if self.is_small(&answer) => self.receive_small(answer, &mut worker.buffer),
             (Some(answer), part) => {
                 let mut part = match part {
-                    Some(part) => part,
+                    Some(part) if is_rest(&answer) => part,
+                    Some(part) => part.renew()?,
                     None => PartFile::create(self.part_path)?,
                 };
                 if !part.is_locked() {
@@ -194,7 +195,7 @@ impl Landing<'_> {
     /// Makes the part file ready for an answer. What others need to help, where a part can be proven to be one.
     fn begin(&self, part: &mut PartFile, answer: &Answer) -> Result<Option<Helpable>, Failure> {
         let length = answer.framing().length();
-        match length.filter(|_| answer.is_part()) {
+        match length.filter(|_| is_rest(answer)) {
             Some(length) => part.go_on(length)?,
             None => part.start(&self.download.url, answer.validator().as_ref(), length)?,
         }
@@ -296,9 +297,18 @@ impl Landing<'_> {
     }
 }
 
+/// Whether an answer continues a part file, and is not the beginning of a new one.
+const fn is_rest(answer: &Answer) -> bool {
+    answer.is_part() && answer.framing().length().is_some()
+}
+
 /// Whether a failure ends the whole attempt, whatever others get.
 const fn ends_all(failure: &Failure) -> bool {
-    !failure.is_temporary() || matches!(failure, Failure::Range(_) | Failure::Cancelled | Failure::OutOfTime)
+    !failure.is_temporary()
+        || matches!(
+            failure,
+            Failure::Range(_) | Failure::Locked(_) | Failure::PartChanged(_) | Failure::Cancelled | Failure::OutOfTime
+        )
 }
 
 /// Keeps what has arrived for the next attempt, unless the failure says that it is of no use.
@@ -309,6 +319,6 @@ fn keep_or_discard(part: PartFile, failure: &Failure) {
         | Failure::PartGone(_)
         | Failure::PartChanged(_)
         | Failure::TooLarge(_) => part.discard(),
-        _ => part.put_by(),
+        _ => _ = part.put_by(),
     }
 }

@@ -14,6 +14,9 @@ mod disks_sequential;
 mod failures;
 mod fetching;
 mod help;
+mod intruders;
+#[path = "intruders.rs"]
+mod intruders_sequential;
 mod library;
 mod limits;
 #[path = "limits.rs"]

@@ -228,7 +228,7 @@ fn a_small_file_that_is_cut_is_gone_on_with_as_well() {
 fn a_sidecar_without_its_part_is_gone_after_the_next_run() {
     let server = Server::echo();
     let mut tdl = fetch().args([server.url("/x"), server.url("/there")]).file("out/x.part.json", OURS);
-    tdl = tdl.file("out/there", "").file("out/there.part.json", OURS).file("out/there.part.tmp", "{");
+    tdl = tdl.file("out/there", "").file("out/there.part.json", OURS).file("out/there.part.tmp", OURS);
     tdl.run().with(0);
     assert_eq!(tdl.names(), ["there", "x"]);
 }
