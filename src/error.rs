@@ -121,15 +121,15 @@ pub enum Failure {
     /// The part file is not where it was.
     #[error("{} was taken away or replaced meanwhile", safe_path(.0))]
     PartGone(PathBuf),
-    /// Another process cut the part file, or wrote to it.
+    /// Another process cut or extended the part file.
     #[error("{} was changed by another process", safe_path(.0))]
     PartChanged(PathBuf),
-    /// A file that is not tdl's has a name that is needed, and stays there.
+    /// A file that is not tdl's has a name that tdl needs, and could not be moved aside.
     #[error("{} is in the way: {reason}", safe_path(path))]
     InTheWay {
         /// The file.
         path: PathBuf,
-        /// Why it is not used and not moved, and what helps.
+        /// What is wrong with it, why it was not moved, and what helps.
         reason: String,
     },
     /// The file system refused.

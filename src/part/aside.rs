@@ -9,8 +9,8 @@ use super::platform;
 use crate::error::Failure;
 use crate::text::safe_path;
 
-/// Renames the file at `path` to `path` with `.kept`, because it is as `why` says ("is not tdl's"). There is one
-/// `.kept` of a name and no more, so that nothing piles up.
+/// Renames the file at `path` to `path` with `.kept` appended. `why` says what is wrong with it ("is not tdl's"). There
+/// is one `.kept` for each name, so that nothing piles up.
 ///
 /// # Errors
 ///
@@ -24,7 +24,7 @@ pub fn move_aside(path: &Path, why: &str) -> Result<PathBuf, Failure> {
     match platform::rename_no_replace(path, &kept) {
         Ok(_) => Ok(kept),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            // A process that died between linking and removing, where there is no rename that does not replace.
+            // Left by a process that died in a rename by hard link.
             let is_done = path.symlink_metadata().is_ok_and(|meta| platform::is_link_to(&meta, &kept));
             if is_done && fs::remove_file(path).is_ok() {
                 return Ok(kept);

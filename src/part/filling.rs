@@ -13,8 +13,8 @@ use super::sidecar::Sidecar;
 use super::{disk, platform, record};
 use crate::error::Failure;
 
-/// A sidecar is written anew after so long even if nothing came: one that is silent for a minute is taken for that of a
-/// process that died.
+/// A sidecar is written again after this time even if nothing arrived: other machines take an owner for dead after a
+/// minute without a checkpoint.
 const REFRESHED_AFTER: Duration = Duration::from_secs(15);
 
 /// A part file that threads fill. Bytes are written without a lock; one lock is around the pieces, and held for moments
@@ -28,24 +28,24 @@ pub struct Filling {
     left: Condvar,
     /// Whether nobody is to begin a piece, which the lock around them makes sure; who fills one sees it before long.
     is_over: AtomicBool,
-    /// The place after the last byte that was written: the file is never shorter, unless another process cut it.
+    /// The end of what has been written. The file is shorter only if another process cut it.
     end: AtomicU64,
     intrusion: OnceLock<Intrusion>,
     claim: Mutex<Claim>,
 }
 
-/// What another process did to the part file, so that nothing more is written to it.
+/// What another process did to the part file. Nothing more is written to it then.
 #[derive(Debug, Clone, Copy)]
 enum Intrusion {
-    /// It took the file over.
+    /// It is the owner now.
     TakenOver,
-    /// It cut the file, or wrote to it.
+    /// It cut or extended the file.
     Changed,
 }
 
 #[derive(Debug)]
 struct Claim {
-    /// What the sidecar says, and with an owner, that it is this process's.
+    /// What the sidecar says; it has an owner while the part file is this process's.
     sidecar: Option<Sidecar>,
     saved: Instant,
     /// Whether the system failed to put bytes onto the disk; it does not say so twice.
@@ -215,12 +215,12 @@ impl Filling {
         Ok(())
     }
 
-    /// Whether this process has put the sidecar there, and no other has taken the part file over since.
+    /// Whether this process has claimed the part file and not let go of it since.
     pub(super) fn is_claimed(&self) -> bool {
         self.claim().sidecar.as_ref().is_some_and(|sidecar| sidecar.owner.is_some())
     }
 
-    /// Checks, on the disk, that the part file is still this process's. Nothing may be removed or cut otherwise.
+    /// Checks on the disk that the part file is still this process's, as it must be to be cut or removed.
     pub(super) fn check_held(&self) -> Result<(), Failure> {
         let sidecar = self.claim().sidecar.clone();
         sidecar.map_or_else(|| Err(Failure::Locked(self.path.clone())), |sidecar| self.check_owner(&sidecar))
@@ -231,7 +231,7 @@ impl Filling {
         if self.names_owner(sidecar) { Ok(()) } else { self.intruded(Intrusion::TakenOver) }
     }
 
-    /// Whether the part file is still this process's, whatever was done to its bytes.
+    /// Whether the part file is still this process's, even if its bytes were changed.
     pub(super) fn is_held(&self) -> bool {
         let sidecar = self.claim().sidecar.clone();
         sidecar.is_some_and(|sidecar| self.names_owner(&sidecar))
@@ -241,18 +241,18 @@ impl Filling {
         sidecar.owner.as_ref().is_some_and(|owner| record::is_held_by(&self.path, owner))
     }
 
-    /// Checks that the file is as long as what has been written. The next write would otherwise fill what is missing
-    /// with zeros, and the file would be as long as it should be in the end.
+    /// Checks that the file is not shorter than what has been written. Otherwise the next write would leave a hole of
+    /// zeros, and the file would have the right length in the end.
     pub(super) fn check_end(&self) -> Result<(), Failure> {
         self.check_intrusion()?;
-        // Read before the length, for another thread may write in between.
+        // Loaded before the length is read: another thread may write in between.
         let end = self.end.load(Ordering::SeqCst);
-        // Not by metadata: on NFS that waits until all that was written is on the server.
+        // By a seek (0.1 µs): on NFS, fstat waits until the server has everything that was written.
         let length = (&self.file).seek(SeekFrom::End(0)).map_err(|source| disk("look at", &self.path, source))?;
         if length < end { self.intruded(Intrusion::Changed) } else { Ok(()) }
     }
 
-    /// Checks that the file has just the bytes that have arrived.
+    /// Checks that the file has exactly the length of what has arrived.
     pub(super) fn check_length(&self, length: u64) -> Result<(), Failure> {
         self.check_intrusion()?;
         if length == self.arrived().end() { Ok(()) } else { self.intruded(Intrusion::Changed) }
@@ -262,7 +262,7 @@ impl Filling {
         self.intrusion.get().map_or(Ok(()), |intrusion| self.intruded(*intrusion))
     }
 
-    /// Takes note of what another process did, and fails with it.
+    /// Records what another process did, and fails with it.
     fn intruded(&self, intrusion: Intrusion) -> Result<(), Failure> {
         Err(match self.intrusion.get_or_init(|| intrusion) {
             Intrusion::TakenOver => Failure::Locked(self.path.clone()),
@@ -270,18 +270,19 @@ impl Filling {
         })
     }
 
-    /// Lets go of the part file, for another process or a later attempt; says how many of its bytes are claimed.
+    /// Gives up ownership, for another process or a later attempt; returns how many bytes the sidecar claims.
     pub(super) fn release(&self) -> Result<u64, Failure> {
-        let Some(sidecar) = self.forget() else { return Ok(0) };
+        let Some(sidecar) = self.sidecar() else { return Ok(0) };
         self.check_owner(&sidecar)?;
         let sidecar = sidecar.owned_by(None);
         record::save(&self.path, &sidecar)?;
+        self.forget();
         Ok(sidecar.done.count())
     }
 
-    /// The part file is this process's no longer, or is none.
-    pub(super) fn forget(&self) -> Option<Sidecar> {
-        self.claim().sidecar.take()
+    /// Drops the claim without touching the disk.
+    pub(super) fn forget(&self) {
+        self.claim().sidecar = None;
     }
 
     /// The bytes and their length, onto the disk.
@@ -369,5 +370,38 @@ impl Drop for Share {
     fn drop(&mut self) {
         self.filling.pieces().leave(&self.piece);
         self.filling.left.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, OpenOptions};
+    use std::time::SystemTime;
+
+    use super::super::{PartFile, sidecar};
+    use super::*;
+    use crate::url::WebUrl;
+
+    #[test]
+    fn a_sidecar_is_written_again_though_nothing_arrives() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.part");
+        let mut part = PartFile::create(&path).unwrap();
+        part.start(&WebUrl::parse("http://h/x").unwrap(), None, None).unwrap();
+        let before = fs::read(sidecar::path(&path)).unwrap();
+        let age = || {
+            let written = sidecar::path(&path).metadata().unwrap().modified().unwrap();
+            SystemTime::now().duration_since(written).unwrap_or_default()
+        };
+        let old = SystemTime::now() - Duration::from_secs(50);
+        OpenOptions::new().write(true).open(sidecar::path(&path)).unwrap().set_modified(old).unwrap();
+        for (seconds, is_refreshed) in [(14, false), (15, true)] {
+            // A machine that has just been started has no earlier time.
+            let Some(saved) = Instant::now().checked_sub(Duration::from_secs(seconds)) else { return };
+            part.filling().claim().saved = saved;
+            part.filling().save_after(Duration::from_millis(700)).unwrap();
+            assert_eq!(age() < Duration::from_secs(40), is_refreshed, "{seconds}");
+        }
+        assert_eq!(fs::read(sidecar::path(&path)).unwrap(), before);
     }
 }

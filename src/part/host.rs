@@ -1,52 +1,42 @@
-//! This process as the owner of part files, and what the system knows of other owners.
+//! This process as the owner of part files, and what the system knows about other owners.
 
 use std::sync::OnceLock;
 
 use super::owner::{Liveness, Owner};
 
-/// A new name for this process as the owner of one part file.
+/// This process as the owner of one more part file.
 pub fn new_owner() -> Owner {
     static THIS: OnceLock<Owner> = OnceLock::new();
     let this = THIS.get_or_init(|| {
         let process = std::process::id();
-        Owner { host: imp::host(), process, started: imp::look(process).and_then(Result::ok), nonce: 0 }
+        Owner { host: imp::host(), process, started: imp::started(process).ok().flatten(), nonce: 0 }
     });
     Owner { nonce: fastrand::u64(..), ..this.clone() }
 }
 
 /// Whether the process of an owner still runs, as far as this one can tell. Of its own part files it cannot: another
-/// thread has one, or could not say that it had let go of it.
+/// thread may have one open, or may have failed to give it up.
 pub fn liveness(owner: &Owner) -> Liveness {
     let this = new_owner();
-    if owner.host != this.host || owner.host.is_empty() || owner.process == this.process {
-        return if is_earlier_life(owner, &this) { Liveness::Dead } else { Liveness::Unknown };
+    if owner.host.is_empty() || owner.host != this.host {
+        return Liveness::Unknown;
     }
-    match imp::look(owner.process) {
-        Some(Err(imp::Gone)) => Liveness::Dead,
-        Some(Ok(started)) if owner.started.is_some_and(|own| own != started) => Liveness::Dead,
-        Some(Ok(_)) => Liveness::Alive,
-        None => Liveness::Unknown,
+    match imp::started(owner.process) {
+        Ok(None) => Liveness::Dead,
+        Ok(Some(started)) if owner.started.is_some_and(|own| own != started) => Liveness::Dead,
+        Ok(Some(_)) if owner.process != this.process => Liveness::Alive,
+        Ok(Some(_)) | Err(_) => Liveness::Unknown,
     }
-}
-
-/// Whether an owner had this process's number on this host before this process began.
-fn is_earlier_life(owner: &Owner, this: &Owner) -> bool {
-    let is_here = owner.host == this.host && !owner.host.is_empty() && owner.process == this.process;
-    is_here && owner.started.is_some() && this.started.is_some() && owner.started != this.started
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod imp {
-    use std::fs;
+    use std::{fs, io};
 
     use rustix::io::Errno;
     use rustix::process::{Pid, test_kill_process};
 
-    /// There is no such process, or it has ended and its parent has not looked yet.
-    #[derive(Debug)]
-    pub struct Gone;
-
-    /// Nothing without a boot identifier: machines made from one image may share a name.
+    /// Empty without a boot identifier: machines made from one image may share a host name.
     pub fn host() -> String {
         let Ok(boot) = fs::read_to_string("/proc/sys/kernel/random/boot_id") else { return String::new() };
         let Ok(namespace) = fs::read_link("/proc/self/ns/pid") else { return String::new() };
@@ -54,57 +44,56 @@ mod imp {
         format!("{} {} {}", system.nodename().to_string_lossy(), boot.trim(), namespace.display())
     }
 
-    /// When a process began, in clock ticks since the boot; `None` where that cannot be told.
-    pub fn look(process: u32) -> Option<Result<u64, Gone>> {
-        let pid = Pid::from_raw(i32::try_from(process).ok()?)?;
+    /// When a process began, in clock ticks since the boot; `None` if it has ended.
+    pub fn started(process: u32) -> io::Result<Option<u64>> {
+        let unknown = || io::Error::from(io::ErrorKind::Unsupported);
+        let pid = i32::try_from(process).ok().and_then(Pid::from_raw).ok_or_else(unknown)?;
         if test_kill_process(pid) == Err(Errno::SRCH) {
-            return Some(Err(Gone));
+            return Ok(None);
         }
-        // proc_pid_stat(5): the name, in parentheses, may hold anything; the state is the first field after it, and the
+        // proc_pid_stat(5): the command, in parentheses, may hold anything. The state is the first field after it, the
         // start time the twentieth.
-        let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-        let (_, fields) = stat.rsplit_once(')')?;
+        let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+        let (_, fields) = stat.rsplit_once(')').ok_or_else(unknown)?;
         let mut fields = fields.split_ascii_whitespace();
-        match fields.next()? {
-            "Z" | "X" => Some(Err(Gone)),
-            _ => Some(Ok(fields.nth(18)?.parse().ok()?)),
+        // A zombie writes nothing any more.
+        if let Some("Z" | "X") = fields.next() {
+            return Ok(None);
         }
+        fields.nth(18).and_then(|ticks| ticks.parse().ok()).map(Some).ok_or_else(unknown)
     }
 }
 
 #[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
 mod imp {
+    use std::io;
+
     use rustix::io::Errno;
     use rustix::process::{Pid, test_kill_process};
-
-    /// There is no such process.
-    #[derive(Debug)]
-    pub struct Gone;
 
     pub fn host() -> String {
         rustix::system::uname().nodename().to_string_lossy().into_owned()
     }
 
-    /// Whether a process has gone. When it began is not asked here, so one that is there may be another by now.
-    pub fn look(process: u32) -> Option<Result<u64, Gone>> {
-        let pid = Pid::from_raw(i32::try_from(process).ok()?)?;
-        (test_kill_process(pid) == Err(Errno::SRCH)).then_some(Err(Gone))
+    /// `None` if a process has ended. A start time is not read here, so a process that exists may be another one by now.
+    pub fn started(process: u32) -> io::Result<Option<u64>> {
+        let unknown = || io::Error::from(io::ErrorKind::Unsupported);
+        let pid = i32::try_from(process).ok().and_then(Pid::from_raw).ok_or_else(unknown)?;
+        if test_kill_process(pid) == Err(Errno::SRCH) { Ok(None) } else { Err(unknown()) }
     }
 }
 
 #[cfg(not(unix))]
 mod imp {
-    /// There is no such process.
-    #[derive(Debug)]
-    pub struct Gone;
+    use std::io;
 
     pub fn host() -> String {
         std::env::var("COMPUTERNAME").unwrap_or_default()
     }
 
-    /// Not asked here: a lock that could be taken says it (see `platform::LOCKS_ARE_PROOF`), or the time does.
-    pub const fn look(_: u32) -> Option<Result<u64, Gone>> {
-        None
+    /// Not known here: a lock decides (see `platform::LOCKS_ARE_PROOF`), or else the time.
+    pub fn started(_: u32) -> io::Result<Option<u64>> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 
@@ -118,13 +107,13 @@ mod tests {
     fn a_process_is_alive_until_it_ends_and_others_are_unknown() {
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         let this = new_owner();
-        let started = imp::look(child.id()).unwrap().unwrap();
+        let started = imp::started(child.id()).unwrap().unwrap();
         let of_child = Owner { process: child.id(), started: Some(started), ..new_owner() };
         assert_eq!(liveness(&of_child), Liveness::Alive);
         assert_eq!(liveness(&Owner { started: Some(started + 1), ..of_child.clone() }), Liveness::Dead);
         drop(child.stdin.take());
-        // It has ended when its output is closed, and is a zombie until it is waited for.
-        while matches!(imp::look(child.id()), Some(Ok(_))) {
+        // It ends with its input, and is a zombie until it is waited for.
+        while matches!(imp::started(child.id()), Ok(Some(_))) {
             std::thread::yield_now();
         }
         assert_eq!(liveness(&of_child), Liveness::Dead, "a zombie writes nothing");

@@ -1,4 +1,4 @@
-//! Opening a part file: locked, judged whose it is and what of it can be used, and claimed.
+//! Opening a part file: lock it, judge whose it is and what of it can be resumed, and claim it.
 
 use std::fs::{self, File};
 use std::io;
@@ -16,9 +16,9 @@ use crate::url::WebUrl;
 /// What was found at a part file's path.
 #[derive(Debug, Default)]
 pub struct Leftover {
-    /// The part file of an earlier attempt or run, perhaps to be gone on with.
+    /// The part file of an earlier attempt or run.
     pub part: Option<PartFile>,
-    /// Why its bytes are not, for the user.
+    /// Why its bytes cannot be resumed, for the user.
     pub why_not: Option<String>,
 }
 
@@ -34,7 +34,7 @@ impl PartFile {
         let (mut part, meta) = loop {
             match Self::open(path, false) {
                 Err(Failure::Disk { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                    // One that a run left whose part file somebody took away.
+                    // The part file may have been removed without its sidecar.
                     record::remove_orphan(path);
                     return Ok(Leftover::default());
                 }
@@ -50,7 +50,7 @@ impl PartFile {
         let is_empty = meta.len() == 0;
         let found = match record::look(path)? {
             Found::Ours(found) => found,
-            // Perhaps that of a process which is about to write its sidecar: who writes it first has the file.
+            // Another process may be about to write its sidecar: the first to do so has the file.
             Found::Nothing | Found::Foreign(_) if is_empty => {
                 part.is_new = true;
                 return Ok(Leftover { part: Some(part), why_not: None });
@@ -94,8 +94,8 @@ impl PartFile {
         }
     }
 
-    /// A new and empty part file in the place of this one. The old one is removed and not emptied, for another process
-    /// that was taken for dead may still write to it.
+    /// A new and empty part file in the place of this one, which is removed rather than truncated: a process that was
+    /// taken for dead may still write to it.
     ///
     /// # Errors
     ///
@@ -107,7 +107,7 @@ impl PartFile {
         let (path, had_claim) = (self.path().to_owned(), self.received() > 0);
         self.discard();
         if had_claim {
-            // What the old sidecar claimed must not be there again beside new bytes after a power failure.
+            // After a power failure the old claim must not stand beside the new bytes.
             let directory = directory_of(&path);
             platform::sync_directory(directory).map_err(|source| disk("write", directory, source))?;
         }
@@ -138,7 +138,7 @@ impl PartFile {
     }
 }
 
-/// A file that this user may not write to is another user's, perhaps.
+/// A part file that could not be opened: moved aside if it is another user's.
 fn closed_to_us(path: &Path, failure: Failure) -> Result<Leftover, Failure> {
     let is_denied =
         matches!(&failure, Failure::Disk { source, .. } if source.kind() == io::ErrorKind::PermissionDenied);

@@ -1,23 +1,24 @@
-//! Who writes to a part file. The sidecar says so, because a lock may be seen by one machine only: NFS mounted with
-//! `local_lock`, many FUSE file systems, Lustre without `flock`. Pure: what the system knows of a process and what time
-//! it is are arguments.
+//! Which process writes to a part file. The sidecar names it, because a lock may hold on one machine only: NFS mounted
+//! with `local_lock`, Lustre with `localflock`, many FUSE file systems. Pure: what is known of the process, and the age
+//! of the sidecar, are arguments.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// An owner who may be dead or not counts as dead when the sidecar was not written for so long.
+/// An owner of which nothing else is known counts as dead after this time without a checkpoint.
 const DEAD_AFTER: Duration = Duration::from_secs(60);
 
-/// The process that writes to a part file, named so that no other process anywhere has the same name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The process that writes to a part file, told from every other process on any machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
-    /// Host name, boot and process namespace: two processes with the same host see each other.
+    /// Host name, boot and process namespace: two processes with the same value can look each other up. Empty where
+    /// that is unknown.
     pub host: String,
     pub process: u32,
-    /// When the process began, in the system's own unit: its number may be given to another one later.
+    /// When the process began, in the system's own unit: process numbers are reused.
     pub started: Option<u64>,
-    /// Chosen for one opening of one part file.
+    /// Random, for each part file that is opened.
     pub nonce: u64,
 }
 
@@ -30,8 +31,8 @@ pub enum Liveness {
     Unknown,
 }
 
-/// Whether a part file is still its owner's. `age` tells how long ago the sidecar was written, by the file system's own
-/// clock, and is asked only where it matters; an age that cannot be told ends no ownership.
+/// Whether a part file still belongs to its owner. `age` is the time since the sidecar was written, by the file system's
+/// own clock; it is computed only where it decides, and an unknown age ends no ownership.
 pub fn is_live(liveness: Liveness, age: impl FnOnce() -> Option<Duration>) -> bool {
     match liveness {
         Liveness::Alive => true,

@@ -1,5 +1,5 @@
-//! The part file once it is open: written to, and at last renamed to its target or put by for a later attempt. Before it
-//! is cut, renamed or removed, its sidecar on the disk has to say that it is still this process's.
+//! The part file once it is open: written to, and in the end renamed to its target, kept for a later attempt, or removed.
+//! Before each of these, and before it is cut, the sidecar on the disk must still name this process as the owner.
 
 use std::fs::{self, File};
 use std::io;
@@ -24,7 +24,7 @@ use crate::url::WebUrl;
 pub struct PartFile {
     pub(super) filling: Arc<Filling>,
     pub(super) is_locked: bool,
-    /// Whether it was empty and had no sidecar of tdl's when it was opened.
+    /// Whether it was empty and without a sidecar of tdl's when it was opened.
     pub(super) is_new: bool,
     was_renamed_after_a_look: AtomicBool,
 }
@@ -123,12 +123,12 @@ impl PartFile {
         self.is_locked && platform::LOCKS_ARE_PROOF
     }
 
-    /// Begins with a new, empty file, by putting a sidecar beside it that claims nothing yet. With a validator, what
-    /// arrives can be gone on with later.
+    /// Begins a new, empty file: creates its sidecar, which claims nothing yet. With a validator, what arrives can be
+    /// resumed later.
     ///
     /// # Errors
     ///
-    /// [`Failure::Locked`] if another process has put one there; or it cannot be written.
+    /// [`Failure::Locked`] if another process was faster; or the sidecar cannot be written.
     pub fn start(&mut self, url: &WebUrl, validator: Option<&Validator>, length: Option<u64>) -> Result<(), Failure> {
         let sidecar = Sidecar::new(url, validator.cloned(), length).owned_by(Some(host::new_owner()));
         record::claim(self.path(), &sidecar, self.lock_is_proof())?;
@@ -243,7 +243,7 @@ impl PartFile {
     }
 
     /// Leaves the file for a later attempt, with a sidecar that claims what is there and names no owner; removes what
-    /// could not be gone on with. Says how many bytes were kept: none if the file was removed, or is another process's.
+    /// could not be resumed. Returns how many bytes are kept: 0 if the file was removed or belongs to another process.
     pub fn put_by(self) -> u64 {
         self.filling.close_claim();
         if self.filling.check_held().is_ok() && self.filling.check_end().is_ok() && self.filling.can_be_gone_on_with() {
@@ -251,7 +251,7 @@ impl PartFile {
             let _ = self.cut(self.filling.arrived().end());
             if self.filling.save().is_ok() && self.filling.sidecar().is_some_and(|sidecar| sidecar.done.end() > 0) {
                 let claimed = self.filling.sidecar().map_or(0, |sidecar| sidecar.done.count());
-                // If it cannot be written that the file is free, it is so when this process has ended.
+                // If that cannot be written, the sidecar names this process, and is free once it has ended.
                 return self.filling.release().unwrap_or(claimed);
             }
         }
@@ -261,6 +261,10 @@ impl PartFile {
 
     /// Removes the file and its sidecar, if they are still this one's.
     pub fn discard(self) {
+        self.remove();
+    }
+
+    fn remove(&self) {
         self.filling.close_claim();
         let Some(owns_sidecar) = self.removable() else { return };
         let meta = self.filling.file.metadata();
@@ -274,7 +278,8 @@ impl PartFile {
         self.filling.forget();
     }
 
-    /// Whether the file may be removed, and with it its sidecar: it is this process's, or was left by one that is dead.
+    /// Whether the file may be removed, because it is this process's or its owner is dead; and if so, whether its
+    /// sidecar may be removed as well.
     fn removable(&self) -> Option<bool> {
         if self.filling.is_claimed() {
             return self.filling.is_held().then_some(true);
@@ -282,7 +287,7 @@ impl PartFile {
         match record::look(self.path()) {
             Ok(Found::Ours(record)) => (!record.is_live(self.path(), self.lock_is_proof())).then_some(true),
             Ok(Found::Foreign(_)) => Some(false),
-            // Perhaps another process is about to write its sidecar, and this one must be first.
+            // Another process may be about to write its sidecar: this one must be faster.
             Ok(Found::Nothing) => {
                 let sidecar = Sidecar::unclaimed().owned_by(Some(host::new_owner()));
                 let claimed = record::claim(self.path(), &sidecar, self.lock_is_proof());
@@ -298,8 +303,10 @@ impl Drop for PartFile {
         // Nobody writes to a file that another process may lock.
         self.filling.stop();
         self.filling.close_claim();
-        if self.filling.is_claimed() {
-            let _ = self.filling.release();
+        if self.filling.is_claimed()
+            && self.filling.release().is_err_and(|error| matches!(error, Failure::PartChanged(_)))
+        {
+            self.remove();
         }
         // The keeper may hold the file for a moment longer, and nobody is to find it locked.
         let _ = self.filling.file.unlock();
@@ -397,13 +404,13 @@ mod tests {
     }
 
     fn change(dir: &Path, change: impl FnOnce(File)) {
-        change(fs::OpenOptions::new().append(true).open(dir.join("x.part")).unwrap());
+        change(fs::OpenOptions::new().write(true).open(dir.join("x.part")).unwrap());
     }
 
     #[test]
     fn a_part_that_another_process_cut_or_extended_is_not_committed() {
         let cut = |dir: &Path| change(dir, |file| file.set_len(2).unwrap());
-        let extend = |dir: &Path| change(dir, |mut file| file.write_all(b" and more").unwrap());
+        let extend = |dir: &Path| change(dir, |file| file.set_len(6).unwrap());
         for intrude in [&cut as &dyn Fn(&Path), &extend] {
             let dir = tempfile::tempdir().unwrap();
             let part = part_in(dir.path(), b"whole");
@@ -416,6 +423,16 @@ mod tests {
             part.discard();
             assert!(names(dir.path()).is_empty());
         }
+    }
+
+    #[test]
+    fn a_part_that_was_cut_is_removed_when_it_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut part = part_in(dir.path(), b"half");
+        change(dir.path(), |file| file.set_len(3).unwrap());
+        assert!(part.go_on(13).is_err());
+        drop(part);
+        assert!(names(dir.path()).is_empty(), "the next attempt would have to wait for it");
     }
 
     #[test]
@@ -440,7 +457,8 @@ mod tests {
         });
     }
 
-    /// As on a file system whose locks do not reach this process: the lock of `part` holds nobody off.
+    /// As on a file system whose locks do not reach this process.
+    #[cfg(unix)]
     fn without_lock(part: PartFile) -> PartFile {
         part.filling.file.unlock().unwrap();
         part
@@ -453,9 +471,10 @@ mod tests {
     /// As if the sidecar had been written so long ago.
     fn make_older(path: &Path, seconds: u64) {
         let time = SystemTime::now() - Duration::from_secs(seconds);
-        fs::OpenOptions::new().append(true).open(path).unwrap().set_modified(time).unwrap();
+        fs::OpenOptions::new().write(true).open(path).unwrap().set_modified(time).unwrap();
     }
 
+    #[cfg(unix)]
     #[test]
     fn where_locks_do_not_hold_a_live_owner_is_not_disturbed() {
         let dir = tempfile::tempdir().unwrap();
@@ -468,9 +487,10 @@ mod tests {
         assert_eq!((names(dir.path()), fs::read(dir.path().join("x")).unwrap()), (vec!["x".into()], b"whole".into()));
     }
 
+    #[cfg(unix)]
     #[test]
     fn an_owner_that_was_silent_for_a_minute_loses_the_part_and_touches_nothing_more() {
-        for end in ["commit", "put by", "discard", "drop", "go on"] {
+        for end in ["commit", "keep", "discard", "drop", "resume"] {
             let dir = tempfile::tempdir().unwrap();
             let mut first = without_lock(part_in(dir.path(), b"half"));
             first.filling.save().unwrap();
@@ -480,13 +500,13 @@ mod tests {
             second.go_on(13).unwrap();
             let lost = match end {
                 "commit" => first.commit(&dir.path().join("x"), Commit::Keep).map(drop),
-                "go on" => first.go_on(4),
+                "resume" => first.go_on(4),
                 _ => first.filling.check_held(),
             };
             assert!(matches!(lost, Err(Failure::Locked(_))), "{lost:?}");
             assert!(first.write(b"?").is_err(), "once it knows, it writes nothing");
             match end {
-                "put by" => assert_eq!(first.put_by(), 0),
+                "keep" => assert_eq!(first.put_by(), 0),
                 "discard" => first.discard(),
                 _ => drop(first),
             }
@@ -512,6 +532,7 @@ mod tests {
         assert_eq!(leftover_in(dir.path()).unwrap().part.unwrap().received(), 4);
     }
 
+    #[cfg(unix)]
     #[test]
     fn of_two_that_open_an_empty_part_one_begins() {
         for first_begins in [true, false] {

@@ -24,8 +24,7 @@ pub fn open_to_read(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Whether a lock on a part file proves that no other process on any machine has one. On Windows the server of the file
-/// keeps it; elsewhere it may be known to this machine only.
+/// Whether a lock holds against every machine. On Windows the file's server keeps it; elsewhere it may be local.
 pub const LOCKS_ARE_PROOF: bool = cfg!(windows);
 
 /// How a rename that must not replace anything was done.

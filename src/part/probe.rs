@@ -1,5 +1,5 @@
-//! A file made in a directory and removed at once: whether files can be made there, whose they are then, and what time
-//! it is there.
+//! A file made in a directory and removed at once: it shows whether files can be made there, what owner and mode they
+//! get, and what time it is by that file system's clock.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
@@ -12,8 +12,8 @@ use crate::error::Failure;
 ///
 /// # Errors
 ///
-/// The directory cannot be written to. A full disk and too many open files are no reason: they may pass, and the
-/// downloads themselves find them.
+/// The directory cannot be written to. A full disk or too many open files are not reported here: they may pass, and a
+/// download that meets them says so.
 pub fn check_writable(directory: &Path) -> Result<(), Failure> {
     match probe(directory) {
         Err(source) if !may_pass(&source) => Err(disk("write to", directory, source)),
@@ -26,7 +26,7 @@ pub fn check_writable(directory: &Path) -> Result<(), Failure> {
 pub fn probe(directory: &Path) -> io::Result<Metadata> {
     match unnamed(directory) {
         Ok(file) => file.metadata(),
-        // Whatever the reason, the way with a name says it better.
+        // Some file systems have no unnamed files; for any other reason this fails as well.
         Err(_) => named(directory),
     }
 }

@@ -1,8 +1,9 @@
 //! The sidecar on the disk: who may put it there, replace it and remove it.
 //!
-//! A sidecar names the process that owns its part file, and appears by a step that fails if one is there. Every change
-//! goes through `NAME.part.tmp`, which only one process can make: who has made it looks at the sidecar once more and
-//! then renames it into place. So of two processes that see an owner die, one takes over, also where locks do not hold.
+//! A sidecar names the process that owns its part file. Where there is none, it is put in place by a step that fails if
+//! another process was faster. Every later change goes through `NAME.part.tmp`, which only one process can create at a
+//! time: that process reads the sidecar once more, and then renames the temporary file over it. So of two processes
+//! that find an owner dead, one takes over, even where locks do not work.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -20,22 +21,22 @@ use crate::error::Failure;
 /// A sidecar larger than this is none of ours.
 const LARGEST: u64 = 1024 * 1024;
 
-/// Another process may be a step ahead so many times.
+/// Give up after another process was faster this many times.
 const TRIES: usize = 4;
 
-/// The reason for a file that tdl did not make.
+/// What is wrong with a file that tdl did not make.
 pub const NOT_OURS: &str = "is not tdl's";
 
 /// What has the name of a sidecar.
 #[derive(Debug)]
 pub enum Found {
     Nothing,
-    /// Something that tdl did not make or that is not safe to use, and why.
+    /// Something that tdl did not make, or that is not safe to use: what is wrong with it.
     Foreign(&'static str),
     Ours(Record),
 }
 
-/// A sidecar that tdl made, of whichever version and download.
+/// A sidecar that tdl made, of any version and for any download.
 #[derive(Debug)]
 pub struct Record {
     pub text: Vec<u8>,
@@ -44,7 +45,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// Whether the part file belongs to another process now. If a lock on it is proof that there is none, it does not.
+    /// Whether another process owns the part file. `lock_is_proof`: this process holds a lock that rules it out.
     pub fn is_live(&self, part: &Path, lock_is_proof: bool) -> bool {
         let age = || age(self.written?, directory_of(part));
         self.owner.as_ref().is_some_and(|owner| !lock_is_proof && owner::is_live(host::liveness(owner), age))
@@ -58,7 +59,7 @@ impl Record {
 /// It cannot be read.
 pub fn look(part: &Path) -> Result<Found, Failure> {
     let refused = |source| disk("read", &path(part), source);
-    // A process that died between linking the temporary file to the sidecar and removing it.
+    // Left by a process that died in a rename by hard link.
     let temporary = fresh_path(part).symlink_metadata();
     if temporary.is_ok_and(|meta| platform::is_link_to(&meta, &path(part))) {
         let _ = fs::remove_file(fresh_path(part));
@@ -73,7 +74,7 @@ pub fn look(part: &Path) -> Result<Found, Failure> {
     })
 }
 
-/// Whether the sidecar of `part` names this owner, who may have been taken for dead.
+/// Whether the sidecar of `part` still names this owner: another process may have taken it for dead.
 pub fn is_held_by(part: &Path, owner: &Owner) -> bool {
     let Ok(file) = platform::open_to_read(&path(part)) else { return false };
     let text = file.metadata().and_then(|meta| text_of(&file, &meta));
@@ -97,7 +98,7 @@ pub fn claim(part: &Path, sidecar: &Sidecar, lock_is_proof: bool) -> Result<(), 
             Found::Foreign(why) => _ = move_aside(&path(part), why)?,
             Found::Ours(record) if record.is_live(part, lock_is_proof) => break,
             Found::Ours(record) => {
-                // What it says it does not say of the bytes that come now, also after a power failure.
+                // Durably: after a power failure the old claim must not stand beside the new bytes.
                 take_over(part, sidecar, &record, lock_is_proof, true)?;
                 return sync_directory(part);
             }
@@ -106,8 +107,7 @@ pub fn claim(part: &Path, sidecar: &Sidecar, lock_is_proof: bool) -> Result<(), 
     Err(Failure::Locked(part.to_owned()))
 }
 
-/// Puts a sidecar in the place of the one that was `seen`, whose owner is dead, and onto the disk if it is to be
-/// `durable`.
+/// Replaces the sidecar that was `seen`, whose owner is dead; synced to disk if `durable`.
 ///
 /// # Errors
 ///
@@ -127,7 +127,7 @@ pub fn take_over(
     if !is_done {
         let _ = fs::remove_file(fresh_path(part));
     }
-    // Another process may have taken this one's temporary file for an old one, and renamed its own.
+    // Another process may have taken our temporary file for an abandoned one, and used its own instead.
     let is_ours = || sidecar.owner.as_ref().is_none_or(|owner| is_held_by(part, owner));
     if is_done && is_ours() { Ok(()) } else { Err(Failure::Locked(part.to_owned())) }
 }
@@ -149,9 +149,9 @@ pub fn remove(part: &Path) {
     let _ = fs::remove_file(path(part));
 }
 
-/// Removes a sidecar whose part file is not there, and what a process that died while it wrote one has left.
+/// Removes a sidecar whose part file is missing, and an abandoned temporary file beside it.
 pub fn remove_orphan(part: &Path) {
-    // Looked for in this order: another process makes the part file first.
+    // In this order: another process creates its part file before its sidecar.
     let Ok(Found::Ours(record)) = look(part) else { return };
     if !record.is_live(part, false) && part.symlink_metadata().is_err() {
         remove(part);
@@ -159,14 +159,14 @@ pub fn remove_orphan(part: &Path) {
     }
 }
 
-/// Removes the temporary file of a process that died, if it is certain that tdl made it.
+/// Removes the temporary file of a process that died, if tdl is certain to have made it.
 pub fn remove_unfinished(part: &Path, lock_is_proof: bool) {
     if let Unfinished::Abandoned = judge_temporary(part, lock_is_proof) {
         let _ = fs::remove_file(fresh_path(part));
     }
 }
 
-/// Puts a sidecar where none is; `false` if one is.
+/// Creates a sidecar; `false` if one exists.
 fn put_new(part: &Path, text: &[u8]) -> Result<bool, Failure> {
     match link(&path(part), text, false)? {
         Linked::Done => return Ok(true),
@@ -184,7 +184,7 @@ fn put_new(part: &Path, text: &[u8]) -> Result<bool, Failure> {
     }
 }
 
-/// Makes a whole file appear at a path where nothing is.
+/// Creates a file that has all of its bytes from the moment it appears.
 fn link(at: &Path, text: &[u8], durable: bool) -> Result<Linked, Failure> {
     match Nameless::write(directory_of(at), text, None, durable)? {
         Some(file) => file.link(at),
@@ -192,7 +192,7 @@ fn link(at: &Path, text: &[u8], durable: bool) -> Result<Linked, Failure> {
     }
 }
 
-/// Makes the temporary file of `part`, which only one process can have.
+/// Creates the temporary file of `part`, which only one process can have at a time.
 fn make_temporary(part: &Path, text: &[u8], durable: bool, lock_is_proof: bool) -> Result<(), Failure> {
     let at = fresh_path(part);
     for _ in 0..TRIES {
@@ -216,7 +216,7 @@ fn make_temporary(part: &Path, text: &[u8], durable: bool, lock_is_proof: bool) 
     Err(Failure::Locked(part.to_owned()))
 }
 
-/// A file that is there before it is whole, where one without a name cannot be made.
+/// Creates a file and then writes it, where unnamed files are not supported.
 fn write_new(at: &Path, text: &[u8], durable: bool) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(at)?;
     let written = file.write_all(text).and_then(|()| if durable { file.sync_all() } else { Ok(()) });
@@ -226,9 +226,9 @@ fn write_new(at: &Path, text: &[u8], durable: bool) -> io::Result<()> {
 /// What has the name of a temporary file.
 enum Unfinished {
     Nothing,
-    /// A process is at it.
+    /// A process is writing it.
     Live,
-    /// What tdl writes, or the beginning of that, and its process is dead.
+    /// What tdl writes, or the beginning of it, by a process that died.
     Abandoned,
     Foreign(&'static str),
 }
@@ -245,7 +245,7 @@ fn judge_temporary(part: &Path, lock_is_proof: bool) -> Unfinished {
     let unknown = || owner::is_live(owner::Liveness::Unknown, || age(record.written?, directory_of(part)));
     let is_live = if is_whole { record.is_live(part, lock_is_proof) } else { !lock_is_proof && unknown() };
     match sidecar::is_beginning(&record.text) {
-        // One that was just made is empty for a moment; one that stays so may be anyone's.
+        // A new one is empty for a moment; one that stays empty may be anyone's.
         is_ours if is_live && (is_ours || record.text.is_empty()) => Unfinished::Live,
         true => Unfinished::Abandoned,
         false => Unfinished::Foreign(NOT_OURS),
@@ -283,8 +283,8 @@ fn text_of(file: &File, meta: &Metadata) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// How long ago a file was written, by the clock of its file system: machines that share one need not agree on the time.
-/// A time to come counts as well, for a clock that was set back.
+/// How long ago a file was written, by the clock of its file system: machines that share one need not agree on the
+/// time. A time in the future counts by its distance, in case that clock was set back.
 fn age(written: SystemTime, directory: &Path) -> Option<Duration> {
     let now = probe(directory).ok()?.modified().ok()?;
     Some(now.duration_since(written).unwrap_or_else(|error| error.duration()))
@@ -311,7 +311,9 @@ mod tests {
         let live = String::from_utf8(sidecar().owned_by(Some(host::new_owner())).text().unwrap()).unwrap();
         for (text, stays) in [
             (text.as_str(), false),
-            ("{\"version\":9,\"url\":\"?\",\"owner\":[1]}", false),
+            ("{\"version\":9,\"url\":\"?\",\"new\":1,\"owner\":null}", false),
+            // Of an owner in a newer form nothing is known.
+            ("{\"version\":9,\"url\":\"?\",\"owner\":[1]}", true),
             (live.as_str(), true),
             ("{}", true),
             ("mine", true),

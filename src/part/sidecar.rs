@@ -29,7 +29,7 @@ pub struct Sidecar {
     pub length: Option<u64>,
     /// The bytes that are on the disk.
     pub done: Ranges,
-    /// The process that writes to the part file; nobody if it was left for a later run.
+    /// The process that writes to the part file; none if it was left for a later run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Owner>,
 }
@@ -71,7 +71,7 @@ impl Sidecar {
         Self { version: VERSION, url, validator: None, length: None, done, owner: None }
     }
 
-    /// The same, with or without an owner.
+    /// The same sidecar with this owner, or without one.
     #[must_use]
     pub fn owned_by(self, owner: Option<Owner>) -> Self {
         Self { owner, ..self }
@@ -107,13 +107,14 @@ impl Sidecar {
     }
 }
 
-/// The owner that a sidecar's text names, whatever else it says; `None` if it is no text of tdl's.
+/// The owner that a sidecar of any version names; `None` if the text is not tdl's. An owner that this version cannot
+/// read is one of which nothing is known.
 pub fn owner_in(text: &[u8]) -> Option<Option<Owner>> {
     let any: Any = serde_json::from_slice(text).ok()?;
-    Some(any.owner.and_then(|owner| serde_json::from_value(owner).ok()))
+    Some(any.owner.map(|owner| serde_json::from_value(owner).unwrap_or_default()))
 }
 
-/// Whether a text is what tdl writes, or at least began as such.
+/// Whether a text is a sidecar, or the beginning of one.
 pub fn is_beginning(text: &[u8]) -> bool {
     text.starts_with(b"{\"version\":")
         && (owner_in(text).is_some() || serde_json::from_slice::<Any>(text).is_err_and(|error| error.is_eof()))

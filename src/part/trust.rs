@@ -1,16 +1,17 @@
-//! Whether a file beside a target can be tdl's own. In a directory that others may write to, they can put anything there
-//! under the names of a part file and its sidecar.
+//! Whether a part file or sidecar can be tdl's own. In a directory that is open to other users, they can put anything
+//! there under these names.
 
 use std::fs::Metadata;
 use std::io;
 use std::path::Path;
 
-/// Why a file is not used, to follow its name; `None` if it is such as tdl makes in `directory`. It is compared with a
-/// file that was just made there: on NFS without root's rights, vfat or CIFS files have an owner and a mode of their own.
+/// What is wrong with a file, as the predicate of a sentence; `None` if tdl could have made it in `directory`. Where its
+/// owner or mode differ from the usual, it is compared with a file that was just made there: root-squashed NFS, vfat
+/// and CIFS have owners and modes of their own.
 ///
 /// # Errors
 ///
-/// The comparison was needed, and no file could be made.
+/// No file could be made for the comparison.
 #[cfg(unix)]
 pub fn objection(meta: &Metadata, directory: &Path) -> io::Result<Option<&'static str>> {
     use std::os::unix::fs::MetadataExt as _;
@@ -37,7 +38,7 @@ pub fn objection(meta: &Metadata, directory: &Path) -> io::Result<Option<&'stati
     })
 }
 
-/// Owners and modes are not looked at here.
+/// Owners and modes are not checked on this platform.
 #[cfg(not(unix))]
 pub const fn objection(_: &Metadata, _: &Path) -> io::Result<Option<&'static str>> {
     Ok(None)

@@ -44,9 +44,7 @@ use help::Board;
 pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Control) -> Result<Summary, Failure> {
     make_directory(&options.output.directory)?;
     let began_empty = part::is_empty(&options.output.directory);
-    if wants_a_file(plan, &options.output)? {
-        part::check_writable(&options.output.directory)?;
-    }
+    check_writable(plan, &options.output)?;
     let limits = &options.limits;
     let (threads, most) = match limits.mode {
         Mode::Sequential => (1, 1),
@@ -112,9 +110,7 @@ pub fn download_file(url: &str, directory: impl AsRef<Path>) -> Result<Fetched, 
     let directory = directory.as_ref().to_owned();
     let output = Output { directory, if_exists: IfExists::Fail, ..Output::default() };
     make_directory(&output.directory)?;
-    if wants_a_file(&plan, &output)? {
-        part::check_writable(&output.directory)?;
-    }
+    check_writable(&plan, &output)?;
     let options = Options { output, ..Options::default() };
     let clients = Clients::new(&options.network, 1);
     let control = Control::default();
@@ -131,21 +127,18 @@ pub fn download_file(url: &str, directory: impl AsRef<Path>) -> Result<Fetched, 
     }
 }
 
-/// Whether a file may have to be made: always where what is there is replaced or another name is found, and otherwise
-/// where a target is missing. A rerun in a read-only directory that has everything is not refused.
-fn wants_a_file(plan: &Plan, output: &Output) -> Result<bool, Failure> {
-    let mut downloads = plan.downloads().iter();
-    match output.if_exists {
-        IfExists::Overwrite | IfExists::Rename => Ok(downloads.next().is_some()),
+/// Checks once, before the first request, that files can be made in the output directory. It need not be so if every
+/// file is there and none is to be replaced: a rerun in a read-only directory succeeds.
+fn check_writable(plan: &Plan, output: &Output) -> Result<(), Failure> {
+    let is_missing = |path: &Path| part::place(path).is_ok_and(|place| place == Place::Free);
+    let wants_a_file = || match output.if_exists {
+        IfExists::Overwrite | IfExists::Rename => !plan.downloads().is_empty(),
         IfExists::Skip | IfExists::Fail | IfExists::Update => {
-            for download in downloads {
-                if part::place(&download.path(&output.directory))? == Place::Free {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
+            plan.downloads().iter().any(|download| is_missing(&download.path(&output.directory)))
         }
-    }
+    };
+    // In this order: looking for every file of a long list takes longer, on a network file system above all.
+    part::check_writable(&output.directory).or_else(|failure| if wants_a_file() { Err(failure) } else { Ok(()) })
 }
 
 fn make_directory(path: &Path) -> Result<(), Failure> {

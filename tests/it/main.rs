@@ -14,9 +14,6 @@ mod disks_sequential;
 mod failures;
 mod fetching;
 mod help;
-mod intruders;
-#[path = "intruders.rs"]
-mod intruders_sequential;
 mod library;
 mod limits;
 #[path = "limits.rs"]
@@ -39,6 +36,11 @@ mod targets_sequential;
 
 #[cfg(unix)]
 mod interrupts;
+#[cfg(unix)]
+mod intruders;
+#[cfg(unix)]
+#[path = "intruders.rs"]
+mod intruders_sequential;
 #[cfg(target_os = "linux")]
 mod nginx;
 #[cfg(unix)]
