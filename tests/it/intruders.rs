@@ -1,10 +1,11 @@
 //! Other processes and other users in the output directory.
 
 use std::fs;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use crate::command::{Ended, Tdl, content, fetch_as, wait_for};
-use crate::server::{Reply, Server};
+use crate::server::{Gate, Reply, Server};
 
 fn fetch() -> Tdl {
     fetch_as(module_path!())
@@ -75,10 +76,7 @@ fn spawn_under(tdl: &Tdl, program: &str, prefix: &[&str], arguments: &[&str]) ->
 /// Two runs that do not see each other's locks; the second, begun when the first has some bytes, by way of `other`.
 #[cfg(target_os = "linux")]
 fn two_without_locks(other: &[&str], second_code: i32, retries: &str) {
-    let server = Server::start(|request| {
-        // The second asks for the same, so that whichever is first is told by its answer.
-        Reply::file(request, &body(), TAG).drip(20_000, Duration::from_millis(30))
-    });
+    let server = Server::start(|request| Reply::file(request, &body(), TAG).drip(20_000, Duration::from_millis(30)));
     let url = server.url("/x");
     let tdl = fetch().file("out/other", "");
     let first = spawn_under(&tdl, "strace", &NO_LOCKS, &[&url]);
@@ -107,6 +105,37 @@ fn where_locks_do_not_hold_the_second_run_waits() {
 #[ignore = "needs strace, and root for a process namespace, as another machine would have"]
 fn a_run_on_another_machine_is_waited_for_in_a_process_namespace() {
     two_without_locks(&["unshare", "--pid", "--fork"], 75, "0");
+}
+
+/// The one that stands still is alive after all, and writes to the file that the other has taken over.
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "needs strace, and root for a process namespace, as another machine would have"]
+fn a_run_in_a_process_namespace_that_was_taken_for_dead_spoils_nothing() {
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let server = Server::start(move |request| {
+        let reply = Reply::file(request, &body(), TAG).drip(20_000, Duration::from_millis(50));
+        if request.number == 0 { reply.held_after(500_000, &held) } else { reply }
+    });
+    let url = server.url("/x");
+    let tdl = fetch().file("out/other", "");
+    let elsewhere = [&NO_LOCKS[..], &["unshare", "--pid", "--fork"]].concat();
+    let first = spawn_under(&tdl, "strace", &elsewhere, &[&url, "--retries", "50"]);
+    let sidecar = tdl.out().join("x.part.json");
+    wait_for(|| fs::read_to_string(&sidecar).is_ok_and(|text| text.contains("\"done\":[[0,500000]]")));
+    // As if a minute had passed without a checkpoint.
+    let old = SystemTime::now() - Duration::from_secs(61);
+    fs::OpenOptions::new().write(true).open(&sidecar).unwrap().set_modified(old).unwrap();
+    let second = spawn_under(&tdl, "strace", &NO_LOCKS, &[&url, "--retries", "50"]);
+    server.wait_for_requests(2);
+    assert_eq!(server.requests()[1].header("range"), Some("bytes=500000-"));
+    gate.open();
+    let first = Ended::from(first).with(0);
+    assert!(first.stderr.contains("out/x.part is being written by another process"), "{}", first.stderr);
+    Ended::from(second).with(0);
+    assert!(tdl.got("x") == body());
+    assert_eq!(tdl.names(), ["other", "x"]);
 }
 
 #[cfg(target_os = "linux")]
