@@ -31,13 +31,19 @@ pub fn liveness(owner: &Owner) -> Liveness {
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod imp {
+    use std::path::Path;
     use std::{fs, io};
 
     use rustix::io::Errno;
     use rustix::process::{Pid, test_kill_process};
 
-    /// Empty without a boot identifier: machines made from one image may share a host name.
+    /// Empty without a boot identifier, for machines made from one image may share a host name; and where /proc shows the
+    /// processes of another namespace than this process's.
     pub fn host() -> String {
+        let number = std::process::id().to_string();
+        if fs::read_link("/proc/self").ok().as_deref() != Some(Path::new(&number)) {
+            return String::new();
+        }
         let Ok(boot) = fs::read_to_string("/proc/sys/kernel/random/boot_id") else { return String::new() };
         let Ok(namespace) = fs::read_link("/proc/self/ns/pid") else { return String::new() };
         let system = rustix::system::uname();
