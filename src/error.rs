@@ -142,6 +142,17 @@ pub enum Failure {
     /// The part file is not where it was.
     #[error("{} was taken away or replaced meanwhile", safe_path(.0))]
     PartGone(PathBuf),
+    /// Another process cut or extended the part file.
+    #[error("{} was changed by another process", safe_path(.0))]
+    PartChanged(PathBuf),
+    /// A file that is not tdl's has a name that tdl needs, and could not be moved aside.
+    #[error("{} is in the way: {reason}", safe_path(path))]
+    InTheWay {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, why it was not moved, and what helps.
+        reason: String,
+    },
     /// The file system refused.
     #[error("cannot {action} {}", safe_path(path))]
     Disk {
@@ -222,7 +233,11 @@ impl Failure {
             Self::TooLarge(_) => "too-large",
             Self::OutOfTime => "out-of-time",
             Self::NoRoom { .. } => "no-room",
-            Self::NotAFile(_) | Self::PartGone(_) | Self::Disk { .. } => "disk",
+            Self::NotAFile(_)
+            | Self::PartGone(_)
+            | Self::PartChanged(_)
+            | Self::InTheWay { .. }
+            | Self::Disk { .. } => "disk",
             Self::Panicked(_) => "internal",
             Self::Cancelled => "cancelled",
         }
@@ -252,6 +267,7 @@ impl Failure {
             | Self::Truncated { .. }
             | Self::Locked(_)
             | Self::PartGone(_)
+            | Self::PartChanged(_)
             | Self::OutOfTime
             | Self::Cancelled => true,
             Self::Tls(_)
@@ -260,6 +276,7 @@ impl Failure {
             | Self::Redirect(_)
             | Self::Exists(_)
             | Self::NotAFile(_)
+            | Self::InTheWay { .. }
             | Self::TooLarge(_)
             | Self::NoRoom { .. }
             | Self::Panicked(_) => false,

@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 /// A `Last-Modified` is strong when it is at least so much older than the answer's `Date` (RFC 9110, section 8.8.2.2).
 const SETTLED: Duration = Duration::from_secs(60);
 
+/// Marks that are longer together are no validator. Servers keep all headers of an answer to 8 or 16 KiB, and a sidecar
+/// has to stay small enough to be told from a user's file.
+const LONGEST: usize = 8 * 1024;
+
 /// What an answer's headers say of the file that it holds, each as it was sent. Several values of one name are joined,
 /// and what is no text counts as a value like any other.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,8 +35,16 @@ pub struct Validator {
     is_settled: bool,
 }
 
+impl Marks {
+    fn length(&self) -> usize {
+        let texts = [&self.etag, &self.last_modified, &self.coding];
+        self.place.len() + texts.into_iter().flatten().map(String::len).sum::<usize>()
+    }
+}
+
 impl Validator {
-    /// The validator in an answer's marks and its `Date`; `None` if nothing there is strong.
+    /// The validator in an answer's marks and its `Date`; `None` if nothing there is strong, or if the marks are longer
+    /// than 8 KiB together.
     #[must_use]
     pub fn of(marks: Marks, date: Option<&str>) -> Option<Self> {
         let time = |text: &Option<String>| httpdate::parse_http_date(text.as_deref()?).ok();
@@ -45,7 +57,8 @@ impl Validator {
     #[must_use]
     pub fn is_sound(&self) -> bool {
         let is_date = |text: &String| httpdate::parse_http_date(text).is_ok() && text.is_ascii();
-        self.strong_etag().is_some() || (self.is_settled && self.marks.last_modified.as_ref().is_some_and(is_date))
+        let is_dated = self.is_settled && self.marks.last_modified.as_ref().is_some_and(is_date);
+        self.marks.length() <= LONGEST && (self.strong_etag().is_some() || is_dated)
     }
 
     /// The value of an `If-Range` header that asks for a range of this very file.
@@ -133,6 +146,16 @@ mod tests {
             let validator = Validator::of(marks(tag, modified), answered);
             assert_eq!(validator.as_ref().map(Validator::if_range), if_range, "{tag:?} {modified:?} {answered:?}");
         }
+    }
+
+    #[test]
+    fn marks_longer_than_8_kib_are_no_validator() {
+        let tag = |length| format!("\"{}\"", "x".repeat(length - 2));
+        let longest = LONGEST - "http://h/x".len();
+        assert!(Validator::of(marks(Some(&tag(longest)), None), None).is_some());
+        assert!(Validator::of(marks(Some(&tag(longest + 1)), None), None).is_none());
+        let modified = format!("{OLD}{}", ", Thu".repeat(2000));
+        assert!(Validator::of(marks(Some("\"a\""), Some(&modified)), None).is_none());
     }
 
     #[test]

@@ -1,17 +1,21 @@
 //! One part file as all the threads see it that fill it: its pieces, and what of them is claimed to be on the disk.
 
 use std::fs::File;
-use std::io;
+use std::io::{Seek as _, SeekFrom};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::pieces::{Piece, Pieces};
 use super::ranges::Ranges;
 use super::sidecar::Sidecar;
-use super::{disk, platform};
+use super::{disk, platform, record};
 use crate::error::Failure;
+
+/// A sidecar is written again after this time even if nothing arrived: other machines take an owner for dead after a
+/// minute without a checkpoint.
+const REFRESHED_AFTER: Duration = Duration::from_secs(15);
 
 /// A part file that threads fill. Bytes are written without a lock; one lock is around the pieces, and held for moments
 /// only; another is around the claim, and held while that goes onto the disk.
@@ -24,12 +28,24 @@ pub struct Filling {
     left: Condvar,
     /// Whether nobody is to begin a piece, which the lock around them makes sure; who fills one sees it before long.
     is_over: AtomicBool,
+    /// The end of what has been written. The file is shorter only if another process cut it.
+    end: AtomicU64,
+    intrusion: OnceLock<Intrusion>,
     claim: Mutex<Claim>,
+}
+
+/// What another process did to the part file. Nothing more is written to it then.
+#[derive(Debug, Clone, Copy)]
+enum Intrusion {
+    /// It is the owner now.
+    TakenOver,
+    /// It cut or extended the file.
+    Changed,
 }
 
 #[derive(Debug)]
 struct Claim {
-    /// What is known of the download.
+    /// What the sidecar says; it has an owner while the part file is this process's.
     sidecar: Option<Sidecar>,
     saved: Instant,
     /// Whether the system failed to put bytes onto the disk; it does not say so twice.
@@ -54,6 +70,8 @@ impl Filling {
             pieces: Mutex::default(),
             left: Condvar::new(),
             is_over: AtomicBool::new(false),
+            end: AtomicU64::new(0),
+            intrusion: OnceLock::new(),
             claim: Mutex::new(claim),
         }
     }
@@ -150,6 +168,7 @@ impl Filling {
             (sidecar.done, sidecar.length) = (done.clone(), length.or(sidecar.length));
         }
         (claim.saved, claim.is_closed) = (Instant::now(), false);
+        self.end.store(done.end(), Ordering::SeqCst);
         *self.pieces() = Pieces::new(done, length);
         self.is_over.store(false, Ordering::Relaxed);
     }
@@ -160,40 +179,116 @@ impl Filling {
     }
 
     /// Claims what has arrived: first the bytes are put onto the disk, then the sidecar says so.
-    pub(super) fn save(&self) -> io::Result<()> {
+    pub(super) fn save(&self) -> Result<(), Failure> {
         self.save_in(&mut self.claim())
     }
 
     /// Claims what has arrived since the last time, if that was so long ago and the part file still is one.
-    pub(super) fn save_after(&self, time: Duration) -> io::Result<()> {
+    pub(super) fn save_after(&self, time: Duration) -> Result<(), Failure> {
         let mut claim = self.claim();
         let is_due = claim.saved.elapsed() >= time && !claim.is_closed;
         if is_due { self.save_in(&mut claim) } else { Ok(()) }
     }
 
-    fn save_in(&self, claim: &mut Claim) -> io::Result<()> {
-        let Some(sidecar) = claim.sidecar.as_mut().filter(|sidecar| sidecar.validator.is_some() && !claim.is_damaged)
-        else {
-            return Ok(());
-        };
+    fn save_in(&self, claim: &mut Claim) -> Result<(), Failure> {
+        let Some(sidecar) = &claim.sidecar else { return Ok(()) };
         let arrived = self.arrived();
-        if arrived == sidecar.done {
+        let is_news = sidecar.validator.is_some() && !claim.is_damaged && arrived != sidecar.done;
+        if !is_news && claim.saved.elapsed() < REFRESHED_AFTER {
             return Ok(());
         }
+        let mut sidecar = sidecar.clone();
+        self.check_owner(&sidecar)?;
+        self.check_end()?;
         claim.saved = Instant::now();
-        if let Err(error) = self.file.sync_data() {
-            claim.is_damaged = true;
-            return Err(error);
+        if is_news {
+            if let Err(source) = self.file.sync_data() {
+                claim.is_damaged = true;
+                return Err(disk("write", &self.path, source));
+            }
+            sidecar.done = arrived;
         }
-        sidecar.done = arrived;
         // If it cannot be written, the last one stays and claims less.
-        let _ = sidecar.save(&self.path, false);
+        if record::save(&self.path, &sidecar).is_ok() {
+            claim.sidecar = Some(sidecar);
+        }
         Ok(())
     }
 
+    /// Whether this process has claimed the part file and not let go of it since.
+    pub(super) fn is_claimed(&self) -> bool {
+        self.claim().sidecar.as_ref().is_some_and(|sidecar| sidecar.owner.is_some())
+    }
+
+    /// Checks on the disk that the part file is still this process's, as it must be to be cut or removed.
+    pub(super) fn check_held(&self) -> Result<(), Failure> {
+        let sidecar = self.claim().sidecar.clone();
+        sidecar.map_or_else(|| Err(Failure::Locked(self.path.clone())), |sidecar| self.check_owner(&sidecar))
+    }
+
+    fn check_owner(&self, sidecar: &Sidecar) -> Result<(), Failure> {
+        self.check_intrusion()?;
+        if self.names_owner(sidecar) { Ok(()) } else { self.intruded(Intrusion::TakenOver) }
+    }
+
+    /// Whether the part file is still this process's, even if its bytes were changed.
+    pub(super) fn is_held(&self) -> bool {
+        let sidecar = self.claim().sidecar.clone();
+        sidecar.is_some_and(|sidecar| self.names_owner(&sidecar))
+    }
+
+    fn names_owner(&self, sidecar: &Sidecar) -> bool {
+        sidecar.owner.as_ref().is_some_and(|owner| record::is_held_by(&self.path, owner))
+    }
+
+    /// Checks that the file is not shorter than what has been written. Otherwise the next write would leave a hole of
+    /// zeros, and the file would have the right length in the end.
+    pub(super) fn check_end(&self) -> Result<(), Failure> {
+        self.check_intrusion()?;
+        // Loaded before the length is read: another thread may write in between.
+        let end = self.end.load(Ordering::SeqCst);
+        // By a seek (0.1 µs): on NFS, fstat waits until the server has everything that was written.
+        let length = (&self.file).seek(SeekFrom::End(0)).map_err(|source| disk("look at", &self.path, source))?;
+        if length < end { self.intruded(Intrusion::Changed) } else { Ok(()) }
+    }
+
+    /// Checks that the file has exactly the length of what has arrived.
+    pub(super) fn check_length(&self, length: u64) -> Result<(), Failure> {
+        self.check_intrusion()?;
+        if length == self.arrived().end() { Ok(()) } else { self.intruded(Intrusion::Changed) }
+    }
+
+    fn check_intrusion(&self) -> Result<(), Failure> {
+        self.intrusion.get().map_or(Ok(()), |intrusion| self.intruded(*intrusion))
+    }
+
+    /// Records what another process did, and fails with it.
+    fn intruded(&self, intrusion: Intrusion) -> Result<(), Failure> {
+        Err(match self.intrusion.get_or_init(|| intrusion) {
+            Intrusion::TakenOver => Failure::Locked(self.path.clone()),
+            Intrusion::Changed => Failure::PartChanged(self.path.clone()),
+        })
+    }
+
+    /// Gives up ownership, for another process or a later attempt; returns how many bytes the sidecar claims.
+    pub(super) fn release(&self) -> Result<u64, Failure> {
+        let Some(sidecar) = self.sidecar() else { return Ok(0) };
+        self.check_owner(&sidecar)?;
+        let sidecar = sidecar.owned_by(None);
+        record::save(&self.path, &sidecar)?;
+        self.forget();
+        Ok(sidecar.done.count())
+    }
+
+    /// Drops the claim without touching the disk.
+    pub(super) fn forget(&self) {
+        self.claim().sidecar = None;
+    }
+
     /// The bytes and their length, onto the disk.
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_all().inspect_err(|_| self.claim().is_damaged = true)
+    pub(super) fn sync(&self) -> Result<(), Failure> {
+        let synced = self.file.sync_all().inspect_err(|_| self.claim().is_damaged = true);
+        synced.map_err(|source| disk("write", &self.path, source))
     }
 
     /// Nothing is saved from now on but by who asks for it; what is being saved is waited for.
@@ -249,11 +344,13 @@ impl Share {
     ///
     /// # Errors
     ///
-    /// The disk is full, or failing.
+    /// The disk is full, or failing; or another process has changed the file or taken it over.
     pub fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
-        let Filling { file, path, .. } = &*self.filling;
+        let Filling { file, path, end, .. } = &*self.filling;
+        self.filling.check_end()?;
         platform::write_at(file, bytes, self.piece.position()).map_err(|source| disk("write", path, source))?;
         self.piece.advance(bytes.len() as u64);
+        end.fetch_max(self.piece.position(), Ordering::SeqCst);
         Ok(())
     }
 
@@ -273,5 +370,38 @@ impl Drop for Share {
     fn drop(&mut self) {
         self.filling.pieces().leave(&self.piece);
         self.filling.left.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, OpenOptions};
+    use std::time::SystemTime;
+
+    use super::super::{PartFile, sidecar};
+    use super::*;
+    use crate::url::WebUrl;
+
+    #[test]
+    fn a_sidecar_is_written_again_though_nothing_arrives() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.part");
+        let mut part = PartFile::create(&path).unwrap();
+        part.start(&WebUrl::parse("http://h/x").unwrap(), None, None).unwrap();
+        let before = fs::read(sidecar::path(&path)).unwrap();
+        let age = || {
+            let written = sidecar::path(&path).metadata().unwrap().modified().unwrap();
+            SystemTime::now().duration_since(written).unwrap_or_default()
+        };
+        let old = SystemTime::now() - Duration::from_secs(50);
+        OpenOptions::new().write(true).open(sidecar::path(&path)).unwrap().set_modified(old).unwrap();
+        for (seconds, is_refreshed) in [(14, false), (15, true)] {
+            // A machine that has just been started has no earlier time.
+            let Some(saved) = Instant::now().checked_sub(Duration::from_secs(seconds)) else { return };
+            part.filling().claim().saved = saved;
+            part.filling().save_after(Duration::from_millis(700)).unwrap();
+            assert_eq!(age() < Duration::from_secs(40), is_refreshed, "{seconds}");
+        }
+        assert_eq!(fs::read(sidecar::path(&path)).unwrap(), before);
     }
 }

@@ -1,15 +1,22 @@
 //! WHERE bytes land: the part file beside a target, its lock and its sidecar, and the one rename that gives it the
 //! final name. Knows no network.
 
+mod aside;
 mod filling;
+mod host;
 mod keeper;
 mod meter;
 mod nameless;
+mod open;
+mod owner;
 mod part_file;
 mod pieces;
 mod platform;
+mod probe;
 mod ranges;
+mod record;
 mod sidecar;
+mod trust;
 
 use std::fs;
 use std::io;
@@ -21,7 +28,9 @@ use crate::error::Failure;
 pub use filling::{Filling, Share};
 pub use keeper::Keeper;
 pub use nameless::{Linked, Nameless};
-pub use part_file::{Commit, Leftover, PartFile};
+pub use open::Leftover;
+pub use part_file::{Commit, PartFile};
+pub use probe::check_writable;
 pub use ranges::Ranges;
 pub use sidecar::{Sidecar, Unusable};
 
@@ -64,7 +73,7 @@ pub fn remove_orphans(part: &Path, target: &Path) {
     if is_target {
         let _ = fs::remove_file(part);
     }
-    Sidecar::remove_orphan(part);
+    record::remove_orphan(part);
 }
 
 /// Puts the names in a directory onto the disk.
@@ -74,6 +83,11 @@ pub fn remove_orphans(part: &Path, target: &Path) {
 /// The disk is failing.
 pub fn sync_directory(directory: &Path) -> Result<(), Failure> {
     platform::sync_directory(directory).map_err(|source| disk("write", directory, source))
+}
+
+/// The directory that a path is in.
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn disk(action: &'static str, path: &Path, source: io::Error) -> Failure {

@@ -86,7 +86,9 @@ mod linux {
             match linked {
                 Ok(()) => Ok(Linked::Done),
                 Err(Errno::EXIST) => Ok(Linked::Taken),
-                Err(Errno::NOENT | Errno::XDEV | Errno::PERM | Errno::NOTSUP | Errno::INVAL) => Ok(Linked::Impossible),
+                Err(Errno::NOENT | Errno::XDEV | Errno::PERM | Errno::NOTSUP | Errno::INVAL | Errno::NOSYS) => {
+                    Ok(Linked::Impossible)
+                }
                 Err(errno) => Err(Failure::Disk { action: "make", path: target.to_owned(), source: errno.into() }),
             }
         }

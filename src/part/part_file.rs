@@ -1,28 +1,32 @@
-//! The part file: opened, locked, judged, written to, and at last renamed to its target or put by for a later attempt.
+//! The part file once it is open: written to, and in the end renamed to its target, kept for a later attempt, or removed.
+//! Before each of these, and before it is cut, the sidecar on the disk must still name this process as the owner.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use super::filling::{Filling, Share};
+use super::platform::Renamed;
 use super::ranges::Ranges;
-use super::sidecar::{self, Sidecar, Unusable};
-use super::{disk, platform};
+use super::record::Found;
+use super::sidecar::Sidecar;
+use super::{disk, host, platform, record};
 use crate::error::Failure;
 use crate::http::Validator;
-use crate::text::safe_path;
 use crate::url::WebUrl;
 
 /// `NAME.part`, open for writing and locked, so that no other process writes to it. Its sidecar is there before its
 /// first byte: a file without one is not ours.
 #[derive(Debug)]
 pub struct PartFile {
-    filling: Arc<Filling>,
-    is_locked: bool,
-    /// Whether nothing but tdl's own has, or could have, the names of its sidecar.
-    owns_sidecar: bool,
+    pub(super) filling: Arc<Filling>,
+    pub(super) is_locked: bool,
+    /// Whether it was empty and without a sidecar of tdl's when it was opened.
+    pub(super) is_new: bool,
+    was_renamed_after_a_look: AtomicBool,
 }
 
 /// For less no room is looked for beforehand.
@@ -37,100 +41,14 @@ pub enum Commit {
     Keep,
 }
 
-/// What was found at a part file's path.
-#[derive(Debug, Default)]
-pub struct Leftover {
-    /// The part file of an earlier attempt or run, perhaps to be gone on with.
-    pub part: Option<PartFile>,
-    /// Why its bytes are not, for the user.
-    pub why_not: Option<String>,
-}
-
 impl PartFile {
-    /// Opens and locks what is at `path`, and judges what of it belongs to a download of `url` to `target`.
-    /// A file that is not ours is moved aside, to `path` with `.kept`.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure::Locked`] if another process holds it, [`Failure::NotAFile`] for links, directories and devices.
-    pub fn leftover(path: &Path, target: &Path, url: &WebUrl) -> Result<Leftover, Failure> {
-        let (mut part, meta) = loop {
-            match Self::open(path, false) {
-                Err(Failure::Disk { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                    // One that a run left whose part file somebody took away.
-                    Sidecar::remove_orphan(path);
-                    return Ok(Leftover::default());
-                }
-                // A run that died between linking a part to its target and removing the part.
-                Ok((_, meta)) if platform::is_link_to(&meta, target) => remove(path)?,
-                opened => break opened?,
-            }
-        };
-        let why_not = match Sidecar::read(path, url, meta.len()) {
-            Ok(sidecar) if sidecar.validator.is_some() => {
-                let (done, length) = (sidecar.done.clone(), sidecar.length);
-                part.filling.begin(Some(sidecar), done, length);
-                None
-            }
-            Err(_) if meta.len() == 0 => None,
-            Ok(_) => Some("the server gave nothing that would prove the rest to be of the same file"),
-            Err(Unusable::Broken) => Some("what was noted of the bytes that are left is damaged"),
-            Err(Unusable::OtherUrl) => Some("the bytes that are left are of another URL"),
-            Err(Unusable::Newer) => Some("a newer version of tdl left the bytes that are there"),
-            Err(Unusable::NotOurs) => {
-                let kept = move_aside(path)?;
-                let why_not = format!("{} is not tdl's; it is {} now", safe_path(path), safe_path(&kept));
-                return Ok(Leftover { part: None, why_not: Some(why_not) });
-            }
-        };
-        // Beside an empty part file there may be anything.
-        part.owns_sidecar = !Sidecar::is_foreign(path);
-        if part.owns_sidecar {
-            Sidecar::remove_unfinished(path);
-        }
-        Ok(Leftover { part: Some(part), why_not: why_not.map(ToOwned::to_owned) })
-    }
-
-    /// Makes and locks a file at `path`, where nothing is.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure::Locked`] if another process made one meanwhile.
-    pub fn create(path: &Path) -> Result<Self, Failure> {
-        match Self::open(path, true) {
-            Err(Failure::Disk { source, path, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
-                Err(Failure::Locked(path))
-            }
-            opened => opened.map(|(part, _)| part),
-        }
-    }
-
-    fn open(path: &Path, create: bool) -> Result<(Self, fs::Metadata), Failure> {
-        loop {
-            let file = match platform::open_part(path, create) {
-                Ok(file) => file,
-                Err(error) if error.kind() != io::ErrorKind::NotFound && is_no_file(path) => {
-                    return Err(Failure::NotAFile(path.to_owned()));
-                }
-                Err(source) => return Err(disk("open", path, source)),
-            };
-            let is_locked = lock(&file, path)?;
-            // After the lock, for what another process wrote before it let go counts.
-            let meta = file.metadata().map_err(|source| disk("look at", path, source))?;
-            if !meta.is_file() {
-                return Err(Failure::NotAFile(path.to_owned()));
-            }
-            let filling = Arc::new(Filling::new(path.to_owned(), file));
-            let part = Self { filling, is_locked, owns_sidecar: false };
-            // Between the opening and the lock another process may have renamed the file into place.
-            if part.is_in_place(&meta)? {
-                return Ok((part, meta));
-            }
-        }
+    pub(super) fn new(path: PathBuf, file: File, is_locked: bool, is_new: bool) -> Self {
+        let filling = Arc::new(Filling::new(path, file));
+        Self { filling, is_locked, is_new, was_renamed_after_a_look: AtomicBool::new(false) }
     }
 
     /// Whether the path still names this file.
-    fn is_in_place(&self, meta: &fs::Metadata) -> Result<bool, Failure> {
+    pub(super) fn is_in_place(&self, meta: &fs::Metadata) -> Result<bool, Failure> {
         let Filling { file, path, .. } = &*self.filling;
         platform::is_at(file, meta, path).map_err(|source| disk("look at", path, source))
     }
@@ -147,7 +65,7 @@ impl PartFile {
         &self.filling
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.filling.path
     }
 
@@ -200,50 +118,43 @@ impl PartFile {
         self.is_locked
     }
 
-    /// Begins from nothing, with a sidecar that claims nothing. With a validator, what arrives can be gone on with
-    /// later.
+    /// Whether the lock alone proves that no other process writes to the file.
+    pub(super) const fn lock_is_proof(&self) -> bool {
+        self.is_locked && platform::LOCKS_ARE_PROOF
+    }
+
+    /// Begins a new, empty file: creates its sidecar, which claims nothing yet. With a validator, what arrives can be
+    /// resumed later.
     ///
     /// # Errors
     ///
-    /// The file cannot be emptied, or the sidecar not be written.
+    /// [`Failure::Locked`] if another process was faster; or the sidecar cannot be written.
     pub fn start(&mut self, url: &WebUrl, validator: Option<&Validator>, length: Option<u64>) -> Result<(), Failure> {
-        let refused = |source| disk("write the sidecar of", self.path(), source);
-        let sidecar = Sidecar::new(url, validator.cloned(), length);
-        // What an older sidecar says, of whichever download, it does not say of the bytes that come now; so the new one
-        // is there, and where the older one claimed something is on the disk, before anything changes.
-        let had_claim = self.received() > 0;
-        if !self.owns_sidecar {
-            for path in [sidecar::path(self.path()), sidecar::fresh_path(self.path())] {
-                if path.symlink_metadata().is_ok() {
-                    move_aside(&path)?;
-                }
-            }
-        }
-        sidecar.save(self.path(), had_claim).map_err(refused)?;
-        if had_claim {
-            let directory = self.path().parent().unwrap_or(Path::new("."));
-            platform::sync_directory(directory).map_err(refused)?;
-        }
-        self.owns_sidecar = true;
-        self.begin(Some(sidecar), Ranges::default(), length)
+        let sidecar = Sidecar::new(url, validator.cloned(), length).owned_by(Some(host::new_owner()));
+        record::claim(self.path(), &sidecar, self.lock_is_proof())?;
+        self.filling.begin(Some(sidecar), Ranges::default(), length);
+        Ok(())
     }
 
     /// Goes on with what is there of a file that is so long; bytes that were never claimed go.
     ///
     /// # Errors
     ///
-    /// [`Failure::Range`] if there is more than that; or the file cannot be cut.
+    /// [`Failure::Range`] if there is more than that; [`Failure::Locked`] or [`Failure::PartChanged`] if another process
+    /// has taken the file over or cut it; or the file cannot be cut.
     pub fn go_on(&mut self, length: u64) -> Result<(), Failure> {
         let arrived = self.filling.arrived();
-        if arrived.end() > length {
+        let end = arrived.end();
+        if end > length {
             return Err(Failure::Range("the file is shorter than what is there"));
         }
-        self.begin(None, arrived, Some(length))
+        self.filling.check_held()?;
+        self.filling.check_end()?;
+        self.filling.begin(None, arrived, Some(length));
+        self.cut(end)
     }
 
-    fn begin(&self, sidecar: Option<Sidecar>, done: Ranges, length: Option<u64>) -> Result<(), Failure> {
-        let end = done.end();
-        self.filling.begin(sidecar, done, length);
+    fn cut(&self, end: u64) -> Result<(), Failure> {
         self.filling.file.set_len(end).map_err(|source| disk("cut", self.path(), source))
     }
 
@@ -286,7 +197,7 @@ impl PartFile {
     ///
     /// The disk is full, or failing.
     pub fn sync(&self) -> Result<(), Failure> {
-        self.filling.sync().map_err(|source| disk("write", self.path(), source))
+        self.filling.sync()
     }
 
     /// Gives the file the time that the server named; a file system without such a time is no reason to fail.
@@ -299,20 +210,24 @@ impl PartFile {
     ///
     /// # Errors
     ///
-    /// The rename was refused, or somebody took the part file away.
+    /// The rename was refused, or another process has taken the part file away, taken it over or changed it.
     pub fn commit(&self, target: &Path, commit: Commit) -> Result<bool, Failure> {
         self.filling.close_claim();
+        self.filling.check_held()?;
         let meta = self.filling.file.metadata().map_err(|source| disk("look at", self.path(), source))?;
+        self.filling.check_length(meta.len())?;
         if !self.is_in_place(&meta)? {
             return Err(Failure::PartGone(self.path().to_owned()));
         }
         let renamed = match commit {
-            Commit::Replace => fs::rename(self.path(), target),
+            Commit::Replace => fs::rename(self.path(), target).map(|()| Renamed::Exclusively),
             Commit::Keep => platform::rename_no_replace(self.path(), target),
         };
         match renamed {
-            Ok(()) => {
-                Sidecar::remove(self.path());
+            Ok(renamed) => {
+                record::remove(self.path());
+                self.filling.forget();
+                self.was_renamed_after_a_look.store(renamed == Renamed::AfterALook, Ordering::Relaxed);
                 Ok(true)
             }
             Err(error) if commit == Commit::Keep && error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
@@ -320,28 +235,65 @@ impl PartFile {
         }
     }
 
-    /// Leaves the file for a later attempt, with a sidecar that claims what is there; removes what could not be gone on
-    /// with. Says how many bytes are left.
-    #[expect(clippy::must_use_candidate, reason = "it is called for what it does")]
+    /// Whether the commit could not rule out that it replaced a file that had just appeared: the file system has neither a
+    /// rename that does not replace nor hard links.
+    #[must_use]
+    pub fn was_renamed_after_a_look(&self) -> bool {
+        self.was_renamed_after_a_look.load(Ordering::Relaxed)
+    }
+
+    /// Leaves the file for a later attempt, with a sidecar that claims what is there and names no owner; removes what
+    /// could not be resumed. Returns how many bytes are kept: 0 if the file was removed or belongs to another process.
     pub fn put_by(self) -> u64 {
         self.filling.close_claim();
-        // Room that was kept for the rest is given back.
-        let _ = self.filling.file.set_len(self.filling.arrived().end());
-        if !self.filling.can_be_gone_on_with() || self.filling.save().is_err() {
-            self.discard();
-            return 0;
+        if self.filling.check_held().is_ok() && self.filling.check_end().is_ok() && self.filling.can_be_gone_on_with() {
+            // Room that was kept for the rest is given back; a full disk needs it for the sidecar.
+            let _ = self.cut(self.filling.arrived().end());
+            if self.filling.save().is_ok() && self.filling.sidecar().is_some_and(|sidecar| sidecar.done.end() > 0) {
+                let claimed = self.filling.sidecar().map_or(0, |sidecar| sidecar.done.count());
+                // If that cannot be written, the sidecar names this process, and is free once it has ended.
+                return self.filling.release().unwrap_or(claimed);
+            }
         }
-        self.received()
+        self.discard();
+        0
     }
 
     /// Removes the file and its sidecar, if they are still this one's.
     pub fn discard(self) {
+        self.remove();
+    }
+
+    fn remove(&self) {
         self.filling.close_claim();
+        let Some(owns_sidecar) = self.removable() else { return };
         let meta = self.filling.file.metadata();
         if meta.is_ok_and(|meta| self.is_in_place(&meta).unwrap_or(false)) {
-            // The sidecar last: a part file without one would not be ours.
             let _ = fs::remove_file(self.path());
-            Sidecar::remove(self.path());
+        }
+        // The sidecar last: a part file without one would not be ours.
+        if owns_sidecar {
+            record::remove(self.path());
+        }
+        self.filling.forget();
+    }
+
+    /// Whether the file may be removed, because it is this process's or its owner is dead; and if so, whether its
+    /// sidecar may be removed as well.
+    fn removable(&self) -> Option<bool> {
+        if self.filling.is_claimed() {
+            return self.filling.is_held().then_some(true);
+        }
+        match record::look(self.path()) {
+            Ok(Found::Ours(record)) => (!record.is_live(self.path(), self.lock_is_proof())).then_some(true),
+            Ok(Found::Foreign(_)) => Some(false),
+            // Another process may be about to write its sidecar: this one must be faster.
+            Ok(Found::Nothing) => {
+                let sidecar = Sidecar::unclaimed().owned_by(Some(host::new_owner()));
+                let claimed = record::claim(self.path(), &sidecar, self.lock_is_proof());
+                (!matches!(claimed, Err(Failure::Locked(_)))).then_some(claimed.is_ok())
+            }
+            Err(_) => None,
         }
     }
 }
@@ -351,40 +303,13 @@ impl Drop for PartFile {
         // Nobody writes to a file that another process may lock.
         self.filling.stop();
         self.filling.close_claim();
+        if self.filling.is_claimed()
+            && self.filling.release().is_err_and(|error| matches!(error, Failure::PartChanged(_)))
+        {
+            self.remove();
+        }
         // The keeper may hold the file for a moment longer, and nobody is to find it locked.
         let _ = self.filling.file.unlock();
-    }
-}
-
-/// Gives a file that is not ours another name, so that nothing of it is lost.
-fn move_aside(path: &Path) -> Result<PathBuf, Failure> {
-    for number in 1_u32.. {
-        let mut kept = path.to_owned().into_os_string();
-        kept.push(if number == 1 { ".kept".to_owned() } else { format!(".kept-{number}") });
-        match platform::rename_no_replace(path, Path::new(&kept)) {
-            Ok(()) => return Ok(kept.into()),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(source) => return Err(disk("move aside", path, source)),
-        }
-    }
-    Err(Failure::Exists(path.to_owned()))
-}
-
-fn remove(path: &Path) -> Result<(), Failure> {
-    fs::remove_file(path).map_err(|source| disk("remove", path, source))
-}
-
-fn is_no_file(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|meta| !meta.is_file())
-}
-
-/// Locks the file for this process; `Ok(false)` where the file system has no locks.
-fn lock(file: &File, path: &Path) -> Result<bool, Failure> {
-    match file.try_lock() {
-        Ok(()) => Ok(true),
-        Err(fs::TryLockError::WouldBlock) => Err(Failure::Locked(path.to_owned())),
-        Err(fs::TryLockError::Error(error)) if platform::has_no_locks(&error) => Ok(false),
-        Err(fs::TryLockError::Error(source)) => Err(disk("lock", path, source)),
     }
 }
 
@@ -392,7 +317,7 @@ fn lock(file: &File, path: &Path) -> Result<bool, Failure> {
 mod tests {
     use std::io::Write as _;
 
-    use super::super::{Place, place};
+    use super::super::{Leftover, Place, place};
     use super::*;
     use crate::http::Marks;
 
@@ -410,7 +335,7 @@ mod tests {
 
     fn part_in(dir: &Path, bytes: &[u8]) -> PartFile {
         let mut part = match leftover_in(dir).unwrap().part {
-            Some(part) => part,
+            Some(part) => part.renew().unwrap(),
             None => PartFile::create(&dir.join("x.part")).unwrap(),
         };
         part.start(&url(), validator().as_ref(), None).unwrap();
@@ -469,17 +394,238 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let first = part_in(dir.path(), b"first");
         fs::remove_file(dir.path().join("x.part")).unwrap();
-        let second = part_in(dir.path(), b"half of the sec");
         let gone = first.commit(&dir.path().join("x"), Commit::Keep);
         assert!(matches!(gone, Err(Failure::PartGone(_))), "{gone:?}");
+        // Its sidecar goes as well, and what has its name now stays.
+        fs::write(dir.path().join("x.part"), "the user's").unwrap();
         first.discard();
-        assert!(second.commit(&dir.path().join("x"), Commit::Keep).unwrap());
+        assert_eq!(names(dir.path()), ["x.part"]);
+        assert_eq!(fs::read(dir.path().join("x.part")).unwrap(), b"the user's");
+    }
+
+    fn change(dir: &Path, change: impl FnOnce(File)) {
+        change(fs::OpenOptions::new().write(true).open(dir.join("x.part")).unwrap());
+    }
+
+    #[test]
+    fn a_part_that_another_process_cut_or_extended_is_not_committed() {
+        let cut = |dir: &Path| change(dir, |file| file.set_len(2).unwrap());
+        let extend = |dir: &Path| change(dir, |file| file.set_len(6).unwrap());
+        for intrude in [&cut as &dyn Fn(&Path), &extend] {
+            let dir = tempfile::tempdir().unwrap();
+            let part = part_in(dir.path(), b"whole");
+            intrude(dir.path());
+            let changed = part.commit(&dir.path().join("x"), Commit::Keep);
+            assert!(
+                matches!(&changed, Err(failure @ Failure::PartChanged(_)) if failure.is_temporary()),
+                "{changed:?}"
+            );
+            part.discard();
+            assert!(names(dir.path()).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_part_that_was_cut_is_removed_when_it_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut part = part_in(dir.path(), b"half");
+        change(dir.path(), |file| file.set_len(3).unwrap());
+        assert!(part.go_on(13).is_err());
+        drop(part);
+        assert!(names(dir.path()).is_empty(), "the next attempt would have to wait for it");
+    }
+
+    #[test]
+    fn a_part_that_was_cut_is_not_written_to_and_not_kept() {
+        let check = |after: &dyn Fn(&mut PartFile) -> Result<(), Failure>| {
+            let dir = tempfile::tempdir().unwrap();
+            let mut part = part_in(dir.path(), b"half");
+            change(dir.path(), |file| file.set_len(0).unwrap());
+            let changed = after(&mut part);
+            assert!(matches!(changed, Err(Failure::PartChanged(_))), "{changed:?}");
+            assert_eq!(part.put_by(), 0);
+            assert!(names(dir.path()).is_empty());
+        };
+        check(&|part| part.write(b" and rest"));
+        check(&|part| part.filling.save());
+        check(&|part| part.go_on(13));
+        check(&|part| {
+            // As long as it was, but with zeros in it.
+            part.write(b" and rest").unwrap_err();
+            part.filling.file.set_len(4).unwrap();
+            part.write(b" and rest")
+        });
+    }
+
+    /// As on a file system whose locks do not reach this process.
+    #[cfg(unix)]
+    fn without_lock(part: PartFile) -> PartFile {
+        part.filling.file.unlock().unwrap();
+        part
+    }
+
+    fn sidecar_of(dir: &Path) -> PathBuf {
+        dir.join("x.part.json")
+    }
+
+    /// As if the sidecar had been written so long ago.
+    fn make_older(path: &Path, seconds: u64) {
+        let time = SystemTime::now() - Duration::from_secs(seconds);
+        fs::OpenOptions::new().write(true).open(path).unwrap().set_modified(time).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn where_locks_do_not_hold_a_live_owner_is_not_disturbed() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = without_lock(part_in(dir.path(), b"whole"));
+        make_older(&sidecar_of(dir.path()), 50);
+        for second in [leftover_in(dir.path()).map(drop), PartFile::create(&dir.path().join("x.part")).map(drop)] {
+            assert!(matches!(second, Err(Failure::Locked(_))), "{second:?}");
+        }
+        assert!(first.commit(&dir.path().join("x"), Commit::Keep).unwrap());
+        assert_eq!((names(dir.path()), fs::read(dir.path().join("x")).unwrap()), (vec!["x".into()], b"whole".into()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_owner_that_was_silent_for_a_minute_loses_the_part_and_touches_nothing_more() {
+        for end in ["commit", "keep", "discard", "drop", "resume"] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut first = without_lock(part_in(dir.path(), b"half"));
+            first.filling.save().unwrap();
+            make_older(&sidecar_of(dir.path()), 61);
+            let mut second = leftover_in(dir.path()).unwrap().part.unwrap();
+            assert_eq!(second.received(), 4);
+            second.go_on(13).unwrap();
+            let lost = match end {
+                "commit" => first.commit(&dir.path().join("x"), Commit::Keep).map(drop),
+                "resume" => first.go_on(4),
+                _ => first.filling.check_held(),
+            };
+            assert!(matches!(lost, Err(Failure::Locked(_))), "{lost:?}");
+            assert!(first.write(b"?").is_err(), "once it knows, it writes nothing");
+            match end {
+                "keep" => assert_eq!(first.put_by(), 0),
+                "discard" => first.discard(),
+                _ => drop(first),
+            }
+            second.write(b" and rest").unwrap();
+            assert!(second.commit(&dir.path().join("x"), Commit::Keep).unwrap());
+            assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"half and rest");
+            assert_eq!(names(dir.path()), ["x"], "{end}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_owner_that_is_dead_loses_the_part_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let part = part_in(dir.path(), b"half");
+        part.filling.save().unwrap();
+        let mut dead = std::process::Command::new("true").spawn().unwrap();
+        dead.wait().unwrap();
+        let sidecar = part.sidecar().unwrap();
+        let owner = super::super::owner::Owner { process: dead.id(), ..sidecar.owner.clone().unwrap() };
+        record::save(part.path(), &sidecar.owned_by(Some(owner))).unwrap();
+        drop(part);
+        assert_eq!(leftover_in(dir.path()).unwrap().part.unwrap().received(), 4);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn of_two_that_open_an_empty_part_one_begins() {
+        for first_begins in [true, false] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut first = without_lock(PartFile::create(&dir.path().join("x.part")).unwrap());
+            let mut second = leftover_in(dir.path()).unwrap().part.unwrap().renew().unwrap();
+            let (winner, loser) = if first_begins { (&mut first, second) } else { (&mut second, first) };
+            let mut loser = loser;
+            winner.start(&url(), validator().as_ref(), None).unwrap();
+            winner.write(b"whole").unwrap();
+            let late = loser.start(&url(), validator().as_ref(), None);
+            assert!(matches!(late, Err(Failure::Locked(_))), "{late:?}");
+            assert_eq!(loser.put_by(), 0);
+            assert!(winner.commit(&dir.path().join("x"), Commit::Keep).unwrap());
+            assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"whole");
+        }
+    }
+
+    #[test]
+    fn a_part_that_is_dropped_is_free() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(part_in(dir.path(), b"half").put_by(), 4);
+        // As when the request for the rest fails.
+        for _ in 0..2 {
+            drop(leftover_in(dir.path()).unwrap().part.unwrap());
+        }
+        let sidecar = fs::read_to_string(sidecar_of(dir.path())).unwrap();
+        assert!(!sidecar.contains("owner"), "{sidecar}");
+        assert_eq!(leftover_in(dir.path()).unwrap().part.unwrap().received(), 4);
+    }
+
+    #[test]
+    fn a_new_file_takes_the_place_of_one_that_cannot_be_resumed() {
+        use std::io::Read as _;
+
+        let dir = tempfile::tempdir().unwrap();
+        part_in(dir.path(), b"half").put_by();
+        let mut slow = File::open(dir.path().join("x.part")).unwrap();
+        let other = WebUrl::parse("http://h/other").unwrap();
+        let left = PartFile::leftover(&dir.path().join("x.part"), &dir.path().join("x"), &other).unwrap();
+        assert!(left.part.unwrap().renew().unwrap().start(&other, None, None).is_ok());
+        let mut text = String::new();
+        slow.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "half", "what another process has open is not cut");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_others_could_have_written_is_moved_aside() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        for name in ["x.part", "x.part.json"] {
+            for (case, why) in
+                [("mode", "may be written to by other users"), ("link", "has a second name, a hard link")]
+            {
+                let dir = tempfile::tempdir().unwrap();
+                part_in(dir.path(), b"half").put_by();
+                let path = dir.path().join(name);
+                match case {
+                    "mode" => fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap(),
+                    _ => fs::hard_link(&path, dir.path().join("the user's")).unwrap(),
+                }
+                let left = leftover_in(dir.path()).unwrap();
+                assert!(left.part.is_none() && left.why_not.as_ref().unwrap().contains(why), "{left:?}");
+                let mut part = part_in(dir.path(), b"new");
+                part.write(b"er").unwrap();
+                part.filling.save().unwrap();
+                part.commit(&dir.path().join("x"), Commit::Keep).unwrap();
+                assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"newer");
+                assert_eq!(fs::read(dir.path().join("x.part.kept")).unwrap(), b"half");
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_part_file_of_another_user_is_moved_aside() {
+        for name in ["x.part", "x.part.json"] {
+            let dir = tempfile::tempdir().unwrap();
+            part_in(dir.path(), b"half").put_by();
+            if std::os::unix::fs::chown(dir.path().join(name), Some(12_345), None).is_err() {
+                // Only root can give a file away.
+                return;
+            }
+            let left = leftover_in(dir.path()).unwrap();
+            assert!(left.part.is_none() && left.why_not.unwrap().contains("belongs to another user"));
+        }
     }
 
     #[test]
     fn what_is_put_by_is_gone_on_with() {
         let dir = tempfile::tempdir().unwrap();
-        part_in(dir.path(), b"half").put_by();
+        assert_eq!(part_in(dir.path(), b"half").put_by(), 4);
         // What came after the sidecar was saved is not claimed.
         let mut file = fs::OpenOptions::new().append(true).open(dir.path().join("x.part")).unwrap();
         file.write_all(b" and lost").unwrap();
@@ -496,10 +642,10 @@ mod tests {
     #[test]
     fn without_a_validator_nothing_is_put_by() {
         let dir = tempfile::tempdir().unwrap();
-        let mut part = part_in(dir.path(), b"");
+        let mut part = PartFile::create(&dir.path().join("x.part")).unwrap();
         part.start(&url(), None, None).unwrap();
         part.write(b"half").unwrap();
-        part.put_by();
+        assert_eq!(part.put_by(), 0);
         assert!(names(dir.path()).is_empty());
     }
 
@@ -530,13 +676,11 @@ mod tests {
     #[test]
     fn a_file_that_is_not_ours_is_moved_aside() {
         let dir = tempfile::tempdir().unwrap();
-        for round in 1..=2 {
-            fs::write(dir.path().join("x.part"), format!("the user's {round}")).unwrap();
-            let left = leftover_in(dir.path()).unwrap();
-            assert!(left.part.is_none() && left.why_not.unwrap().contains("is not tdl's"));
-        }
-        assert_eq!(names(dir.path()), ["x.part.kept", "x.part.kept-2"]);
-        assert_eq!(fs::read(dir.path().join("x.part.kept")).unwrap(), b"the user's 1");
+        fs::write(dir.path().join("x.part"), "the user's").unwrap();
+        let left = leftover_in(dir.path()).unwrap();
+        assert!(left.part.is_none() && left.why_not.unwrap().contains("is not tdl's"));
+        assert_eq!(names(dir.path()), ["x.part.kept"]);
+        assert_eq!(fs::read(dir.path().join("x.part.kept")).unwrap(), b"the user's");
     }
 
     #[test]
@@ -555,9 +699,45 @@ mod tests {
         fs::write(dir.path().join("x.part"), "").unwrap();
         fs::write(dir.path().join("x.part.json"), "the user's").unwrap();
         fs::write(dir.path().join("x.part.tmp"), "the user's too").unwrap();
-        part_in(dir.path(), b"whole").commit(&dir.path().join("x"), Commit::Keep).unwrap();
+        let part = part_in(dir.path(), b"whole");
+        // A checkpoint needs the other name as well.
+        part.filling.save().unwrap();
+        part.commit(&dir.path().join("x"), Commit::Keep).unwrap();
         assert_eq!(names(dir.path()), ["x", "x.part.json.kept", "x.part.tmp.kept"]);
         assert_eq!(fs::read(dir.path().join("x.part.json.kept")).unwrap(), b"the user's");
+        assert_eq!(fs::read(dir.path().join("x.part.tmp.kept")).unwrap(), b"the user's too");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_users_file_whose_name_is_not_needed_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["x.part", "x.part.tmp"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        part_in(dir.path(), b"whole").commit(&dir.path().join("x"), Commit::Keep).unwrap();
+        assert_eq!(names(dir.path()), ["x", "x.part.tmp"]);
+    }
+
+    #[test]
+    fn what_a_process_that_died_was_writing_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = Sidecar::new(&url(), validator(), None).text().unwrap();
+        for (length, age, remains) in
+            [(text.len(), 0, false), (30, 61, false), (30, 0, true), (0, 61, true), (5, 61, true)]
+        {
+            part_in(dir.path(), b"half").put_by();
+            fs::write(dir.path().join("x.part.tmp"), &text[..length]).unwrap();
+            make_older(&dir.path().join("x.part.tmp"), age);
+            let left = leftover_in(dir.path());
+            let kept = dir.path().join("x.part.tmp.kept");
+            match (remains, age) {
+                (true, 0) => assert!(matches!(left, Err(Failure::Locked(_))), "{left:?}"),
+                _ => assert_eq!((left.unwrap().part.unwrap().received(), kept.exists()), (4, remains), "{length}"),
+            }
+            fs::remove_dir_all(dir.path()).unwrap();
+            fs::create_dir(dir.path()).unwrap();
+        }
     }
 
     #[cfg(unix)]
@@ -598,7 +778,7 @@ mod tests {
         assert_eq!(fs::read(&target).unwrap(), b"whole");
 
         fs::write(dir.path().join("x.part.json"), OURS).unwrap();
-        fs::write(dir.path().join("x.part.tmp"), "{").unwrap();
+        fs::write(dir.path().join("x.part.tmp"), OURS).unwrap();
         remove_orphans(&dir.path().join("x.part"), &target);
         assert_eq!(names(dir.path()), ["x"]);
 

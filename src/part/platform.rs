@@ -16,6 +16,26 @@ pub fn open_part(path: &Path, create: bool) -> io::Result<File> {
     options.open(path)
 }
 
+/// Opens a file that may be anyone's for reading, without following a link and without waiting for a FIFO's writer.
+pub fn open_to_read(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    imp::follow_nothing(&mut options);
+    options.open(path)
+}
+
+/// Whether a lock holds against every machine. On Windows the file's server keeps it; elsewhere it may be local.
+pub const LOCKS_ARE_PROOF: bool = cfg!(windows);
+
+/// How a rename that must not replace anything was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renamed {
+    /// In one step, or by a hard link: nothing can have been replaced.
+    Exclusively,
+    /// The file system has neither. The new name was looked for first, and a file that appeared in between is gone.
+    AfterALook,
+}
+
 #[cfg(unix)]
 mod imp {
     use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -59,16 +79,40 @@ mod imp {
             || unsupported.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
     }
 
-    /// Renames, or fails with `AlreadyExists`. Where the file system cannot do that in one step, a hard link can.
-    pub fn rename_no_replace(from: &Path, to: &Path) -> io::Result<()> {
+    /// Renames, or fails with `AlreadyExists`. Where the file system cannot do that in one step, a hard link can; where
+    /// it has no hard links either (some FUSE file systems), a look and a rename must do.
+    pub fn rename_no_replace(from: &Path, to: &Path) -> io::Result<Renamed> {
         match rename_exclusively(from, to) {
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
-            done => return Ok(done?),
+            Err(errno) if is_unsupported(errno) => {}
+            done => return Ok(done.map(|()| Renamed::Exclusively)?),
         }
-        std::fs::hard_link(from, to)?;
-        // The target is whole, whatever becomes of its other name; the next run removes that.
-        let _ = std::fs::remove_file(from);
-        Ok(())
+        match rustix::fs::linkat(CWD, from, CWD, to, rustix::fs::AtFlags::empty()) {
+            // What has the new name is whole, whatever becomes of the old one; the next run removes that.
+            Ok(()) => {
+                let _ = std::fs::remove_file(from);
+                Ok(Renamed::Exclusively)
+            }
+            // EPERM is what link(2) says of a file system without hard links.
+            Err(errno) if is_unsupported(errno) || errno == Errno::PERM || errno == Errno::MLINK => {
+                rename_after_a_look(from, to)
+            }
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn is_unsupported(errno: Errno) -> bool {
+        [Errno::INVAL, Errno::NOSYS, Errno::NOTSUP, Errno::OPNOTSUPP].contains(&errno)
+    }
+
+    fn rename_after_a_look(from: &Path, to: &Path) -> io::Result<Renamed> {
+        match to.symlink_metadata() {
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                std::fs::rename(from, to)?;
+                Ok(Renamed::AfterALook)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     #[cfg(any(target_vendor = "apple", target_os = "linux", target_os = "android"))]
@@ -155,11 +199,11 @@ mod imp {
 
     /// Renames, or fails with `AlreadyExists`.
     #[expect(unsafe_code, reason = "std has no rename that does not replace")]
-    pub fn rename_no_replace(from: &Path, to: &Path) -> io::Result<()> {
+    pub fn rename_no_replace(from: &Path, to: &Path) -> io::Result<Renamed> {
         let (from, to) = (wide(from)?, wide(to)?);
         // SAFETY: both strings end in NUL and outlive the call.
         let done = unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), 0) };
-        if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        if done == 0 { Err(io::Error::last_os_error()) } else { Ok(Renamed::Exclusively) }
     }
 
     /// The path as the system wants it; canonical, and so free of the limit of 260 characters.

@@ -1,12 +1,12 @@
-//! `NAME.part.json`: what a later attempt, or a later run, needs to go on with a part file safely.
+//! The text of `NAME.part.json`: what a later attempt, or a later run, needs to go on with a part file safely.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::owner::Owner;
 use super::ranges::Ranges;
 use crate::http::Validator;
 use crate::url::WebUrl;
@@ -14,8 +14,8 @@ use crate::url::WebUrl;
 /// The version of the format that is written, and the newest that is read.
 const VERSION: u32 = 1;
 
-/// A sidecar larger than this is none of ours.
-const LARGEST: u64 = 1024 * 1024;
+/// Of a URL longer than this a hash is kept, for a sidecar must stay small.
+const LONGEST_URL: usize = 8 * 1024;
 
 /// What is known of a part file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct Sidecar {
     pub length: Option<u64>,
     /// The bytes that are on the disk.
     pub done: Ranges,
+    /// The process that writes to the part file; none if it was left for a later run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
 }
 
 /// What every version has.
@@ -37,6 +40,8 @@ struct Any {
     version: u32,
     #[serde(rename = "url")]
     _url: String,
+    #[serde(default)]
+    owner: Option<serde_json::Value>,
 }
 
 /// Why there is no sidecar to go by.
@@ -56,21 +61,20 @@ impl Sidecar {
     /// A sidecar that claims no byte yet.
     #[must_use]
     pub fn new(url: &WebUrl, validator: Option<Validator>, length: Option<u64>) -> Self {
-        Self { version: VERSION, url: identity(url), validator, length, done: Ranges::default() }
+        Self { version: VERSION, url: identity(url), validator, length, done: Ranges::default(), owner: None }
     }
 
-    /// Reads the sidecar of `part`, which is `available` bytes long, for a download of `url`.
-    ///
-    /// # Errors
-    ///
-    /// Why it is not to be gone by.
-    pub fn read(part: &Path, url: &WebUrl, available: u64) -> Result<Self, Unusable> {
-        match path(part).symlink_metadata() {
-            Ok(meta) if meta.is_file() && meta.len() <= LARGEST => {}
-            _ => return Err(Unusable::NotOurs),
-        }
-        let text = fs::read(path(part)).map_err(|_| Unusable::NotOurs)?;
-        Self::parse(&text, url, available)
+    /// The sidecar of a part file that is about to be removed.
+    #[must_use]
+    pub fn unclaimed() -> Self {
+        let (url, done) = (String::new(), Ranges::default());
+        Self { version: VERSION, url, validator: None, length: None, done, owner: None }
+    }
+
+    /// The same sidecar with this owner, or without one.
+    #[must_use]
+    pub fn owned_by(self, owner: Option<Owner>) -> Self {
+        Self { owner, ..self }
     }
 
     /// What a sidecar's text says, if it can be true of a part of `available` bytes.
@@ -93,50 +97,27 @@ impl Sidecar {
         if is_possible && is_sound { Ok(sidecar) } else { Err(Unusable::Broken) }
     }
 
-    /// Writes the sidecar of `part`, whole or not at all, and if it is to be `durable` onto the disk. The bytes that it
-    /// claims must be on the disk already.
+    /// The text of the file.
     ///
     /// # Errors
     ///
-    /// It cannot be written; the last one stays.
-    pub fn save(&self, part: &Path, durable: bool) -> io::Result<()> {
-        let text = serde_json::to_vec(self)?;
-        let fresh = fresh_path(part);
-        // Whatever is there, a link perhaps, is not written to.
-        Self::remove_unfinished(part);
-        let mut file = OpenOptions::new().write(true).create_new(true).open(&fresh)?;
-        let written = file.write_all(&text).and_then(|()| if durable { file.sync_all() } else { Ok(()) });
-        written.and_then(|()| fs::rename(&fresh, path(part))).inspect_err(|_| Self::remove_unfinished(part))
+    /// None is known.
+    pub fn text(&self) -> io::Result<Vec<u8>> {
+        Ok(serde_json::to_vec(self)?)
     }
+}
 
-    /// Whether something that is no sidecar of tdl's has the sidecar's name.
-    #[must_use]
-    pub fn is_foreign(part: &Path) -> bool {
-        let path = path(part);
-        let Ok(meta) = path.symlink_metadata() else { return false };
-        let is_ours = || serde_json::from_slice::<Any>(&fs::read(&path).ok()?).ok();
-        !(meta.is_file() && meta.len() <= LARGEST && is_ours().is_some())
-    }
+/// The owner that a sidecar of any version names; `None` if the text is not tdl's. An owner that this version cannot
+/// read is one of which nothing is known.
+pub fn owner_in(text: &[u8]) -> Option<Option<Owner>> {
+    let any: Any = serde_json::from_slice(text).ok()?;
+    Some(any.owner.map(|owner| serde_json::from_value(owner).unwrap_or_default()))
+}
 
-    /// Removes a sidecar whose part file is not there.
-    pub fn remove_orphan(part: &Path) {
-        let is_there = |path: &Path| path.symlink_metadata().is_ok();
-        // Looked for in this order: another process makes the part file first.
-        if is_there(&path(part)) && !Self::is_foreign(part) && !is_there(part) {
-            Self::remove(part);
-            Self::remove_unfinished(part);
-        }
-    }
-
-    /// Removes the sidecar of `part`, if there is one.
-    pub fn remove(part: &Path) {
-        let _ = fs::remove_file(path(part));
-    }
-
-    /// Removes what a process that died in [`save`](Self::save) may have left.
-    pub fn remove_unfinished(part: &Path) {
-        let _ = fs::remove_file(fresh_path(part));
-    }
+/// Whether a text is a sidecar, or the beginning of one.
+pub fn is_beginning(text: &[u8]) -> bool {
+    text.starts_with(b"{\"version\":")
+        && (owner_in(text).is_some() || serde_json::from_slice::<Any>(text).is_err_and(|error| error.is_eof()))
 }
 
 /// The sidecar's path.
@@ -159,13 +140,11 @@ fn with_suffix(part: &Path, suffix: &str) -> PathBuf {
 fn identity(url: &WebUrl) -> String {
     let url = url.without_credentials();
     let text = url.unredacted();
+    let hash = |text: &str| Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     match text.split_once('?') {
-        None => text.to_owned(),
-        Some((before, query)) => {
-            let hash = Sha256::digest(query);
-            let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("{before}?sha256={hex}")
-        }
+        None if text.len() <= LONGEST_URL => text.to_owned(),
+        Some((before, query)) if before.len() <= LONGEST_URL => format!("{before}?sha256={}", hash(query)),
+        _ => format!("sha256={}", hash(text)),
     }
 }
 
@@ -193,16 +172,37 @@ mod tests {
 
     #[test]
     fn a_sidecar_is_read_as_it_was_written_and_keeps_no_secret() {
-        let dir = tempfile::tempdir().unwrap();
-        let part = dir.path().join("x.part");
         let url = url("http://user:pass@h/x?token=secret");
-        let written = sidecar(&url, 40);
-        written.save(&part, false).unwrap();
-        assert_eq!(Sidecar::read(&part, &url, 50), Ok(written));
-        let text = fs::read_to_string(dir.path().join("x.part.json")).unwrap();
-        assert!(!text.contains("pass") && !text.contains("secret"), "{text}");
-        Sidecar::remove(&part);
-        assert_eq!(Sidecar::read(&part, &url, 50), Err(Unusable::NotOurs));
+        let owner = Owner { host: "h".to_owned(), process: 1, started: Some(2), nonce: u64::MAX };
+        for owner in [None, Some(owner)] {
+            let written = Sidecar { owner, ..sidecar(&url, 40) };
+            let text = String::from_utf8(written.text().unwrap()).unwrap();
+            assert_eq!(Sidecar::parse(text.as_bytes(), &url, 50).as_ref(), Ok(&written));
+            assert_eq!(owner_in(text.as_bytes()), Some(written.owner));
+            assert!(!text.contains("pass") && !text.contains("secret"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_tdls_from_its_beginning() {
+        let text = sidecar(&url("http://h/x"), 40).text().unwrap();
+        for end in 11..=text.len() {
+            assert!(is_beginning(&text[..end]), "{}", String::from_utf8_lossy(&text[..end]));
+        }
+        for other in ["", "{", "{}", "{\"a\":1}", "{\"version\":1}", "{\"version\":1,,", "mine"] {
+            assert!(!is_beginning(other.as_bytes()), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_long_url_makes_no_long_sidecar() {
+        for long in [format!("http://h/{}", "x".repeat(100_000)), format!("http://h/x?{}", "y".repeat(100_000))] {
+            let sidecar = Sidecar::new(&url(&long), None, None);
+            let text = sidecar.text().unwrap();
+            assert!(text.len() < LONGEST_URL);
+            assert_eq!(Sidecar::parse(&text, &url(&long), 0), Ok(sidecar));
+            assert_eq!(Sidecar::parse(&text, &url(&format!("{long}z")), 0), Err(Unusable::OtherUrl));
+        }
     }
 
     #[test]
@@ -221,36 +221,6 @@ mod tests {
         assert_eq!(parse(&text.replace("\"length\":100", "\"length\":39"), &own, 40), Err(Unusable::Broken));
         assert_eq!(parse(&text.replace("[[0,40]]", "[[0,40],[20,30]]"), &own, 40), Err(Unusable::Broken));
         assert_eq!(parse("{\"version\":2,\"url\":\"\",\"anything\":null}", &own, 40), Err(Unusable::Newer));
-    }
-
-    #[test]
-    fn only_a_sidecar_of_tdls_is_removed_as_an_orphan() {
-        let dir = tempfile::tempdir().unwrap();
-        let part = dir.path().join("x.part");
-        let text = serde_json::to_string(&sidecar(&url("http://h/x"), 40)).unwrap();
-        for (text, is_foreign) in
-            [(text.as_str(), false), ("{\"version\":9,\"url\":\"?\",\"new\":1}", false), ("{}", true), ("mine", true)]
-        {
-            fs::write(path(&part), text).unwrap();
-            assert_eq!(Sidecar::is_foreign(&part), is_foreign, "{text}");
-            Sidecar::remove_orphan(&part);
-            assert_eq!(path(&part).exists(), is_foreign, "{text}");
-        }
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_link_is_no_sidecar_and_is_not_written_through() {
-        let dir = tempfile::tempdir().unwrap();
-        let (part, elsewhere) = (dir.path().join("x.part"), dir.path().join("elsewhere"));
-        let url = url("http://h/x");
-        fs::write(&elsewhere, serde_json::to_string(&sidecar(&url, 40)).unwrap()).unwrap();
-        std::os::unix::fs::symlink(&elsewhere, dir.path().join("x.part.json")).unwrap();
-        assert_eq!(Sidecar::read(&part, &url, 50), Err(Unusable::NotOurs));
-        std::os::unix::fs::symlink(&elsewhere, dir.path().join("x.part.tmp")).unwrap();
-        sidecar(&url, 50).save(&part, false).unwrap();
-        assert_eq!(Sidecar::read(&part, &url, 50), Ok(sidecar(&url, 50)));
-        assert_eq!(Sidecar::parse(&fs::read(&elsewhere).unwrap(), &url, 50), Ok(sidecar(&url, 40)));
     }
 
     proptest! {

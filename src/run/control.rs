@@ -31,6 +31,7 @@ pub struct Control {
     threads: AtomicUsize,
     failures: Mutex<Vec<FailureNote>>,
     warned_of_no_locks: AtomicBool,
+    warned_of_renames: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -98,6 +99,15 @@ impl Control {
     pub(super) fn warn_of_no_locks(&self, reporter: &dyn Reporter) {
         if !self.warned_of_no_locks.swap(true, Ordering::Relaxed) {
             let warning = "the file system has no locks: run no other tdl in this directory meanwhile";
+            reporter.event(&Event::Warning(warning));
+        }
+    }
+
+    /// Warns, once in a run, that a file which appears under a final name meanwhile may be replaced here.
+    pub(super) fn warn_of_renames(&self, reporter: &dyn Reporter) {
+        if !self.warned_of_renames.swap(true, Ordering::Relaxed) {
+            let warning = "the file system can neither link a file nor rename it without replacing another: \
+                           let nothing else write to this directory meanwhile";
             reporter.event(&Event::Warning(warning));
         }
     }

@@ -80,12 +80,8 @@ impl Landing<'_> {
             return self.receive_small(answer, &mut worker.buffer);
         }
         let mut part = match part {
-            Some(part) if answer.is_part() => part,
-            // Another process may still have the old one open.
-            Some(part) => {
-                part.discard();
-                PartFile::create(self.part_path)?
-            }
+            Some(part) if is_rest(&answer) => part,
+            Some(part) => part.renew()?,
             None => PartFile::create(self.part_path)?,
         };
         if !part.is_locked() {
@@ -241,7 +237,7 @@ impl Landing<'_> {
     /// Makes the part file ready for an answer. What others need to help, where a part can be proven to be one.
     fn begin(&self, part: &mut PartFile, answer: &Answer) -> Result<Option<Helpable>, Failure> {
         let length = answer.framing().length();
-        match length.filter(|_| answer.is_part()) {
+        match length.filter(|_| is_rest(answer)) {
             Some(length) => part.go_on(length)?,
             None => part.start(&self.download.url, answer.validator().as_ref(), length)?,
         }
@@ -298,6 +294,9 @@ impl Landing<'_> {
         let bytes = part.received();
         match settled {
             Ok(name) => {
+                if part.was_renamed_after_a_look() {
+                    self.context.control.warn_of_renames(self.context.reporter);
+                }
                 if name.is_none() {
                     part.discard();
                 }
@@ -312,7 +311,7 @@ impl Landing<'_> {
 
     /// Keeps what has arrived for the next attempt, unless the failure says that it is of no use. Says how much is kept.
     fn keep(&self, part: PartFile, failure: &Failure) -> u64 {
-        if !self.keeps_part || matches!(failure, Failure::Exists(_) | Failure::PartGone(_)) {
+        if !self.keeps_part || matches!(failure, Failure::Exists(_) | Failure::PartGone(_) | Failure::PartChanged(_)) {
             part.discard();
             return 0;
         }
@@ -370,7 +369,16 @@ impl Landing<'_> {
     }
 }
 
+/// Whether an answer continues a part file, and is not the beginning of a new one.
+const fn is_rest(answer: &Answer) -> bool {
+    answer.is_part() && answer.framing().length().is_some()
+}
+
 /// Whether a failure ends the whole attempt, whatever others get.
 fn ends_all(failure: &Failure) -> bool {
-    !failure.is_temporary() || matches!(failure, Failure::Range(_) | Failure::Cancelled | Failure::OutOfTime)
+    !failure.is_temporary()
+        || matches!(
+            failure,
+            Failure::Range(_) | Failure::Locked(_) | Failure::PartChanged(_) | Failure::Cancelled | Failure::OutOfTime
+        )
 }

@@ -32,7 +32,7 @@ pub use scratch::Scratch;
 use crate::error::{Error, Failure};
 use crate::http::Clients;
 use crate::options::{IfExists, Mode, Options, Output};
-use crate::part::{self, Keeper};
+use crate::part::{self, Keeper, Place};
 use crate::plan::Plan;
 use crate::url::WebUrl;
 use context::{Context, Worker};
@@ -45,7 +45,7 @@ use help::Board;
 ///
 /// # Errors
 ///
-/// The output directory cannot be made; nothing was started.
+/// The output directory cannot be made, or not written to although something is to be fetched; nothing was started.
 pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Control) -> Result<Summary, Failure> {
     make_directory(&options.output.directory)?;
     scratch::remove_dead(&options.output.directory);
@@ -54,6 +54,8 @@ pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Co
 
 /// Carries out a plan in a directory that is there, and in which a comparison may be under way.
 fn run_in(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Control) -> Result<Summary, Failure> {
+    let began_empty = part::is_empty(&options.output.directory);
+    check_writable(plan, &options.output)?;
     let limits = &options.limits;
     let (jobs, most) = match limits.mode {
         Mode::Sequential => (1, 1),
@@ -71,7 +73,7 @@ fn run_in(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Con
         retry: &options.retry,
         limits,
         keeper: &Keeper::default(),
-        began_empty: part::is_empty(&options.output.directory),
+        began_empty,
         board: Some(&board).filter(|_| limits.mode == Mode::Concurrent && limits.split),
         control,
         reporter,
@@ -120,6 +122,7 @@ pub fn download_file(url: &str, directory: impl AsRef<Path>) -> Result<Fetched, 
     let directory = directory.as_ref().to_owned();
     let output = Output { directory, if_exists: IfExists::Fail, ..Output::default() };
     make_directory(&output.directory)?;
+    check_writable(&plan, &output)?;
     let options = Options { output, ..Options::default() };
     let clients = Clients::new(&options.network, 1, 1)?;
     let control = Control::default();
@@ -135,6 +138,20 @@ pub fn download_file(url: &str, directory: impl AsRef<Path>) -> Result<Fetched, 
         // What exists fails here, and nobody can cancel this.
         Outcome::Skipped(_) | Outcome::Cancelled => Err(Failure::Cancelled.into()),
     }
+}
+
+/// Checks once, before the first request, that files can be made in the output directory. It need not be so if every
+/// file is there and none is to be replaced: a rerun in a read-only directory succeeds.
+fn check_writable(plan: &Plan, output: &Output) -> Result<(), Failure> {
+    let is_missing = |path: &Path| part::place(path).is_ok_and(|place| place == Place::Free);
+    let wants_a_file = || match output.if_exists {
+        IfExists::Overwrite | IfExists::Rename => !plan.downloads().is_empty(),
+        IfExists::Skip | IfExists::Fail | IfExists::Update => {
+            plan.downloads().iter().any(|download| is_missing(&download.path(&output.directory)))
+        }
+    };
+    // In this order: looking for every file of a long list takes longer, on a network file system above all.
+    part::check_writable(&output.directory).or_else(|failure| if wants_a_file() { Err(failure) } else { Ok(()) })
 }
 
 fn make_directory(path: &Path) -> Result<(), Failure> {

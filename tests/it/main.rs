@@ -8,6 +8,9 @@ mod server;
 
 mod chaos;
 mod compare;
+mod disks;
+#[path = "disks.rs"]
+mod disks_sequential;
 mod failures;
 mod fetching;
 mod help;
@@ -40,6 +43,11 @@ mod wrong_bytes_sequential;
 
 #[cfg(unix)]
 mod interrupts;
+#[cfg(unix)]
+mod intruders;
+#[cfg(unix)]
+#[path = "intruders.rs"]
+mod intruders_sequential;
 #[cfg(target_os = "linux")]
 mod nginx;
 #[cfg(target_os = "linux")]

@@ -229,7 +229,7 @@ fn a_small_file_that_is_cut_is_gone_on_with_as_well() {
 fn a_sidecar_without_its_part_is_gone_after_the_next_run() {
     let server = Server::echo();
     let mut tdl = fetch().args([server.url("/x"), server.url("/there")]).file("out/x.part.json", OURS);
-    tdl = tdl.file("out/there", "").file("out/there.part.json", OURS).file("out/there.part.tmp", "{");
+    tdl = tdl.file("out/there", "").file("out/there.part.json", OURS).file("out/there.part.tmp", OURS);
     tdl.run().with(0);
     assert_eq!(tdl.names(), ["there", "x"]);
 }
@@ -338,6 +338,21 @@ fn what_came_before_a_stall_is_claimed_whoever_ends_the_run() {
         child.wait().unwrap();
         tdl.run().with(0);
         assert_eq!(ranges(&server)[1..], [Some(format!("bytes={at}-"))]);
+        assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true));
+    }
+}
+
+#[test]
+fn headers_too_long_to_keep_are_no_proof_and_leave_nothing_behind() {
+    // Each of the values is allowed, and together they are longer than a sidecar may be.
+    for (value, count) in [(9000, 1), (20_000, 15)] {
+        let server = Server::start(move |request| {
+            let reply = if request.number < 3 { Reply::ok(body()).cut_after(120_000) } else { Reply::ok(body()) };
+            (0..count).fold(reply.header("ETag", TAG), |reply, _| reply.header("Last-Modified", "x".repeat(value)))
+        });
+        let mut tdl = fetch().arg(server.url("/x"));
+        tdl.run().with(0);
+        assert_eq!(ranges(&server), [None, None, None, None], "nothing proves the rest to be of the same file");
         assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true));
     }
 }

@@ -131,6 +131,17 @@ fn a_part_file_that_is_not_tdls_is_kept() {
     assert!(ended.stderr.contains(message), "{}", ended.stderr);
 }
 
+#[test]
+fn one_file_is_kept_and_no_more() {
+    let server = Server::echo();
+    let mut tdl = fetch().arg(server.url("/a")).file("out/a.part", "second").file("out/a.part.kept", "first");
+    let ended = tdl.run().with(1);
+    let message =
+        "out/a.part is in the way: it is not tdl's, and out/a.part.kept is there already: remove or rename one";
+    assert!(ended.stderr.contains(message), "{}", ended.stderr);
+    assert_eq!((tdl.got("a.part"), tdl.got("a.part.kept")), (b"second".to_vec(), b"first".to_vec()));
+}
+
 #[cfg(unix)]
 #[test]
 fn symbolic_links_are_not_followed() {

@@ -1,0 +1,181 @@
+//! Opening a part file: lock it, judge whose it is and what of it can be resumed, and claim it.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use super::aside::move_aside;
+use super::part_file::PartFile;
+use super::record::{Found, NOT_OURS};
+use super::sidecar::{Sidecar, Unusable};
+use super::{directory_of, disk, host, platform, record, trust};
+use crate::error::Failure;
+use crate::text::safe_path;
+use crate::url::WebUrl;
+
+/// What was found at a part file's path.
+#[derive(Debug, Default)]
+pub struct Leftover {
+    /// The part file of an earlier attempt or run.
+    pub part: Option<PartFile>,
+    /// Why its bytes cannot be resumed, for the user.
+    pub why_not: Option<String>,
+}
+
+impl PartFile {
+    /// Opens and locks what is at `path`, and judges what of it belongs to a download of `url` to `target`.
+    /// A file that is not ours is moved aside, to `path` with `.kept`.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Locked`] if another process holds it, [`Failure::NotAFile`] for links, directories and devices,
+    /// [`Failure::InTheWay`] if it is not ours and cannot be moved aside.
+    pub fn leftover(path: &Path, target: &Path, url: &WebUrl) -> Result<Leftover, Failure> {
+        let (mut part, meta) = loop {
+            match Self::open(path, false) {
+                Err(Failure::Disk { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                    // The part file may have been removed without its sidecar.
+                    record::remove_orphan(path);
+                    return Ok(Leftover::default());
+                }
+                // A run that died between linking a part to its target and removing the part.
+                Ok((_, meta)) if platform::is_link_to(&meta, target) => remove(path)?,
+                Err(failure) => return closed_to_us(path, failure),
+                Ok(opened) => break opened,
+            }
+        };
+        if let Some(why) = object_to(&meta, path)? {
+            return moved_aside(path, why);
+        }
+        let is_empty = meta.len() == 0;
+        let found = match record::look(path)? {
+            Found::Ours(found) => found,
+            // Another process may be about to write its sidecar: the first to do so has the file.
+            Found::Nothing | Found::Foreign(_) if is_empty => {
+                part.is_new = true;
+                return Ok(Leftover { part: Some(part), why_not: None });
+            }
+            Found::Nothing | Found::Foreign(NOT_OURS) => return moved_aside(path, NOT_OURS),
+            Found::Foreign(why) => return moved_aside(path, &format!("has a sidecar that {why}")),
+        };
+        let lock_is_proof = part.lock_is_proof();
+        if found.is_live(path, lock_is_proof) {
+            return Err(Failure::Locked(path.to_owned()));
+        }
+        record::remove_unfinished(path, lock_is_proof);
+        let why_not = match Sidecar::parse(&found.text, url, meta.len()) {
+            Ok(sidecar) if sidecar.validator.is_some() => {
+                let sidecar = sidecar.owned_by(Some(host::new_owner()));
+                record::take_over(path, &sidecar, &found, lock_is_proof, false)?;
+                let (done, length) = (sidecar.done.clone(), sidecar.length);
+                part.filling.begin(Some(sidecar), done, length);
+                None
+            }
+            _ if is_empty => None,
+            Ok(_) => Some("the server gave nothing that would prove the rest to be of the same file"),
+            Err(Unusable::Broken | Unusable::NotOurs) => Some("what was noted of the bytes that are left is damaged"),
+            Err(Unusable::OtherUrl) => Some("the bytes that are left are of another URL"),
+            Err(Unusable::Newer) => Some("a newer version of tdl left the bytes that are there"),
+        };
+        Ok(Leftover { part: Some(part), why_not: why_not.map(ToOwned::to_owned) })
+    }
+
+    /// Makes and locks a file at `path`, where nothing is.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Locked`] if another process made one meanwhile.
+    pub fn create(path: &Path) -> Result<Self, Failure> {
+        match Self::open(path, true) {
+            Err(Failure::Disk { source, path, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
+                Err(Failure::Locked(path))
+            }
+            opened => opened.map(|(part, _)| part),
+        }
+    }
+
+    /// A new and empty part file in the place of this one, which is removed rather than truncated: a process that was
+    /// taken for dead may still write to it.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Locked`] if another process has the part file now; or the disk refuses.
+    pub fn renew(self) -> Result<Self, Failure> {
+        if self.is_new {
+            return Ok(self);
+        }
+        let (path, had_claim) = (self.path().to_owned(), self.received() > 0);
+        self.discard();
+        if had_claim {
+            // After a power failure the old claim must not stand beside the new bytes.
+            let directory = directory_of(&path);
+            platform::sync_directory(directory).map_err(|source| disk("write", directory, source))?;
+        }
+        Self::create(&path)
+    }
+
+    fn open(path: &Path, create: bool) -> Result<(Self, fs::Metadata), Failure> {
+        loop {
+            let file = match platform::open_part(path, create) {
+                Ok(file) => file,
+                Err(error) if error.kind() != io::ErrorKind::NotFound && is_no_file(path) => {
+                    return Err(Failure::NotAFile(path.to_owned()));
+                }
+                Err(source) => return Err(disk("open", path, source)),
+            };
+            let is_locked = lock(&file, path)?;
+            // After the lock, for what another process wrote before it let go counts.
+            let meta = file.metadata().map_err(|source| disk("look at", path, source))?;
+            if !meta.is_file() {
+                return Err(Failure::NotAFile(path.to_owned()));
+            }
+            let part = Self::new(path.to_owned(), file, is_locked, create);
+            // Between the opening and the lock another process may have renamed the file into place.
+            if part.is_in_place(&meta)? {
+                return Ok((part, meta));
+            }
+        }
+    }
+}
+
+/// A part file that could not be opened: moved aside if it is another user's.
+fn closed_to_us(path: &Path, failure: Failure) -> Result<Leftover, Failure> {
+    let is_denied =
+        matches!(&failure, Failure::Disk { source, .. } if source.kind() == io::ErrorKind::PermissionDenied);
+    match path.symlink_metadata() {
+        Ok(meta) if is_denied => match object_to(&meta, path)? {
+            Some(why) => moved_aside(path, why),
+            None => Err(failure),
+        },
+        _ => Err(failure),
+    }
+}
+
+fn object_to(meta: &fs::Metadata, path: &Path) -> Result<Option<&'static str>, Failure> {
+    let directory = directory_of(path);
+    trust::objection(meta, directory).map_err(|source| disk("write to", directory, source))
+}
+
+fn moved_aside(path: &Path, why: &str) -> Result<Leftover, Failure> {
+    let kept = move_aside(path, why)?;
+    let why_not = format!("{} {why}; it is {} now", safe_path(path), safe_path(&kept));
+    Ok(Leftover { part: None, why_not: Some(why_not) })
+}
+
+fn remove(path: &Path) -> Result<(), Failure> {
+    fs::remove_file(path).map_err(|source| disk("remove", path, source))
+}
+
+fn is_no_file(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|meta| !meta.is_file())
+}
+
+/// Locks the file for this process; `Ok(false)` where the file system has no locks.
+fn lock(file: &File, path: &Path) -> Result<bool, Failure> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(fs::TryLockError::WouldBlock) => Err(Failure::Locked(path.to_owned())),
+        Err(fs::TryLockError::Error(error)) if platform::has_no_locks(&error) => Ok(false),
+        Err(fs::TryLockError::Error(source)) => Err(disk("lock", path, source)),
+    }
+}

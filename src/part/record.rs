@@ -1,0 +1,388 @@
+//! The sidecar on the disk: who may put it there, replace it and remove it.
+//!
+//! A sidecar names the process that owns its part file. Where there is none, it is put in place by a step that fails if
+//! another process was faster. Every later change goes through `NAME.part.tmp`, which only one process can create at a
+//! time: that process reads the sidecar once more, and then renames the temporary file over it. So of two processes
+//! that find an owner dead, one takes over, even where locks do not work.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::aside::move_aside;
+use super::nameless::{Linked, Nameless};
+use super::owner::{self, Owner};
+use super::probe::probe;
+use super::sidecar::{self, Sidecar, fresh_path, path};
+use super::{directory_of, disk, host, platform, trust};
+use crate::error::Failure;
+
+/// A sidecar larger than this is none of ours.
+const LARGEST: u64 = 1024 * 1024;
+
+/// Give up after another process was faster this many times.
+const TRIES: usize = 4;
+
+/// What is wrong with a file that tdl did not make.
+pub const NOT_OURS: &str = "is not tdl's";
+
+/// What has the name of a sidecar.
+#[derive(Debug)]
+pub enum Found {
+    Nothing,
+    /// Something that tdl did not make, or that is not safe to use: what is wrong with it.
+    Foreign(&'static str),
+    Ours(Record),
+}
+
+/// A sidecar that tdl made, of any version and for any download.
+#[derive(Debug)]
+pub struct Record {
+    pub text: Vec<u8>,
+    owner: Option<Owner>,
+    written: Option<SystemTime>,
+}
+
+impl Record {
+    /// Whether another process owns the part file. `lock_is_proof`: this process holds a lock that rules it out.
+    pub fn is_live(&self, part: &Path, lock_is_proof: bool) -> bool {
+        let age = || age(self.written?, directory_of(part));
+        self.owner.as_ref().is_some_and(|owner| !lock_is_proof && owner::is_live(host::liveness(owner), age))
+    }
+}
+
+/// Looks at the sidecar of `part`.
+///
+/// # Errors
+///
+/// It cannot be read.
+pub fn look(part: &Path) -> Result<Found, Failure> {
+    let refused = |source| disk("read", &path(part), source);
+    // Left by a process that died in a rename by hard link.
+    let temporary = fresh_path(part).symlink_metadata();
+    if temporary.is_ok_and(|meta| platform::is_link_to(&meta, &path(part))) {
+        let _ = fs::remove_file(fresh_path(part));
+    }
+    Ok(match read(&path(part)).map_err(refused)? {
+        Text::Missing => Found::Nothing,
+        Text::Foreign(why) => Found::Foreign(why),
+        Text::Read(text, meta) => match sidecar::owner_in(&text) {
+            Some(owner) => Found::Ours(Record { text, owner, written: meta.modified().ok() }),
+            None => Found::Foreign(NOT_OURS),
+        },
+    })
+}
+
+/// Whether the sidecar of `part` still names this owner: another process may have taken it for dead.
+pub fn is_held_by(part: &Path, owner: &Owner) -> bool {
+    let Ok(file) = platform::open_to_read(&path(part)) else { return false };
+    let text = file.metadata().and_then(|meta| text_of(&file, &meta));
+    text.is_ok_and(|text| sidecar::owner_in(&text).flatten().as_ref() == Some(owner))
+}
+
+/// Puts a sidecar beside a `part` that has none, or none whose owner lives.
+///
+/// # Errors
+///
+/// [`Failure::Locked`] if another process owns the part file, [`Failure::InTheWay`] if something that is not tdl's has
+/// the name and cannot be moved aside; or the disk refuses.
+pub fn claim(part: &Path, sidecar: &Sidecar, lock_is_proof: bool) -> Result<(), Failure> {
+    let text = sidecar.text().map_err(|source| disk("write the sidecar of", part, source))?;
+    for _ in 0..TRIES {
+        if put_new(part, &text)? {
+            return Ok(());
+        }
+        match look(part)? {
+            Found::Nothing => {}
+            Found::Foreign(why) => _ = move_aside(&path(part), why)?,
+            Found::Ours(record) if record.is_live(part, lock_is_proof) => break,
+            Found::Ours(record) => {
+                // Durably: after a power failure the old claim must not stand beside the new bytes.
+                take_over(part, sidecar, &record, lock_is_proof, true)?;
+                return sync_directory(part);
+            }
+        }
+    }
+    Err(Failure::Locked(part.to_owned()))
+}
+
+/// Replaces the sidecar that was `seen`, whose owner is dead; synced to disk if `durable`.
+///
+/// # Errors
+///
+/// [`Failure::Locked`] if another process was first, or the disk refuses.
+pub fn take_over(
+    part: &Path,
+    sidecar: &Sidecar,
+    seen: &Record,
+    lock_is_proof: bool,
+    durable: bool,
+) -> Result<(), Failure> {
+    let refused = |source| disk("write the sidecar of", part, source);
+    let text = sidecar.text().map_err(refused)?;
+    make_temporary(part, &text, durable, lock_is_proof)?;
+    let is_unchanged = matches!(look(part), Ok(Found::Ours(now)) if now.text == seen.text);
+    let is_done = is_unchanged && fs::rename(fresh_path(part), path(part)).is_ok();
+    if !is_done {
+        let _ = fs::remove_file(fresh_path(part));
+    }
+    // Another process may have taken our temporary file for an abandoned one, and used its own instead.
+    let is_ours = || sidecar.owner.as_ref().is_none_or(|owner| is_held_by(part, owner));
+    if is_done && is_ours() { Ok(()) } else { Err(Failure::Locked(part.to_owned())) }
+}
+
+/// Replaces the sidecar of `part`, which is the caller's. The bytes that it claims must be on the disk already.
+///
+/// # Errors
+///
+/// It cannot be written; the last one stays.
+pub fn save(part: &Path, sidecar: &Sidecar) -> Result<(), Failure> {
+    let refused = |source| disk("write the sidecar of", part, source);
+    let text = sidecar.text().map_err(refused)?;
+    make_temporary(part, &text, false, false)?;
+    fs::rename(fresh_path(part), path(part)).map_err(refused).inspect_err(|_| _ = fs::remove_file(fresh_path(part)))
+}
+
+/// Removes the sidecar of `part`, which is the caller's.
+pub fn remove(part: &Path) {
+    let _ = fs::remove_file(path(part));
+}
+
+/// Removes a sidecar whose part file is missing, and an abandoned temporary file beside it.
+pub fn remove_orphan(part: &Path) {
+    // In this order: another process creates its part file before its sidecar.
+    let Ok(Found::Ours(record)) = look(part) else { return };
+    if !record.is_live(part, false) && part.symlink_metadata().is_err() {
+        remove(part);
+        remove_unfinished(part, false);
+    }
+}
+
+/// Removes the temporary file of a process that died, if tdl is certain to have made it.
+pub fn remove_unfinished(part: &Path, lock_is_proof: bool) {
+    if let Unfinished::Abandoned = judge_temporary(part, lock_is_proof) {
+        let _ = fs::remove_file(fresh_path(part));
+    }
+}
+
+/// Creates a sidecar; `false` if one exists.
+fn put_new(part: &Path, text: &[u8]) -> Result<bool, Failure> {
+    match link(&path(part), text, false)? {
+        Linked::Done => return Ok(true),
+        Linked::Taken => return Ok(false),
+        Linked::Impossible => {}
+    }
+    make_temporary(part, text, false, false)?;
+    match platform::rename_no_replace(&fresh_path(part), &path(part)) {
+        Ok(_) => Ok(true),
+        Err(error) => {
+            let _ = fs::remove_file(fresh_path(part));
+            let is_taken = error.kind() == io::ErrorKind::AlreadyExists;
+            if is_taken { Ok(false) } else { Err(disk("write the sidecar of", part, error)) }
+        }
+    }
+}
+
+/// Creates a file that has all of its bytes from the moment it appears.
+fn link(at: &Path, text: &[u8], durable: bool) -> Result<Linked, Failure> {
+    match Nameless::write(directory_of(at), text, None, durable)? {
+        Some(file) => file.link(at),
+        None => Ok(Linked::Impossible),
+    }
+}
+
+/// Creates the temporary file of `part`, which only one process can have at a time.
+fn make_temporary(part: &Path, text: &[u8], durable: bool, lock_is_proof: bool) -> Result<(), Failure> {
+    let at = fresh_path(part);
+    for _ in 0..TRIES {
+        let made = match link(&at, text, durable)? {
+            Linked::Done => return Ok(()),
+            Linked::Taken => Err(io::ErrorKind::AlreadyExists.into()),
+            Linked::Impossible => write_new(&at, text, durable),
+        };
+        match made {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(source) => return Err(disk("write the sidecar of", part, source)),
+        }
+        match judge_temporary(part, lock_is_proof) {
+            Unfinished::Nothing => {}
+            Unfinished::Abandoned => _ = fs::remove_file(&at),
+            Unfinished::Foreign(why) => _ = move_aside(&at, why)?,
+            Unfinished::Live => break,
+        }
+    }
+    Err(Failure::Locked(part.to_owned()))
+}
+
+/// Creates a file and then writes it, where unnamed files are not supported.
+fn write_new(at: &Path, text: &[u8], durable: bool) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(at)?;
+    let written = file.write_all(text).and_then(|()| if durable { file.sync_all() } else { Ok(()) });
+    written.inspect_err(|_| _ = fs::remove_file(at))
+}
+
+/// What has the name of a temporary file.
+enum Unfinished {
+    Nothing,
+    /// A process is writing it.
+    Live,
+    /// What tdl writes, or the beginning of it, by a process that died.
+    Abandoned,
+    Foreign(&'static str),
+}
+
+fn judge_temporary(part: &Path, lock_is_proof: bool) -> Unfinished {
+    let (text, meta) = match read(&fresh_path(part)) {
+        Ok(Text::Missing) => return Unfinished::Nothing,
+        Ok(Text::Foreign(why)) => return Unfinished::Foreign(why),
+        Ok(Text::Read(text, meta)) => (text, meta),
+        Err(_) => return Unfinished::Live,
+    };
+    let record = Record { owner: sidecar::owner_in(&text).flatten(), text, written: meta.modified().ok() };
+    let is_whole = sidecar::owner_in(&record.text).is_some();
+    let unknown = || owner::is_live(owner::Liveness::Unknown, || age(record.written?, directory_of(part)));
+    let is_live = if is_whole { record.is_live(part, lock_is_proof) } else { !lock_is_proof && unknown() };
+    match sidecar::is_beginning(&record.text) {
+        // A new one is empty for a moment; one that stays empty may be anyone's.
+        is_ours if is_live && (is_ours || record.text.is_empty()) => Unfinished::Live,
+        true => Unfinished::Abandoned,
+        false => Unfinished::Foreign(NOT_OURS),
+    }
+}
+
+/// What has been read of a file that may be anyone's.
+enum Text {
+    Missing,
+    Foreign(&'static str),
+    Read(Vec<u8>, Metadata),
+}
+
+fn read(path: &Path) -> io::Result<Text> {
+    let file = match platform::open_to_read(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Text::Missing),
+        Err(_) if path.symlink_metadata().is_ok_and(|meta| !meta.is_file()) => return Ok(Text::Foreign(NOT_OURS)),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(Text::Foreign("cannot be read")),
+        Err(error) => return Err(error),
+    };
+    let meta = file.metadata()?;
+    if !meta.is_file() || meta.len() > LARGEST {
+        return Ok(Text::Foreign(NOT_OURS));
+    }
+    if let Some(why) = trust::objection(&meta, directory_of(path))? {
+        return Ok(Text::Foreign(why));
+    }
+    Ok(Text::Read(text_of(&file, &meta)?, meta))
+}
+
+fn text_of(file: &File, meta: &Metadata) -> io::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(usize::try_from(meta.len().min(LARGEST)).unwrap_or_default() + 1);
+    file.take(LARGEST).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// How long ago a file was written, by the clock of its file system: machines that share one need not agree on the
+/// time. A time in the future counts by its distance, in case that clock was set back.
+fn age(written: SystemTime, directory: &Path) -> Option<Duration> {
+    let now = probe(directory).ok()?.modified().ok()?;
+    Some(now.duration_since(written).unwrap_or_else(|error| error.duration()))
+}
+
+fn sync_directory(part: &Path) -> Result<(), Failure> {
+    platform::sync_directory(directory_of(part)).map_err(|source| disk("write the sidecar of", part, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::url::WebUrl;
+
+    fn sidecar() -> Sidecar {
+        Sidecar::new(&WebUrl::parse("http://h/x").unwrap(), None, Some(100))
+    }
+
+    #[test]
+    fn only_a_sidecar_of_tdls_is_removed_as_an_orphan() {
+        let dir = tempfile::tempdir().unwrap();
+        let part = dir.path().join("x.part");
+        let text = String::from_utf8(sidecar().text().unwrap()).unwrap();
+        let live = String::from_utf8(sidecar().owned_by(Some(host::new_owner())).text().unwrap()).unwrap();
+        for (text, stays) in [
+            (text.as_str(), false),
+            ("{\"version\":9,\"url\":\"?\",\"new\":1,\"owner\":null}", false),
+            // Of an owner in a newer form nothing is known.
+            ("{\"version\":9,\"url\":\"?\",\"owner\":[1]}", true),
+            (live.as_str(), true),
+            ("{}", true),
+            ("mine", true),
+        ] {
+            fs::write(path(&part), text).unwrap();
+            remove_orphan(&part);
+            assert_eq!(path(&part).exists(), stays, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_sidecar_takes_the_place_of_none_that_is_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let part = dir.path().join("x.part");
+        let (first, second) = (host::new_owner(), host::new_owner());
+        claim(&part, &sidecar().owned_by(Some(first.clone())), false).unwrap();
+        let late = claim(&part, &sidecar().owned_by(Some(second.clone())), false);
+        assert!(matches!(late, Err(Failure::Locked(_))), "{late:?}");
+        assert!(is_held_by(&part, &first) && !is_held_by(&part, &second));
+        // Left for others: whoever is first has it, and one that saw it before comes too late.
+        save(&part, &sidecar()).unwrap();
+        let Ok(Found::Ours(seen)) = look(&part) else { panic!("it is there") };
+        claim(&part, &sidecar().owned_by(Some(second.clone())), false).unwrap();
+        let late = take_over(&part, &sidecar().owned_by(Some(first.clone())), &seen, false, false);
+        assert!(matches!(late, Err(Failure::Locked(_))), "{late:?}");
+        assert!(is_held_by(&part, &second) && !fresh_path(&part).exists());
+        // The lock is proof on some platforms.
+        claim(&part, &sidecar().owned_by(Some(first.clone())), true).unwrap();
+        assert!(is_held_by(&part, &first));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_no_sidecar_and_is_not_written_through() {
+        let dir = tempfile::tempdir().unwrap();
+        let (part, elsewhere) = (dir.path().join("x.part"), dir.path().join("elsewhere"));
+        fs::write(&elsewhere, sidecar().text().unwrap()).unwrap();
+        for name in ["x.part.json", "x.part.tmp"] {
+            std::os::unix::fs::symlink(&elsewhere, dir.path().join(name)).unwrap();
+        }
+        assert!(matches!(look(&part), Ok(Found::Foreign(NOT_OURS))));
+        let owner = Some(host::new_owner());
+        claim(&part, &sidecar().owned_by(owner), false).unwrap();
+        save(&part, &sidecar()).unwrap();
+        assert_eq!(fs::read(&elsewhere).unwrap(), sidecar().text().unwrap());
+        for kept in ["x.part.json.kept", "x.part.tmp.kept"] {
+            assert!(dir.path().join(kept).is_symlink(), "{kept}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_rename_by_links_that_was_interrupted_is_finished() {
+        let dir = tempfile::tempdir().unwrap();
+        let part = dir.path().join("x.part");
+        fs::write(path(&part), sidecar().text().unwrap()).unwrap();
+        fs::hard_link(path(&part), fresh_path(&part)).unwrap();
+        assert!(matches!(look(&part), Ok(Found::Ours(_))));
+        assert!(!fresh_path(&part).exists());
+    }
+
+    #[test]
+    fn the_age_of_a_file_is_told_by_its_file_system() {
+        let dir = tempfile::tempdir().unwrap();
+        let hour = Duration::from_secs(3600);
+        for written in [SystemTime::now() - hour, SystemTime::now() + hour] {
+            let age = age(written, dir.path()).unwrap();
+            assert!(age.abs_diff(hour) < Duration::from_secs(60), "{age:?}");
+        }
+        assert_eq!(age(SystemTime::now(), &dir.path().join("missing")), None);
+    }
+}

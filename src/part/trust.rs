@@ -1,0 +1,83 @@
+//! Whether a part file or sidecar can be tdl's own. In a directory that is open to other users, they can put anything
+//! there under these names.
+
+use std::fs::Metadata;
+use std::io;
+use std::path::Path;
+
+/// What is wrong with a file, as the predicate of a sentence; `None` if tdl could have made it in `directory`. Where its
+/// owner or mode differ from the usual, it is compared with a file that was just made there: root-squashed NFS, vfat
+/// and CIFS have owners and modes of their own.
+///
+/// # Errors
+///
+/// No file could be made for the comparison.
+#[cfg(unix)]
+pub fn objection(meta: &Metadata, directory: &Path) -> io::Result<Option<&'static str>> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::probe::probe;
+
+    /// Write permission for the group and for others.
+    const SHARED: u32 = 0o022;
+
+    if meta.nlink() > 1 {
+        return Ok(Some("has a second name, a hard link"));
+    }
+    let is_own = meta.uid() == rustix::process::geteuid().as_raw();
+    if is_own && meta.mode() & SHARED == 0 {
+        return Ok(None);
+    }
+    let made = probe(directory)?;
+    Ok(if meta.uid() != made.uid() {
+        Some("belongs to another user")
+    } else if meta.mode() & SHARED & !made.mode() != 0 {
+        Some("may be written to by other users")
+    } else {
+        None
+    })
+}
+
+/// Owners and modes are not checked on this platform.
+#[cfg(not(unix))]
+pub const fn objection(_: &Metadata, _: &Path) -> io::Result<Option<&'static str>> {
+    Ok(None)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_others_may_write_to_or_that_has_two_names_is_not_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        fs::write(&path, "").unwrap();
+        let object = || objection(&path.metadata().unwrap(), dir.path()).unwrap();
+        assert_eq!(object(), None);
+        let own = path.metadata().unwrap().permissions().mode() & 0o777;
+        for mode in [own, 0o600, 0o444, own | 0o002, own | 0o020] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(object().is_some(), mode & 0o022 & !own != 0, "{mode:o}");
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(own)).unwrap();
+        fs::hard_link(&path, dir.path().join("y")).unwrap();
+        assert_eq!(object(), Some("has a second name, a hard link"));
+    }
+
+    #[test]
+    fn a_file_of_someone_else_is_not_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        fs::write(&path, "").unwrap();
+        if std::os::unix::fs::chown(&path, Some(12_345), None).is_err() {
+            // Only root can give a file away.
+            return;
+        }
+        let meta = path.metadata().unwrap();
+        assert_eq!(objection(&meta, dir.path()).unwrap(), Some("belongs to another user"));
+    }
+}

@@ -1,0 +1,249 @@
+//! Other processes and other users in the output directory.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::command::{Ended, Tdl, content, fetch_as, wait_for};
+use crate::server::{Gate, Reply, Server};
+
+fn fetch() -> Tdl {
+    fetch_as(module_path!())
+}
+
+const LENGTH: usize = 1_000_000;
+const TAG: &str = "\"one\"";
+
+fn body() -> Vec<u8> {
+    content(1, LENGTH)
+}
+
+/// A server whose first answer takes about a second.
+fn slow_at_first() -> Server {
+    Server::start(|request| match request.number {
+        0 => Reply::file(request, &body(), TAG).drip(20_000, Duration::from_millis(20)),
+        _ => Reply::file(request, &body(), TAG),
+    })
+}
+
+/// A run during which something is done to the part file, once it has so many bytes.
+fn disturbed(at: u64, disturb: impl FnOnce(&fs::File)) {
+    let server = slow_at_first();
+    let mut tdl = fetch().args([&server.url("/x"), "--retries", "5"]);
+    let child = tdl.spawn();
+    let part = tdl.out().join("x.part");
+    wait_for(|| fs::metadata(&part).is_ok_and(|meta| meta.len() >= at));
+    disturb(&fs::OpenOptions::new().write(true).open(&part).unwrap());
+    let ended = Ended::from(child).with(0);
+    assert!(ended.stderr.contains("out/x.part was changed by another process"), "{}", ended.stderr);
+    assert!(tdl.got("x") == body(), "{}", ended.stderr);
+    assert_eq!(tdl.names(), ["x"]);
+    assert_eq!(server.requests()[1].header("range"), None, "nothing of it is of use");
+}
+
+#[test]
+fn a_part_file_that_is_cut_while_it_is_written_is_fetched_anew() {
+    disturbed(200_000, |part| part.set_len(0).unwrap());
+    disturbed(200_000, |part| part.set_len(100_000).unwrap());
+}
+
+#[test]
+fn a_part_file_that_is_made_longer_is_fetched_anew() {
+    disturbed(200_000, |part| part.set_len(2 * LENGTH as u64).unwrap());
+}
+
+/// As where locks are known to one machine only: every lock is granted.
+#[cfg(target_os = "linux")]
+const NO_LOCKS: [&str; 6] = ["-f", "-o", "/dev/null", "-e", "trace=flock", "--inject=flock:retval=0"];
+
+/// Starts `tdl` in the same directories under another program.
+#[cfg(target_os = "linux")]
+fn spawn_under(tdl: &Tdl, program: &str, prefix: &[&str], arguments: &[&str]) -> std::process::Child {
+    let sequential: &[_] = if crate::command::is_sequential(module_path!()) { &["--sequential"] } else { &[] };
+    std::process::Command::new(program)
+        .args(prefix)
+        .args([env!("CARGO_BIN_EXE_tdl"), "fetch", "-o", "out"])
+        .args(sequential)
+        .args(arguments)
+        .current_dir(tdl.dir.path())
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Two runs that do not see each other's locks; the second, begun when the first has some bytes, by way of `other`.
+#[cfg(target_os = "linux")]
+fn two_without_locks(other: &[&str], second_code: i32, retries: &str) {
+    let server = Server::start(|request| Reply::file(request, &body(), TAG).drip(20_000, Duration::from_millis(30)));
+    let url = server.url("/x");
+    let tdl = fetch().file("out/other", "");
+    let first = spawn_under(&tdl, "strace", &NO_LOCKS, &[&url]);
+    let part = tdl.out().join("x.part");
+    wait_for(|| fs::metadata(&part).is_ok_and(|meta| meta.len() >= 200_000));
+    let prefix = [&NO_LOCKS, other].concat();
+    let second = spawn_under(&tdl, "strace", &prefix, &[&url, "--retries", retries]);
+    let second = Ended::from(second).with(second_code);
+    assert!(second.stderr.contains("out/x.part is being written by another process"), "{}", second.stderr);
+    Ended::from(first).with(0);
+    assert!(tdl.got("x") == body());
+    assert_eq!(tdl.names(), ["other", "x"]);
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "needs strace"]
+fn where_locks_do_not_hold_the_second_run_waits() {
+    two_without_locks(&[], 0, "50");
+    two_without_locks(&[], 75, "0");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "needs strace, and root for a process namespace, as another machine would have"]
+fn a_run_on_another_machine_is_waited_for_in_a_process_namespace() {
+    two_without_locks(&["unshare", "--pid", "--fork"], 75, "0");
+}
+
+/// The one that stands still is alive after all, and writes to the file that the other has taken over.
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "needs strace, and root for a process namespace, as another machine would have"]
+fn a_run_in_a_process_namespace_that_was_taken_for_dead_spoils_nothing() {
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let server = Server::start(move |request| {
+        let reply = Reply::file(request, &body(), TAG).drip(20_000, Duration::from_millis(50));
+        if request.number == 0 { reply.held_after(500_000, &held) } else { reply }
+    });
+    let url = server.url("/x");
+    let tdl = fetch().file("out/other", "");
+    let elsewhere = [&NO_LOCKS[..], &["unshare", "--pid", "--fork"]].concat();
+    let first = spawn_under(&tdl, "strace", &elsewhere, &[&url, "--retries", "50"]);
+    let sidecar = tdl.out().join("x.part.json");
+    wait_for(|| fs::read_to_string(&sidecar).is_ok_and(|text| text.contains("\"done\":[[0,500000]]")));
+    // As if a minute had passed without a checkpoint.
+    let old = SystemTime::now() - Duration::from_secs(61);
+    fs::OpenOptions::new().write(true).open(&sidecar).unwrap().set_modified(old).unwrap();
+    let second = spawn_under(&tdl, "strace", &NO_LOCKS, &[&url, "--retries", "50"]);
+    server.wait_for_requests(2);
+    assert_eq!(server.requests()[1].header("range"), Some("bytes=500000-"));
+    gate.open();
+    let first = Ended::from(first).with(0);
+    assert!(first.stderr.contains("out/x.part is being written by another process"), "{}", first.stderr);
+    Ended::from(second).with(0);
+    assert!(tdl.got("x") == body());
+    assert_eq!(tdl.names(), ["other", "x"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "needs strace"]
+fn where_locks_do_not_hold_three_runs_on_one_list_end_with_every_file_whole() {
+    let length = |number| [300_000, 3000][number % 2];
+    let server = Server::start(move |request| {
+        let number: usize = request.target[1..].parse().unwrap();
+        Reply::file(request, &content(number, length(number)), TAG).drip(100_000, Duration::from_millis(5))
+    });
+    let mut arguments: Vec<_> = (0..20).map(|number| server.url(&format!("/{number}"))).collect();
+    arguments.extend(["--retries", "50"].map(str::to_owned));
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let tdl = fetch();
+    let runs: Vec<_> = (0..3).map(|_| spawn_under(&tdl, "strace", &NO_LOCKS, &arguments)).collect();
+    for run in runs {
+        Ended::from(run).with(0);
+    }
+    assert_eq!(tdl.names().len(), 20, "{:?}", tdl.names());
+    for number in 0..20 {
+        assert!(tdl.got(&number.to_string()) == content(number, length(number)), "{number}");
+    }
+}
+
+/// A run that leaves 500,000 bytes of `/x` in a part file.
+fn interrupted(server: &Server) -> Tdl {
+    let mut tdl = fetch().args([&server.url("/x"), "--retries", "0"]);
+    tdl.run().with(75);
+    assert_eq!(tdl.names(), ["x.part", "x.part.json"]);
+    tdl
+}
+
+fn cuts_once() -> Server {
+    Server::start(|request| match request.number {
+        0 => Reply::file(request, &body(), TAG).cut_after(500_000),
+        _ => Reply::file(request, &body(), TAG),
+    })
+}
+
+#[test]
+fn what_others_could_have_written_is_not_resumed() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    for (name, how) in [("x.part", "mode"), ("x.part.json", "mode"), ("x.part", "link"), ("x.part.json", "link")] {
+        let server = cuts_once();
+        let mut tdl = interrupted(&server);
+        let path = tdl.out().join(name);
+        let why = if how == "mode" {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+            "may be written to by other users"
+        } else {
+            fs::hard_link(&path, tdl.dir.path().join("the user's")).unwrap();
+            "has a second name, a hard link"
+        };
+        let before = fs::read(&path).unwrap();
+        let ended = tdl.run().with(0);
+        let reason = if name == "x.part" { why.to_owned() } else { format!("has a sidecar that {why}") };
+        let message = format!("starting over: out/x.part {reason}; it is out/x.part.kept now\n");
+        assert!(ended.stderr.contains(&message), "{}", ended.stderr);
+        assert_eq!(server.requests()[1].header("range"), None);
+        assert!(tdl.got("x") == body() && tdl.names().contains(&"x.part.kept".to_owned()));
+        if how == "link" {
+            assert!(fs::read(tdl.dir.path().join("the user's")).unwrap() == before);
+        }
+    }
+}
+
+/// In a directory where everyone may write, and nobody may move what another has put there.
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "needs root, to be several users"]
+fn as_root_another_users_bytes_get_no_final_name() {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+
+    const USER: u32 = 12_345;
+    for (is_sticky, code) in [(false, 0), (true, 1)] {
+        let server = cuts_once();
+        let tdl = interrupted(&server);
+        for name in ["x.part", "x.part.json"] {
+            fs::set_permissions(tdl.out().join(name), fs::Permissions::from_mode(0o666)).unwrap();
+        }
+        fs::set_permissions(tdl.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(tdl.out(), fs::Permissions::from_mode(if is_sticky { 0o1777 } else { 0o777 })).unwrap();
+        let user = format!("--reuid={USER}");
+        // The command itself has to be where that user may run it.
+        let command = tdl.dir.path().join("tdl");
+        fs::copy(env!("CARGO_BIN_EXE_tdl"), &command).unwrap();
+        chown(tdl.dir.path(), Some(USER), None).unwrap();
+        let child = std::process::Command::new("setpriv")
+            .args([&user, "--clear-groups"])
+            .arg(&command)
+            .args(["fetch", "-o", "out", &server.url("/x"), "--retries", "0"])
+            .current_dir(tdl.dir.path())
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let ended = Ended::from(child).with(code);
+        if is_sticky {
+            let message = "out/x.part is in the way: it belongs to another user, and it cannot be moved aside";
+            assert!(ended.stderr.contains(message), "{}", ended.stderr);
+            assert_eq!(server.requests().len(), 1, "nothing more is asked for");
+        } else {
+            assert!(ended.stderr.contains("out/x.part belongs to another user; it is out/x.part.kept now"));
+            assert_eq!(server.requests()[1].header("range"), None);
+            assert!(tdl.got("x") == body());
+        }
+    }
+}
