@@ -10,6 +10,6 @@ fuzz_target!(|input: (u64, &[u8])| {
     let Ok(url) = WebUrl::parse("http://h/x") else { return };
     if let Ok(sidecar) = Sidecar::parse(text, &url, available) {
         assert!(sidecar.done.end() <= available);
-        assert!(sidecar.done.prefix() <= sidecar.done.end());
+        assert!(sidecar.done.count() <= sidecar.done.end());
     }
 });
