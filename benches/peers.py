@@ -50,6 +50,7 @@ WORKLOADS = (
     Workload("1 x 1 GiB", ((1, GIB),), on_disk=True),
     Workload("TLS, 2,000 x 64 KiB", ((2000, 64 * KIB),), "https"),
     Workload("TLS, 48 x 16 MiB", ((48, 16 * MIB),), "https"),
+    Workload("1 x 128 MiB in chunks of 1,000 bytes", ((1, 128 * MIB),), "chunked", with_defaults=False),
     Workload("200 x 64 KiB after 100 ms", ((200, 64 * KIB),), "after-100-ms"),
     # Each answer has 2 MiB/s, so that the one large file at the end takes 16 s by itself, whatever a tool's defaults are.
     Workload("skewed, throttled", ((36, 512 * KIB), (3, 8 * MIB), (1, 32 * MIB)), "throttled", with_defaults=False),

@@ -62,7 +62,7 @@ def running_servers(memory: Path) -> Iterator[Servers]:
         wait_for(http)
         slow_url = f"http://127.0.0.1:{int(slow.stdout.readline())}"
         urls = {"http": f"http://127.0.0.1:{http}", "https": f"https://127.0.0.1:{https}"}
-        urls |= {way: f"{slow_url}/{way}" for way in ("after-100-ms", "throttled", "four-at-once", "count")}
+        urls |= {way: f"{slow_url}/{way}" for way in ("after-100-ms", "chunked", "throttled", "four-at-once", "count")}
         yield Servers(memory, urls)
 
 

@@ -1,10 +1,11 @@
-"""A server that is slow in known ways, for peers.py: `python3 slow_server.py ROOT` prints its port, and serves until killed.
+"""A server that answers in ways that nginx does not, most of them slow, for peers.py: `python3 slow_server.py ROOT` prints its port, and serves until killed.
 
 The first part of a URL's path says how the file that the rest of it names is given:
 
     /after-100-ms/...   each answer begins after 100 ms
     /throttled/...      each answer has 2 MiB/s of its own, however many there are
     /four-at-once/...   each answer begins after 50 ms, and a request beyond four at once is refused with 503
+    /chunked/...        each answer is in chunks of 1,000 bytes, as fast as it can be read
     /count              what /four-at-once/ was asked and refused since the last time, as JSON
 """
 
@@ -20,6 +21,7 @@ RATE = 2 * 1024 * 1024
 # What is sent at one time, 10 ms of the rate: small beside any file, and few enough wake-ups for this to stay idle.
 SLICE = RATE // 100
 PLACES = 4
+CHUNK = 1000
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Server:
         self.count = Count()
         # Read once: what is slow here is slow on purpose.
         self.files: dict[str, File] = {}
+        self.chunks: dict[str, bytes] = {}
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -61,6 +64,8 @@ class Server:
             case ["", "after-100-ms", name]:
                 await asyncio.sleep(0.1)
                 await send(writer, *file_answer(self.file(name), headers))
+            case ["", "chunked", name]:
+                await send(writer, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", self.in_chunks(name))
             case ["", "throttled", name]:
                 await send_evenly(writer, *file_answer(self.file(name), headers))
             case ["", "four-at-once", name]:
@@ -84,6 +89,15 @@ class Server:
             await send(writer, *file_answer(self.file(name), headers))
         finally:
             self.in_flight -= 1
+
+    def in_chunks(self, name: str) -> bytes:
+        """The file with its framing, made once: what is measured is how it is read."""
+        if name not in self.chunks:
+            body = self.file(name).body
+            parts = (body[offset : offset + CHUNK] for offset in range(0, len(body), CHUNK))
+            framed = [b"%x\r\n%b\r\n" % (len(part), part) for part in parts]
+            self.chunks[name] = b"".join(framed) + b"0\r\n\r\n"
+        return self.chunks[name]
 
     def file(self, name: str) -> File:
         if name not in self.files:
@@ -117,7 +131,8 @@ def answer_head(status: str, body: bytes | memoryview, *lines: str) -> bytes:
 
 
 async def send(writer: asyncio.StreamWriter, head: bytes, body: bytes | memoryview) -> None:
-    writer.write(head + body)
+    writer.write(head)
+    writer.write(body)
     await writer.drain()
 
 
