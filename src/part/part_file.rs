@@ -552,6 +552,31 @@ mod tests {
     }
 
     #[test]
+    fn a_sidecar_that_somebody_removed_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut part = part_in(dir.path(), b"half");
+        for _ in 0..2 {
+            fs::remove_file(sidecar_of(dir.path())).unwrap();
+            part.filling.save().unwrap();
+            part.write(b" and rest").unwrap();
+        }
+        fs::remove_file(sidecar_of(dir.path())).unwrap();
+        assert!(part.commit(&dir.path().join("x"), Commit::Keep).unwrap());
+        assert_eq!(names(dir.path()), ["x"]);
+    }
+
+    #[test]
+    fn while_an_owner_lives_nothing_begins_beside_its_sidecar() {
+        let dir = tempfile::tempdir().unwrap();
+        let part = part_in(dir.path(), b"whole");
+        // As in the middle of a commit.
+        fs::rename(dir.path().join("x.part"), dir.path().join("elsewhere")).unwrap();
+        let second = leftover_in(dir.path());
+        assert!(matches!(second, Err(Failure::Locked(_))), "{second:?}");
+        drop(part);
+    }
+
+    #[test]
     fn a_part_that_is_dropped_is_free() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(part_in(dir.path(), b"half").put_by(), 4);
