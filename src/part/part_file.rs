@@ -468,7 +468,7 @@ mod tests {
         dir.join("x.part.json")
     }
 
-    /// As if the sidecar had been written so long ago.
+    /// As if the file had been written this many seconds ago.
     fn make_older(path: &Path, seconds: u64) {
         let time = SystemTime::now() - Duration::from_secs(seconds);
         fs::OpenOptions::new().write(true).open(path).unwrap().set_modified(time).unwrap();

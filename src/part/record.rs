@@ -348,7 +348,7 @@ mod tests {
         let late = claim(&part, &sidecar().owned_by(Some(second.clone())), false);
         assert!(matches!(late, Err(Failure::Locked(_))), "{late:?}");
         assert!(is_held_by(&part, &first) && !is_held_by(&part, &second));
-        // Left for others: whoever is first has it, and one that saw it before comes too late.
+        // Without an owner: the first to claim it has it, and a process that read it before is too late.
         save(&part, &sidecar()).unwrap();
         let Ok(Found::Ours(seen)) = look(&part) else { panic!("it is there") };
         claim(&part, &sidecar().owned_by(Some(second.clone())), false).unwrap();
