@@ -238,7 +238,14 @@ impl Filling {
     }
 
     fn names_owner(&self, sidecar: &Sidecar) -> bool {
-        sidecar.owner.as_ref().is_some_and(|owner| record::is_held_by(&self.path, owner))
+        let Some(owner) = &sidecar.owner else { return false };
+        record::is_held_by(&self.path, owner) || (self.is_in_place() && record::restore(&self.path, sidecar))
+    }
+
+    /// Whether the path still names this file.
+    fn is_in_place(&self) -> bool {
+        let meta = self.file.metadata();
+        meta.and_then(|meta| platform::is_at(&self.file, &meta, &self.path)).unwrap_or(false)
     }
 
     /// Checks that the file is not shorter than what has been written. Otherwise the next write would leave a hole of

@@ -73,7 +73,7 @@ pub fn remove_orphans(part: &Path, target: &Path) {
     if is_target {
         let _ = fs::remove_file(part);
     }
-    record::remove_orphan(part);
+    let _ = record::remove_orphan(part);
 }
 
 /// Puts the names in a directory onto the disk.

@@ -35,7 +35,7 @@ impl PartFile {
             match Self::open(path, false) {
                 Err(Failure::Disk { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                     // The part file may have been removed without its sidecar.
-                    record::remove_orphan(path);
+                    record::remove_orphan(path)?;
                     return Ok(Leftover::default());
                 }
                 // A run that died between linking a part to its target and removing the part.

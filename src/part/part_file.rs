@@ -468,7 +468,7 @@ mod tests {
         dir.join("x.part.json")
     }
 
-    /// As if the sidecar had been written so long ago.
+    /// As if the file had been written this many seconds ago.
     fn make_older(path: &Path, seconds: u64) {
         let time = SystemTime::now() - Duration::from_secs(seconds);
         fs::OpenOptions::new().write(true).open(path).unwrap().set_modified(time).unwrap();
@@ -549,6 +549,31 @@ mod tests {
             assert!(winner.commit(&dir.path().join("x"), Commit::Keep).unwrap());
             assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"whole");
         }
+    }
+
+    #[test]
+    fn a_sidecar_that_somebody_removed_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut part = part_in(dir.path(), b"half");
+        for _ in 0..2 {
+            fs::remove_file(sidecar_of(dir.path())).unwrap();
+            part.filling.save().unwrap();
+            part.write(b" and rest").unwrap();
+        }
+        fs::remove_file(sidecar_of(dir.path())).unwrap();
+        assert!(part.commit(&dir.path().join("x"), Commit::Keep).unwrap());
+        assert_eq!(names(dir.path()), ["x"]);
+    }
+
+    #[test]
+    fn while_an_owner_lives_nothing_begins_beside_its_sidecar() {
+        let dir = tempfile::tempdir().unwrap();
+        let part = part_in(dir.path(), b"whole");
+        // As in the middle of a commit.
+        fs::rename(dir.path().join("x.part"), dir.path().join("elsewhere")).unwrap();
+        let second = leftover_in(dir.path());
+        assert!(matches!(second, Err(Failure::Locked(_))), "{second:?}");
+        drop(part);
     }
 
     #[test]

@@ -132,6 +132,13 @@ pub fn take_over(
     if is_done && is_ours() { Ok(()) } else { Err(Failure::Locked(part.to_owned())) }
 }
 
+/// Puts the caller's sidecar back if none is there. Somebody removed it by hand: a process that takes a part file over
+/// replaces its sidecar, and removes it only after the part file. Returns whether it is there again.
+pub fn restore(part: &Path, sidecar: &Sidecar) -> bool {
+    let is_missing = path(part).symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    is_missing && sidecar.text().is_ok_and(|text| put_new(part, &text).is_ok_and(|is_new| is_new))
+}
+
 /// Replaces the sidecar of `part`, which is the caller's. The bytes that it claims must be on the disk already.
 ///
 /// # Errors
@@ -150,13 +157,21 @@ pub fn remove(part: &Path) {
 }
 
 /// Removes a sidecar whose part file is missing, and an abandoned temporary file beside it.
-pub fn remove_orphan(part: &Path) {
+///
+/// # Errors
+///
+/// [`Failure::Locked`] if its owner lives: it has just renamed its part file to the target, or somebody removed that.
+pub fn remove_orphan(part: &Path) -> Result<(), Failure> {
     // In this order: another process creates its part file before its sidecar.
-    let Ok(Found::Ours(record)) = look(part) else { return };
-    if !record.is_live(part, false) && part.symlink_metadata().is_err() {
+    let Ok(Found::Ours(record)) = look(part) else { return Ok(()) };
+    if record.is_live(part, false) {
+        return Err(Failure::Locked(part.to_owned()));
+    }
+    if part.symlink_metadata().is_err() {
         remove(part);
         remove_unfinished(part, false);
     }
+    Ok(())
 }
 
 /// Removes the temporary file of a process that died, if tdl is certain to have made it.
@@ -319,7 +334,7 @@ mod tests {
             ("mine", true),
         ] {
             fs::write(path(&part), text).unwrap();
-            remove_orphan(&part);
+            assert_eq!(remove_orphan(&part).is_err(), text.contains("\"owner\":") && stays, "{text}");
             assert_eq!(path(&part).exists(), stays, "{text}");
         }
     }
@@ -333,7 +348,7 @@ mod tests {
         let late = claim(&part, &sidecar().owned_by(Some(second.clone())), false);
         assert!(matches!(late, Err(Failure::Locked(_))), "{late:?}");
         assert!(is_held_by(&part, &first) && !is_held_by(&part, &second));
-        // Left for others: whoever is first has it, and one that saw it before comes too late.
+        // Without an owner: the first to claim it has it, and a process that read it before is too late.
         save(&part, &sidecar()).unwrap();
         let Ok(Found::Ours(seen)) = look(&part) else { panic!("it is there") };
         claim(&part, &sidecar().owned_by(Some(second.clone())), false).unwrap();

@@ -9,7 +9,6 @@ fn fetch() -> Tdl {
     fetch_as(module_path!())
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 #[ignore = "needs strace"]
 fn without_hard_links_and_exclusive_renames_everything_arrives_with_one_warning() {
@@ -34,7 +33,6 @@ fn without_hard_links_and_exclusive_renames_everything_arrives_with_one_warning(
 }
 
 /// A directory that cannot be written to costs no request, unless nothing is to be fetched.
-#[cfg(unix)]
 fn is_refused(tdl: &Tdl, server: &Server) {
     let urls = [server.url("/a"), server.url("/b")];
     let cases: [(&[&str], i32); 6] = [
@@ -57,7 +55,6 @@ fn is_refused(tdl: &Tdl, server: &Server) {
     assert_eq!(tdl.names(), ["a"]);
 }
 
-#[cfg(unix)]
 #[test]
 fn a_directory_that_cannot_be_written_to_is_refused_before_any_request() {
     use std::os::unix::fs::PermissionsExt as _;
@@ -75,7 +72,6 @@ fn a_directory_that_cannot_be_written_to_is_refused_before_any_request() {
     is_refused(&tdl, &server);
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 #[ignore = "needs root, to mount"]
 fn so_is_a_read_only_mount() {
@@ -93,10 +89,8 @@ fn so_is_a_read_only_mount() {
 }
 
 /// Does something at the end, also of a test that fails.
-#[cfg(unix)]
 struct Finally<F: Fn()>(F);
 
-#[cfg(unix)]
 impl<F: Fn()> Drop for Finally<F> {
     fn drop(&mut self) {
         (self.0)();

@@ -53,11 +53,9 @@ fn a_part_file_that_is_made_longer_is_fetched_anew() {
 }
 
 /// As where locks are known to one machine only: every lock is granted.
-#[cfg(target_os = "linux")]
 const NO_LOCKS: [&str; 6] = ["-f", "-o", "/dev/null", "-e", "trace=flock", "--inject=flock:retval=0"];
 
 /// Starts `tdl` in the same directories under another program.
-#[cfg(target_os = "linux")]
 fn spawn_under(tdl: &Tdl, program: &str, prefix: &[&str], arguments: &[&str]) -> std::process::Child {
     let sequential: &[_] = if crate::command::is_sequential(module_path!()) { &["--sequential"] } else { &[] };
     std::process::Command::new(program)
@@ -74,7 +72,6 @@ fn spawn_under(tdl: &Tdl, program: &str, prefix: &[&str], arguments: &[&str]) ->
 }
 
 /// Two runs that do not see each other's locks; the second, begun when the first has some bytes, by way of `other`.
-#[cfg(target_os = "linux")]
 fn two_without_locks(other: &[&str], second_code: i32, retries: &str) {
     let server = Server::start(|request| Reply::file(request, &body(), TAG).drip(20_000, Duration::from_millis(30)));
     let url = server.url("/x");
@@ -92,7 +89,6 @@ fn two_without_locks(other: &[&str], second_code: i32, retries: &str) {
     assert_eq!(server.requests().len(), 1);
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 #[ignore = "needs strace"]
 fn where_locks_do_not_hold_the_second_run_waits() {
@@ -100,7 +96,6 @@ fn where_locks_do_not_hold_the_second_run_waits() {
     two_without_locks(&[], 75, "0");
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 #[ignore = "needs strace, and root for a process namespace, as another machine would have"]
 fn a_run_on_another_machine_is_waited_for_in_a_process_namespace() {
@@ -108,7 +103,6 @@ fn a_run_on_another_machine_is_waited_for_in_a_process_namespace() {
 }
 
 /// The one that stands still is alive after all, and writes to the file that the other has taken over.
-#[cfg(target_os = "linux")]
 #[test]
 #[ignore = "needs strace, and root for a process namespace, as another machine would have"]
 fn a_run_in_a_process_namespace_that_was_taken_for_dead_spoils_nothing() {
@@ -138,7 +132,6 @@ fn a_run_in_a_process_namespace_that_was_taken_for_dead_spoils_nothing() {
     assert_eq!(tdl.names(), ["other", "x"]);
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 #[ignore = "needs strace"]
 fn where_locks_do_not_hold_three_runs_on_one_list_end_with_every_file_whole() {
@@ -205,7 +198,6 @@ fn what_others_could_have_written_is_not_resumed() {
 }
 
 /// In a directory where everyone may write, and nobody may move what another has put there.
-#[cfg(target_os = "linux")]
 #[test]
 #[ignore = "needs root, to be several users"]
 fn as_root_another_users_bytes_get_no_final_name() {

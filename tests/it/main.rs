@@ -8,9 +8,6 @@ mod server;
 
 mod chaos;
 mod compare;
-mod disks;
-#[path = "disks.rs"]
-mod disks_sequential;
 mod failures;
 mod fetching;
 mod help;
@@ -41,11 +38,16 @@ mod wrong_bytes;
 #[path = "wrong_bytes.rs"]
 mod wrong_bytes_sequential;
 
+#[cfg(target_os = "linux")]
+mod disks;
+#[cfg(target_os = "linux")]
+#[path = "disks.rs"]
+mod disks_sequential;
 #[cfg(unix)]
 mod interrupts;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod intruders;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 #[path = "intruders.rs"]
 mod intruders_sequential;
 #[cfg(target_os = "linux")]
