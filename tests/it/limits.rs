@@ -3,7 +3,9 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::command::{Tdl, content, fetch_as, is_sequential};
+#[cfg(target_os = "linux")]
+use crate::command::is_sequential;
+use crate::command::{Tdl, content, fetch_as};
 use crate::server::{Reply, Server};
 
 fn fetch() -> Tdl {
