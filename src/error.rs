@@ -247,14 +247,14 @@ impl Failure {
     ///
     /// Connections that fail or break, time-outs, truncation, and the statuses by which a server says so
     /// (RFC 9110 and, for 520 to 524, a common gateway's own); nothing else. A proxy that is asked for a connection
-    /// answers for others as well: only a 4xx of its own is permanent.
+    /// answers for others as well: only a 3xx or 4xx of its own is permanent.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Status { code, .. } => {
                 matches!(code, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=524)
             }
-            Self::Proxy { code } => !matches!(code, Some(400..=407 | 409..=428 | 430..=499)),
+            Self::Proxy { code } => !matches!(code, Some(300..=407 | 409..=428 | 430..=499)),
             Self::Client { is_temporary, .. } | Self::Dns { is_temporary, .. } => *is_temporary,
             Self::Disk { source, .. } => is_out_of_files(source),
             Self::Range(_)

@@ -74,14 +74,9 @@ impl Framing {
 }
 
 impl Answer {
-    pub(super) fn whole(
-        response: Response,
-        place: &WebUrl,
-        resume: Option<&Resume<'_>>,
-        stall_timeout: Duration,
-    ) -> Result<Self, Failure> {
+    pub(super) fn whole(response: Response, place: &WebUrl, stall_timeout: Duration) -> Result<Self, Failure> {
         let (framing, length) = (Framing::of(&response)?, response.content_length);
-        judge_whole(&response.headers, place, length, resume)?;
+        judge_whole(&response.headers, length)?;
         Ok(Self {
             response,
             framing,
@@ -113,6 +108,11 @@ impl Answer {
             place: place.clone(),
             stall_timeout,
         })
+    }
+
+    /// Whether the answer itself names the file that `validator` is of.
+    pub(super) fn is_confirmed_by(&self, validator: &Validator) -> bool {
+        validator.is_confirmed_by(&marks(&self.response.headers, &self.place))
     }
 
     /// The URL that answered, after all redirects.
@@ -205,13 +205,8 @@ impl Answer {
     }
 }
 
-/// Whether a 200 is of the whole file. Some servers answer a request for a range with that range, and call it a 200.
-fn judge_whole(
-    headers: &HeaderMap,
-    place: &WebUrl,
-    length: Option<u64>,
-    resume: Option<&Resume<'_>>,
-) -> Result<(), Failure> {
+/// Whether a 200 is of the whole file, as far as it says itself.
+fn judge_whole(headers: &HeaderMap, length: Option<u64>) -> Result<(), Failure> {
     let is_all = |range| match range {
         ContentRange::Part { first: 0, last, total: Some(total) } => {
             last + 1 == total && length.is_none_or(|length| length == total)
@@ -221,16 +216,7 @@ fn judge_whole(
     if headers.contains_key(header::CONTENT_RANGE) && !content_range(headers).is_some_and(is_all) {
         return Err(Failure::Range("it has a Content-Range, and calls itself the whole file"));
     }
-    let Some((resume, length)) = resume.zip(length) else { return Ok(()) };
-    match resume.length {
-        Some(known) if known != length && resume.validator.is_confirmed_by(&marks(headers, place)) => {
-            Err(Failure::Range("it is the same file, of another length"))
-        }
-        Some(known) if known.checked_sub(resume.from) == Some(length) => {
-            Err(Failure::Range("it is as long as the rest, and calls itself the whole file"))
-        }
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// The range that an answer says it has, if it says one and no more.
@@ -242,10 +228,16 @@ pub(super) fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
 
 /// The `Content-Encoding`, unless it says that there is none.
 fn content_encoding(headers: &HeaderMap) -> Option<String> {
+    /// Nobody reads a longer one.
+    const LONGEST: usize = 80;
+
     let values = headers.get_all(header::CONTENT_ENCODING).iter();
-    let values = values.map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned());
-    let codings: Vec<_> = values.filter(|value| !value.is_empty() && !value.eq_ignore_ascii_case("identity")).collect();
-    (!codings.is_empty()).then(|| codings.join(", "))
+    let values =
+        values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect::<Vec<_>>().join(",");
+    let codings = values.split(',').map(str::trim);
+    let codings: Vec<_> =
+        codings.filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity")).collect();
+    (!codings.is_empty()).then(|| codings.join(", ").chars().take(LONGEST).collect())
 }
 
 /// What an answer from `place` says of its file.
@@ -259,7 +251,7 @@ pub(super) fn marks(headers: &HeaderMap, place: &WebUrl) -> Marks {
         etag: joined(header::ETAG),
         last_modified: joined(header::LAST_MODIFIED),
         coding: joined(header::CONTENT_ENCODING),
-        place: place.place(),
+        place: place.identity(),
     }
 }
 

@@ -8,7 +8,7 @@ use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use super::answer::{Answer, text_of};
 use super::conditions::{Conditions, Got, Resume};
 use super::exchange::{self, Response};
-use super::lazy_client::LazyClient;
+use super::lazy_client::{Connection, LazyClient};
 use super::redirect::Hops;
 use super::resolver::SystemResolver;
 use super::runtime::Runtime;
@@ -26,10 +26,10 @@ const MAX_RUNTIMES: usize = 4;
 /// A connection unused for so long is closed, or a list over many hosts would keep one open to each.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The body of an answer that is not wanted is read up to here, for its connection can then be used again.
+/// The body of an answer that is not wanted is waited for up to this length, for its connection can then be used again.
 const DRAINED: u64 = 16 * 1024;
 
-/// No time is lost on a body that is not wanted, but for one read that stalls.
+/// No more time than this is lost on a body that is not wanted.
 const DRAINED_WITHIN: Duration = Duration::from_millis(200);
 
 /// The clients of a run, which its threads share.
@@ -116,13 +116,6 @@ pub struct Client<'a> {
     secure: &'a Slot,
 }
 
-/// Whether a request may use a connection that an earlier one has left open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Connection {
-    Kept,
-    New,
-}
-
 impl Client<'_> {
     /// Asks for a URL, or for a part of it, and follows its redirects. What the user gave for the URL, headers and
     /// user info, goes to the URL's own origin only. `on_redirect` hears of each hop.
@@ -143,20 +136,24 @@ impl Client<'_> {
     ) -> Result<Got, Failure> {
         if let Some(shortcut) = shortcut {
             match self.get_under(url, Hops::from_answer(url, shortcut), conditions, &mut on_redirect) {
+                Ok(Got::Answer(answer)) if !answer.is_part() => {}
                 Err(failure) if matches!(failure, Failure::Range(_)) || !failure.is_temporary() => {}
                 got => return got,
             }
         }
+        let Some(resume) = conditions.resume else {
+            return self.get_under(url, Hops::from(url), conditions, &mut on_redirect);
+        };
         match self.get_under(url, Hops::from(url), conditions, &mut on_redirect) {
-            // Some servers refuse what has a range, whatever it is; without one they may give the file.
-            Err(failure @ (Failure::Status { .. } | Failure::Protocol(_)))
-                if conditions.resume.is_some() && !failure.is_temporary() =>
-            {
-                let whole = Conditions { resume: None, ..*conditions };
-                self.get_under(url, Hops::from(url), &whole, &mut on_redirect)
-            }
-            got => got,
+            // Some servers give the range that was asked for, and call it the whole file. So what answers a range is taken
+            // for the whole only if it is known to be as long.
+            Ok(Got::Answer(answer)) if !answer.is_part() && !resume.is_whole(&answer) => {}
+            // Others refuse whatever has a range, or lead it astray.
+            Err(failure) if !failure.is_temporary() => {}
+            got => return got,
         }
+        let whole = Conditions { resume: None, ..*conditions };
+        self.get_under(url, Hops::from(url), &whole, &mut on_redirect)
     }
 
     /// Asks for a part of a URL's file, to be put beside others.
@@ -191,7 +188,7 @@ impl Client<'_> {
             let status = response.status;
             match (status.as_u16(), resume) {
                 (200, _) => {
-                    let answer = Answer::whole(response, hops.current(), resume, self.shared.network.stall_timeout)?;
+                    let answer = Answer::whole(response, hops.current(), self.shared.network.stall_timeout)?;
                     return Ok(if conditions.already_have(&answer) { Got::Unchanged } else { answer.into() });
                 }
                 (304, _) if conditions.changed_since.is_some() => return Ok(Got::Unchanged),
@@ -220,53 +217,49 @@ impl Client<'_> {
         }
     }
 
-    /// One request, sent once more at once where it may have been the connection's fault, which costs no attempt:
-    /// the server may close a kept connection at the moment when it is used again, and a request may then be repeated
+    /// One request. If it fails on a connection that may have been used before, it is sent once more at once on a new one,
+    /// which costs no attempt: the server may have closed the old one at that moment, and a request may then be repeated
     /// (RFC 9110, section 9.2.2); or bytes that belong to no response may have come before the answer.
     fn request(&self, url: &WebUrl, hops: &Hops, conditions: &Conditions<'_>) -> Result<Response, Failure> {
         let begun = Instant::now();
-        let (slot, lazy) = match hops.current().is_https() {
-            true => (self.secure, &self.secure.secure),
-            false => (self.plain, &self.plain.plain),
+        let is_https = hops.current().is_https();
+        let slot = if is_https { self.secure } else { self.plain };
+        let lazy = if is_https { &slot.secure } else { &slot.plain };
+        let network = &self.shared.network;
+        let send = |connection| {
+            let client = lazy.client(connection, || builder(network, is_https))?;
+            let request = self.build(&client, url, hops, conditions)?;
+            exchange::send(slot.runtime.handle(), client, request)
+                .map_err(|failed| failure::of_exchange(failed, network))
         };
-        let send = |connection| self.send(slot, lazy, url, hops, conditions, connection);
         let mut response = send(Connection::Kept);
         // The library's wait for headers includes connecting, so that a longer wait for a connection has to be several.
         while matches!(response, Err(Failure::ConnectTimeout(longest)) if begun.elapsed() < longest) {
             response = send(Connection::Kept);
         }
         match &response {
-            Err(Failure::Broken { .. }) if lazy.note(false) => response = send(Connection::Kept),
-            Err(Failure::Protocol(_)) => response = send(Connection::New),
-            _ => {}
+            Ok(_) => lazy.note_answer(),
+            Err(Failure::Broken { .. } | Failure::Protocol(_)) if lazy.note_failure() => {
+                response = send(Connection::New);
+            }
+            Err(_) => {}
         }
-        if response.is_ok() {
-            lazy.note(true);
-        }
-        response
+        response.map_err(|failure| tunnel::explained(failure, hops.current(), network))
     }
 
-    fn send(
+    fn build(
         &self,
-        slot: &Slot,
-        lazy: &LazyClient,
+        client: &reqwest::Client,
         url: &WebUrl,
         hops: &Hops,
         conditions: &Conditions<'_>,
-        connection: Connection,
-    ) -> Result<Response, Failure> {
-        let Clients { network, headers, .. } = self.shared;
-        let builder = || builder(network, hops.current().is_https());
-        let client = match connection {
-            Connection::Kept => lazy.client(builder)?,
-            Connection::New => LazyClient::new(1).client(builder)?,
-        };
+    ) -> Result<reqwest::Request, Failure> {
         let mut request = client.get(hops.current().url().clone());
         if hops.is_at_origin() {
             if let Some((user, password)) = url.credentials() {
                 request = request.basic_auth(user, password);
             }
-            request = request.headers(headers.clone());
+            request = request.headers(self.shared.headers.clone());
         }
         if let Some(date) = conditions.changed_since.and_then(http_date) {
             request = request.header(header::IF_MODIFIED_SINCE, date);
@@ -275,9 +268,7 @@ impl Client<'_> {
             request = request.header(header::RANGE, resume.range());
             request = request.header(header::IF_RANGE, resume.validator.if_range());
         }
-        let request = request.build().map_err(|error| failure::of_request(error, network))?;
-        let response = exchange::send(slot.runtime.handle(), client, request);
-        response.map_err(|failed| tunnel::explained(failure::of_exchange(failed, network), hops.current(), network))
+        request.build().map_err(|error| failure::of_request(error, &self.shared.network))
     }
 }
 
@@ -313,12 +304,10 @@ fn http_date(time: SystemTime) -> Option<String> {
     (since < END).then(|| httpdate::fmt_http_date(time))
 }
 
-/// Reads a short body that is not wanted, for as long as that is quick.
-fn drain(mut response: Response) {
+/// Waits for a short body that is not wanted, for as long as that is quick.
+fn drain(response: Response) {
     if response.content_length.is_some_and(|length| length <= DRAINED) {
-        let begun = Instant::now();
-        let mut buffer = [0; 4096];
-        while begun.elapsed() < DRAINED_WITHIN && response.read(&mut buffer).is_ok_and(|count| count > 0) {}
+        response.wait_for_end(DRAINED_WITHIN);
     }
 }
 

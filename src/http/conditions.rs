@@ -50,13 +50,19 @@ impl From<Answer> for Got {
 }
 
 impl Conditions<'_> {
-    /// Whether a server that does not heed the condition sends what has not changed, by its own word.
+    /// Whether a server that does not heed the condition sends what has not changed, by its own word. An older date is a
+    /// change as well: the file may have been put back.
     pub(super) fn already_have(&self, answer: &Answer) -> bool {
         match (self.changed_since, answer.last_modified()) {
-            (Some(time), Some(modified)) => modified <= time,
+            (Some(time), Some(modified)) => in_seconds(modified) == in_seconds(time),
             _ => false,
         }
     }
+}
+
+/// A time as precise as headers have it.
+fn in_seconds(time: SystemTime) -> Option<u64> {
+    Some(time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs())
 }
 
 impl Resume<'_> {
@@ -68,13 +74,24 @@ impl Resume<'_> {
         }
     }
 
+    /// Whether a 200 is certainly the whole file: the same one, of the known length.
+    pub(super) fn is_whole(&self, answer: &Answer) -> bool {
+        self.length.is_some() && answer.framing().length() == self.length && answer.is_confirmed_by(self.validator)
+    }
+
     /// A 416: nothing is wrong with it if the file ends where the rest would begin.
     pub(super) fn judge_unsatisfied(&self, headers: &HeaderMap, place: &WebUrl) -> Result<Got, Failure> {
         let range = content_range(headers);
+        let marks = Marks { coding: self.validator.coding(), ..marks(headers, place) };
+        // Many servers name no validator here. Where the length was never announced, it has to say that of this very file.
+        let is_length_known = match self.length {
+            Some(length) => length == self.from,
+            None => self.validator.is_confirmed_by(&marks),
+        };
         let is_whole = self.to.is_none()
             && range == Some(ContentRange::Unsatisfied { total: self.from })
-            && self.length.is_none_or(|length| length == self.from)
-            && self.validator.agrees_with(&Marks { coding: self.validator.coding(), ..marks(headers, place) });
+            && is_length_known
+            && self.validator.agrees_with(&marks);
         if is_whole { Ok(Got::AllThere) } else { Err(Failure::Range("the file has no such range")) }
     }
 

@@ -9,6 +9,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
 use reqwest::header::HeaderMap;
@@ -150,6 +151,20 @@ impl Response {
             filled += frame.len();
         }
         Ok(filled)
+    }
+
+    /// Waits until the whole body has come, for so long at most. It has to be shorter than what is read ahead.
+    pub fn wait_for_end(self, longest: Duration) {
+        let deadline = Instant::now() + longest;
+        let mut state = self.body.state();
+        while matches!(state.end, End::Open) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            state.reader_waits = true;
+            (state, _) = self.body.arrived.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 }
 

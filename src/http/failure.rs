@@ -82,7 +82,11 @@ fn while_reading(
     expected: Option<u64>,
     stall_timeout: Duration,
 ) -> Failure {
-    let failure = once_connected(error, received, stall_timeout);
+    let failure = match once_connected(error, received, stall_timeout) {
+        // A chunk that is none: what has come until then is as good as before a broken connection.
+        Failure::Protocol(cause) => return Failure::Broken { received, cause },
+        failure => failure,
+    };
     // A connection that was closed in good order, only too early; one that was reset says so.
     let is_end = matches!(io_kind(error), None | Some(io::ErrorKind::UnexpectedEof));
     match (failure, expected) {
@@ -172,11 +176,10 @@ mod tests {
             Interrupted,
             Unsupported,
             OutOfMemory,
+            InvalidData,
+            InvalidInput,
         ] {
             assert_eq!(meaning(kind, Some(5)), ("broken", true), "{kind:?}");
-        }
-        for kind in [InvalidData, InvalidInput] {
-            assert_eq!(meaning(kind, Some(5)), ("protocol", false), "{kind:?}");
         }
     }
 

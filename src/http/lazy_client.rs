@@ -1,7 +1,7 @@
 //! A client of the library, made when it is first needed, and made anew before it keeps too many connections open.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use reqwest::{Client, ClientBuilder};
@@ -19,10 +19,13 @@ use crate::error::Failure;
 #[derive(Debug)]
 pub struct LazyClient {
     current: Mutex<Option<Current>>,
+    /// Makes a connection for each request.
+    unpooled: OnceLock<Client>,
     /// Connections that a client may open.
     max_connections: usize,
-    /// Whether the last request was answered, so that its connection may be kept, and closed by the other side.
-    last_ok: AtomicBool,
+    /// Requests that were answered, each of which may have left a connection open, less those that failed since and may
+    /// have been sent over one of these.
+    answered: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -31,18 +34,42 @@ struct Current {
     opened: Arc<AtomicUsize>,
 }
 
+/// Whether a request may use a connection that an earlier one has left open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connection {
+    Kept,
+    New,
+}
+
 impl LazyClient {
     pub const fn new(max_connections: usize) -> Self {
-        Self { current: Mutex::new(None), max_connections, last_ok: AtomicBool::new(false) }
+        Self { current: Mutex::new(None), unpooled: OnceLock::new(), max_connections, answered: AtomicUsize::new(0) }
     }
 
-    /// The client, made with `builder` if there is none that may still be used. One thread makes it while the others
-    /// that share it wait. If that fails, the next one tries again.
+    /// The client for such a connection, made with `builder` if there is none that may still be used. One thread makes it
+    /// while the others that share it wait. If that fails, the next one tries again.
     ///
     /// # Errors
     ///
     /// [`Failure::Client`].
-    pub fn client(&self, builder: impl FnOnce() -> Result<ClientBuilder, Failure>) -> Result<Client, Failure> {
+    pub fn client(
+        &self,
+        connection: Connection,
+        builder: impl FnOnce() -> Result<ClientBuilder, Failure>,
+    ) -> Result<Client, Failure> {
+        match connection {
+            Connection::Kept => self.pooled(builder),
+            Connection::New => {
+                if let Some(client) = self.unpooled.get() {
+                    return Ok(client.clone());
+                }
+                let client = builder()?.pool_max_idle_per_host(0).build().map_err(failure::of_setup)?;
+                Ok(self.unpooled.get_or_init(|| client).clone())
+            }
+        }
+    }
+
+    fn pooled(&self, builder: impl FnOnce() -> Result<ClientBuilder, Failure>) -> Result<Client, Failure> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(current) = current.as_ref().filter(|current| current.opened() < self.max_connections) {
             return Ok(current.client.clone());
@@ -55,14 +82,20 @@ impl LazyClient {
         Ok(client)
     }
 
+    /// A request was answered, so that its connection may be used again.
+    pub fn note_answer(&self) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request failed. Whether it may have been sent over a connection that was used before: the library does not say.
+    pub fn note_failure(&self) -> bool {
+        let less = |answered: usize| answered.checked_sub(1);
+        self.answered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+
     /// Closes the connections that are kept open and not in use.
     pub fn close_idle(&self) {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    /// Notes whether a request was answered, and says whether the one before it was.
-    pub fn note(&self, is_answered: bool) -> bool {
-        self.last_ok.swap(is_answered, Ordering::Relaxed)
     }
 }
 

@@ -22,8 +22,7 @@ pub struct Marks {
     pub last_modified: Option<String>,
     /// The `Content-Encoding`.
     pub coding: Option<String>,
-    /// The URL that answered, after redirects, without user info and query: a tag is a tag of that. (Queries are left
-    /// out, for many hold a signature that is new each time.)
+    /// The [identity](crate::url::WebUrl::identity) of the URL that answered, after redirects: a tag is a tag of that.
     pub place: String,
 }
 

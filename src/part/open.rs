@@ -80,6 +80,18 @@ impl PartFile {
         Ok(Leftover { part: Some(part), why_not: why_not.map(ToOwned::to_owned) })
     }
 
+    /// SHIM
+    ///
+    /// # Errors
+    ///
+    /// Those of [`leftover`](Self::leftover).
+    pub fn leftover_beside(path: &Path, target: &Path, url: &WebUrl) -> Result<Option<Self>, Failure> {
+        if super::sidecar::path(path).symlink_metadata().is_err() {
+            return Ok(None);
+        }
+        Ok(Self::leftover(path, target, url)?.part)
+    }
+
     /// Makes and locks a file at `path`, where nothing is.
     ///
     /// # Errors

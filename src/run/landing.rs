@@ -1,5 +1,6 @@
 //! From an answer to a file under its final name.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,12 +46,12 @@ impl From<Failure> for Unfinished {
 pub struct Landing<'a> {
     pub download: &'a Download,
     pub part_path: &'a Path,
-    /// Whether what has arrived when the answer breaks off is for a later attempt.
-    pub keeps_part: bool,
     /// Whether nobody has looked yet what has the final name.
     pub is_unseen: bool,
     /// Whether what has the final name is to be replaced.
     pub commit: Commit,
+    /// What is there of the file already and is of no use once the whole has come.
+    pub superseded: Cell<Option<PartFile>>,
     pub progress: &'a Arc<Progress>,
     pub standing: &'a Arc<Standing>,
     /// How long the server took to answer.
@@ -138,7 +139,7 @@ impl Landing<'_> {
                 Ok(count) => filled += count,
                 Err(failure) => {
                     let mut kept = 0;
-                    if filled > 0 && self.keeps_part && answer.validator().is_some() {
+                    if filled > 0 && answer.validator().is_some() {
                         kept = self.part_of(&answer, &buffer[..filled])?.put_by();
                     }
                     return Err(Unfinished { failure, kept });
@@ -311,7 +312,7 @@ impl Landing<'_> {
 
     /// Keeps what has arrived for the next attempt, unless the failure says that it is of no use. Says how much is kept.
     fn keep(&self, part: PartFile, failure: &Failure) -> u64 {
-        if !self.keeps_part || matches!(failure, Failure::Exists(_) | Failure::PartGone(_) | Failure::PartChanged(_)) {
+        if matches!(failure, Failure::Exists(_) | Failure::PartGone(_) | Failure::PartChanged(_)) {
             part.discard();
             return 0;
         }
@@ -326,16 +327,20 @@ impl Landing<'_> {
     /// Finds the final name with `give`, which says whether a path could be taken. `None`: a file that appeared
     /// meanwhile was left alone.
     fn settle(&self, mut give: impl FnMut(&Path) -> Result<bool, Failure>) -> Result<Option<SafeName>, Failure> {
+        // First, so that a process that is killed between the two leaves nothing beside the whole file.
+        if let Some(part) = self.superseded.take() {
+            part.discard();
+        }
         let target = &self.download.target;
         if give(&self.path(target))? {
             return Ok(Some(target.clone()));
         }
         match self.context.output.if_exists {
-            IfExists::Skip if part::place(&self.path(target))? == Place::NotAFile => {
+            IfExists::Skip | IfExists::Update if part::place(&self.path(target))? == Place::NotAFile => {
                 Err(Failure::NotAFile(self.path(target)))
             }
-            IfExists::Skip => Ok(None),
-            IfExists::Overwrite | IfExists::Update | IfExists::Fail => Err(Failure::Exists(self.path(target))),
+            IfExists::Skip | IfExists::Update => Ok(None),
+            IfExists::Overwrite | IfExists::Fail => Err(Failure::Exists(self.path(target))),
             IfExists::Rename => {
                 let mut number = 2;
                 loop {

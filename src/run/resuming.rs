@@ -25,14 +25,14 @@ pub struct Resuming {
     asked_for_whole: bool,
 }
 
-/// What to ask for.
+/// What to ask for. In each case what is there stays until an answer has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
     /// What is missing.
     Rest,
-    /// All of the file, keeping what is there.
+    /// All of the file, to be received beside what is there.
     Whole,
-    /// All of the file, for what is there is of no use.
+    /// All of the file, to take the place of what is there.
     StartOver,
 }
 

@@ -1,5 +1,6 @@
 //! Carrying out one download: attempts, each a request and its answer, until it is done or given up.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -109,7 +110,13 @@ fn attempt(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Work
         (Place::NotAFile, IfExists::Rename) => {}
         (Place::Taken(modified), IfExists::Update) => known = modified,
         (Place::Taken(_), IfExists::Skip) => {
-            part::remove_orphans(&part_path, &target);
+            let parts = [&part_path, &beside(&part_path)];
+            if transfer.attempts == 0 {
+                parts.into_iter().for_each(|part| part::remove_orphans(part, &target));
+            } else {
+                // Another process was faster, and what this run has of the file is of no use.
+                Leftovers::find(&part_path, &target, &download.url)?.discard();
+            }
             return Ok(Outcome::Skipped(Skip::Exists));
         }
         (Place::Taken(_), IfExists::Fail) => return Err(Failure::Exists(target).into()),
@@ -119,14 +126,10 @@ fn attempt(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Work
         context.reporter.event(&Event::Started(download, &transfer.progress));
     }
     transfer.attempts += 1;
-    if transfer.attempts == 1 && !is_unseen {
-        // One that a run left which was killed.
-        if let Some(left) = PartFile::leftover(&beside(&part_path), &target, &download.url)?.part {
-            left.discard();
-        }
-    }
-    let Leftover { part, why_not } =
-        if is_unseen { Leftover::default() } else { PartFile::leftover(&part_path, &target, &download.url)? };
+    let Leftovers { part, part_path, beside, why_not } = match is_unseen {
+        true => Leftovers { part: None, beside: beside(&part_path), part_path, why_not: None },
+        false => Leftovers::find(&part_path, &target, &download.url)?,
+    };
     if let (1, Some(why)) = (transfer.attempts, why_not) {
         context.reporter.event(&Event::StartingOver(download, &why));
     }
@@ -135,16 +138,57 @@ fn attempt(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Work
         IfExists::Update if known.is_some() => Commit::Replace,
         _ => Commit::Keep,
     };
-    let sought = Sought { part_path, known, commit, is_unseen };
+    let sought = Sought { target: &target, part_path, beside, known, commit, is_unseen };
     match part {
         Some(part) if part.received() > 0 => continue_part(transfer, part, &sought, context, worker),
         part => fetch_whole(transfer, part, &sought, context, worker),
     }
 }
 
-/// What an attempt is after, beside the download's URL.
-struct Sought {
+/// What earlier attempts and runs have left of a file.
+struct Leftovers {
+    part: Option<PartFile>,
+    /// Where it is, or would be.
     part_path: PathBuf,
+    /// Where a whole file is received while the part is kept.
+    beside: PathBuf,
+    /// Why what is there is not in `part`.
+    why_not: Option<String>,
+}
+
+impl Leftovers {
+    /// Finds the part file of `target`. Where a whole file was received beside it, the longer one counts, and the other
+    /// goes.
+    fn find(part_path: &Path, target: &Path, url: &WebUrl) -> Result<Self, Failure> {
+        let mut found = Self { part: None, part_path: part_path.to_owned(), beside: beside(part_path), why_not: None };
+        let Leftover { part, why_not } = PartFile::leftover(part_path, target, url)?;
+        (found.part, found.why_not) = (part, why_not);
+        if let Some(mut other) = PartFile::leftover_beside(&found.beside, target, url)? {
+            if other.received() > found.part.as_ref().map_or(0, PartFile::received) {
+                std::mem::swap(&mut found.part_path, &mut found.beside);
+                (found.why_not, other) = match found.part.replace(other) {
+                    Some(part) => (None, part),
+                    None => return Ok(Self { why_not: None, ..found }),
+                };
+            }
+            other.discard();
+        }
+        Ok(found)
+    }
+
+    fn discard(self) {
+        if let Some(part) = self.part {
+            part.discard();
+        }
+    }
+}
+
+/// What an attempt is after, beside the download's URL.
+struct Sought<'a> {
+    target: &'a Path,
+    part_path: PathBuf,
+    /// Where a whole file is received while what is there is kept.
+    beside: PathBuf,
     /// The time of the file that is there, where only a newer one is wanted.
     known: Option<SystemTime>,
     commit: Commit,
@@ -156,7 +200,7 @@ struct Sought {
 fn fetch_whole(
     transfer: &mut Transfer<'_>,
     part: Option<PartFile>,
-    sought: &Sought,
+    sought: &Sought<'_>,
     context: &Context<'_>,
     worker: &mut Worker<'_>,
 ) -> Result<Outcome, Unfinished> {
@@ -180,18 +224,12 @@ fn fetch_whole(
 fn continue_part(
     transfer: &mut Transfer<'_>,
     part: PartFile,
-    sought: &Sought,
+    sought: &Sought<'_>,
     context: &Context<'_>,
     worker: &mut Worker<'_>,
 ) -> Result<Outcome, Unfinished> {
-    let resumed = match transfer.resuming.ask() {
-        Ask::StartOver => {
-            part.discard();
-            return fetch_whole(transfer, None, sought, context, worker);
-        }
-        Ask::Rest => Some(&part),
-        Ask::Whole => None,
-    };
+    let asks_for = transfer.resuming.ask();
+    let resumed = (asks_for == Ask::Rest).then_some(&part);
     let before = part.received();
     let asked = Instant::now();
     let answer = match ask(transfer, resumed, sought, context, worker) {
@@ -217,44 +255,59 @@ fn continue_part(
         }
         return result;
     }
-    if !transfer.resuming.keeps_part() {
+    transfer.shortcut = shortcut_to(&answer, transfer.download);
+    if asks_for == Ask::StartOver || !transfer.resuming.keeps_part() {
         transfer.resuming = Resuming::default();
-        transfer.shortcut = shortcut_to(&answer, transfer.download);
         return landing(transfer, sought, latency, context).receive(answer, Some(part), worker);
     }
-    match receive_beside(transfer, answer, sought, latency, context, worker) {
-        Ok(outcome) => {
+    receive_beside(transfer, part, answer, sought, latency, context, worker)
+}
+
+/// Receives a whole file while what is there of it is kept. If it breaks off, the longer of the two stays.
+fn receive_beside(
+    transfer: &mut Transfer<'_>,
+    part: PartFile,
+    answer: Answer,
+    sought: &Sought<'_>,
+    latency: Duration,
+    context: &Context<'_>,
+    worker: &mut Worker<'_>,
+) -> Result<Outcome, Unfinished> {
+    let before = part.received();
+    let landing = Landing {
+        part_path: &sought.beside,
+        superseded: Cell::new(Some(part)),
+        ..landing(transfer, sought, latency, context)
+    };
+    let result = landing.receive(answer, None, worker);
+    // It is gone if the whole file came to get its name.
+    let part = landing.superseded.take();
+    match (result, part) {
+        (Err(Unfinished { failure, kept }), Some(part)) if kept > before => {
             part.discard();
-            Ok(outcome)
+            transfer.resuming.grew();
+            Err(Unfinished { failure, kept })
         }
-        Err(failure) => {
+        (Err(Unfinished { failure, .. }), Some(part)) => {
             transfer.shortcut = None;
+            transfer.resuming.whole_failed();
+            if let Some(shorter) = PartFile::leftover_beside(&sought.beside, sought.target, &transfer.download.url)? {
+                shorter.discard();
+            }
             let has_no_room = matches!(failure, Failure::NoRoom { .. }) || failure.is_full_disk();
             if has_no_room {
                 transfer.resuming.give_up_part();
-            } else {
-                transfer.resuming.whole_failed();
             }
             let failure =
                 if has_no_room { Failure::Range("there is no room for it beside what is there") } else { failure };
             Err(Unfinished { failure, kept: part.put_by() })
         }
+        (Ok(outcome), Some(part)) => {
+            part.discard();
+            Ok(outcome)
+        }
+        (result, None) => result,
     }
-}
-
-/// Receives a whole file while what is there of it is kept.
-fn receive_beside(
-    transfer: &Transfer<'_>,
-    answer: Answer,
-    sought: &Sought,
-    latency: Duration,
-    context: &Context<'_>,
-    worker: &mut Worker<'_>,
-) -> Result<Outcome, Failure> {
-    let part_path = beside(&sought.part_path);
-    let landing = landing(transfer, sought, latency, context);
-    let beside = Landing { part_path: &part_path, keeps_part: false, ..landing };
-    beside.receive(answer, None, worker).map_err(|unfinished| unfinished.failure)
 }
 
 /// The path of the part file of a whole file while another is kept.
@@ -266,16 +319,16 @@ fn beside(part_path: &Path) -> PathBuf {
 
 fn landing<'a>(
     transfer: &'a Transfer<'_>,
-    sought: &'a Sought,
+    sought: &'a Sought<'a>,
     latency: Duration,
     context: &'a Context<'a>,
 ) -> Landing<'a> {
     Landing {
         download: transfer.download,
         part_path: &sought.part_path,
-        keeps_part: true,
         is_unseen: sought.is_unseen,
         commit: sought.commit,
+        superseded: Cell::new(None),
         progress: &transfer.progress,
         standing: &transfer.standing,
         latency,
@@ -293,7 +346,7 @@ fn shortcut_to(answer: &Answer, download: &Download) -> Option<WebUrl> {
 fn ask(
     transfer: &Transfer<'_>,
     part: Option<&PartFile>,
-    sought: &Sought,
+    sought: &Sought<'_>,
     context: &Context<'_>,
     worker: &Worker<'_>,
 ) -> Result<Got, Failure> {

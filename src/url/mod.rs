@@ -3,14 +3,17 @@
 
 mod error;
 mod redact;
+mod signature;
 
 use std::fmt;
 
 use ::url::Url;
+use sha2::{Digest as _, Sha256};
 
 pub use error::UrlError;
 pub use redact::redacted;
 use redact::redacted_query;
+use signature::without_signature;
 
 /// An absolute http or https URL without a fragment.
 ///
@@ -100,12 +103,20 @@ impl WebUrl {
         (!self.0.username().is_empty() || password.is_some()).then(|| (decoded(self.0.username()), password))
     }
 
-    /// Scheme, host, port and path: where it leads, whoever asks and however.
+    /// What a file can be known by that this URL leads to: without user info, without the parameters of a known
+    /// signature, and with a hash in place of what else is in the query, which may be a secret.
     #[must_use]
-    pub fn place(&self) -> String {
+    pub fn identity(&self) -> String {
         let mut url = self.without_credentials().0;
+        let query = url.query().map(without_signature).filter(|query| !query.is_empty());
         url.set_query(None);
-        url.into()
+        match query {
+            None => url.into(),
+            Some(query) => {
+                let hash: String = Sha256::digest(query).iter().map(|byte| format!("{byte:02x}")).collect();
+                format!("{url}?sha256={hash}")
+            }
+        }
     }
 
     /// The same URL without user name and password.

@@ -98,7 +98,6 @@ fn what_is_no_http_fails_for_good() {
         &b"SSH-2.0-OpenSSH_9.2p1\r\n"[..],
         b"\x00\x01\x02\x03",
         b"HTTP/1.1 two hundred\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnot hex\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
         b"HTTP/1.1 200 OK\r\nContent-Length: minus\r\n\r\nhello!",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello!",
@@ -109,6 +108,17 @@ fn what_is_no_http_fails_for_good() {
         assert!(ended.stderr.contains("failed: the answer is not valid HTTP: "), "{}", ended.stderr);
         assert!(tdl.names().is_empty());
     }
+}
+
+#[test]
+fn a_chunk_that_is_none_is_as_a_broken_connection() {
+    let server = Server::start(|request| match request.number {
+        0 => Reply::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnot hex\r\n"),
+        _ => Reply::ok("whole"),
+    });
+    let mut tdl = fetch().arg(server.url("/x"));
+    tdl.run().with(0);
+    assert_eq!(tdl.got("x"), b"whole");
 }
 
 #[test]

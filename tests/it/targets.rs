@@ -47,6 +47,7 @@ fn skipped_files_are_said_not_to_be_checked() {
 fn a_file_that_appears_meanwhile_is_never_replaced_unasked() {
     for (policy, code, names, a) in [
         ("skip", 0, &["a"][..], "the user's"),
+        ("update", 0, &["a"], "the user's"),
         ("fail", 1, &["a"], "the user's"),
         ("rename", 0, &["a", "a-2"], "the user's"),
         ("overwrite", 0, &["a"], "/a"),
