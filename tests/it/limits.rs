@@ -89,6 +89,7 @@ fn a_directory_that_takes_no_files_is_named_and_nothing_is_asked() {
 
 #[test]
 fn update_replaces_only_what_has_changed() {
+    const EARLIER: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
     const THEN: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const LATER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
     let time = httpdate::parse_http_date(THEN).unwrap();
@@ -99,25 +100,26 @@ fn update_replaces_only_what_has_changed() {
             // The date is compared, as a good server does; the second does not look at it.
             "/same" if asked.as_deref() == Some(THEN) => Reply::raw("HTTP/1.1 304 Not Modified\r\n\r\n"),
             "/careless" => new(THEN),
+            // The file was put back to an older one.
+            "/older" => new(EARLIER),
             "/undated" => Reply::ok("new"),
             _ => new(LATER),
         }
     });
-    let paths = ["/same", "/careless", "/changed", "/undated", "/missing"];
+    let paths = ["/same", "/careless", "/older", "/changed", "/undated", "/missing"];
     let mut tdl = fetch().args(paths.map(|path| server.url(path))).args(["--if-exists", "update", "--json"]);
-    for name in ["same", "careless", "changed", "undated"] {
+    for name in ["same", "careless", "older", "changed", "undated"] {
         tdl = tdl.file(&format!("out/{name}"), "old");
         fs::File::options().write(true).open(tdl.out().join(name)).unwrap().set_modified(time).unwrap();
     }
     let ended = tdl.run().with(0);
-    for (name, content) in
-        [("same", "old"), ("careless", "old"), ("changed", "new"), ("undated", "new"), ("missing", "new")]
-    {
+    let contents = [("same", "old"), ("careless", "old"), ("older", "new"), ("changed", "new"), ("undated", "new")];
+    for (name, content) in contents.into_iter().chain([("missing", "new")]) {
         assert_eq!(String::from_utf8(tdl.got(name)).unwrap(), content, "{name}");
     }
-    assert_eq!(tdl.names(), ["careless", "changed", "missing", "same", "undated"]);
+    assert_eq!(tdl.names(), ["careless", "changed", "missing", "older", "same", "undated"]);
     assert_eq!(ended.stderr.matches("has not changed, the server says").count(), 2, "{}", ended.stderr);
-    assert!(ended.stdout.contains(r#""fetched":3,"skipped":2,"failed":0"#), "{}", ended.stdout);
+    assert!(ended.stdout.contains(r#""fetched":4,"skipped":2,"failed":0"#), "{}", ended.stdout);
     let modified = fs::metadata(tdl.out().join("changed")).unwrap().modified().unwrap();
     assert_eq!(modified, httpdate::parse_http_date(LATER).unwrap());
 }
