@@ -21,8 +21,6 @@ pub struct Answer {
     position: u64,
     /// The place after the body's last byte, where it was announced.
     reach: Option<u64>,
-    /// The place after the last byte that was asked for, where it is known.
-    wanted: Option<u64>,
     is_part: bool,
     /// The URL that answered.
     place: WebUrl,
@@ -77,16 +75,7 @@ impl Answer {
     pub(super) fn whole(response: Response, place: &WebUrl, stall_timeout: Duration) -> Result<Self, Failure> {
         let (framing, length) = (Framing::of(&response)?, response.content_length);
         judge_whole(&response.headers, length)?;
-        Ok(Self {
-            response,
-            framing,
-            position: 0,
-            reach: length,
-            wanted: length,
-            is_part: false,
-            place: place.clone(),
-            stall_timeout,
-        })
+        Ok(Self { response, framing, position: 0, reach: length, is_part: false, place: place.clone(), stall_timeout })
     }
 
     pub(super) fn part(
@@ -103,7 +92,6 @@ impl Answer {
             framing: Framing::Length(total),
             position: resume.from,
             reach: Some(end),
-            wanted: Some(resume.to.unwrap_or(total)),
             is_part: true,
             place: place.clone(),
             stall_timeout,
@@ -191,12 +179,12 @@ impl Answer {
         let count = self
             .response
             .read(buffer)
-            .map_err(|failed| failure::of_body(failed, self.position, self.wanted, self.stall_timeout))?;
+            .map_err(|failed| failure::of_body(failed, self.position, self.reach, self.stall_timeout))?;
         self.position += count as u64;
         if self.reach.is_some_and(|reach| self.position > reach) {
             return Err(Failure::Range("it is longer than its range"));
         }
-        match self.wanted {
+        match self.reach {
             Some(expected) if count == 0 && self.position != expected => {
                 Err(Failure::Truncated { received: self.position, expected })
             }

@@ -229,20 +229,16 @@ impl Client<'_> {
         let send = |connection| {
             let client = lazy.client(connection, || builder(network, is_https))?;
             let request = self.build(&client, url, hops, conditions)?;
-            exchange::send(slot.runtime.handle(), client, request)
-                .map_err(|failed| failure::of_exchange(failed, network))
+            let response = exchange::send(slot.runtime.handle(), client, request, lazy.note_answer(connection));
+            response.map_err(|failed| failure::of_exchange(failed, network))
         };
         let mut response = send(Connection::Kept);
         // The library's wait for headers includes connecting, so that a longer wait for a connection has to be several.
         while matches!(response, Err(Failure::ConnectTimeout(longest)) if begun.elapsed() < longest) {
             response = send(Connection::Kept);
         }
-        match &response {
-            Ok(_) => lazy.note_answer(),
-            Err(Failure::Broken { .. } | Failure::Protocol(_)) if lazy.note_failure() => {
-                response = send(Connection::New);
-            }
-            Err(_) => {}
+        if matches!(response, Err(Failure::Broken { .. } | Failure::Protocol(_))) && lazy.note_failure() {
+            response = send(Connection::New);
         }
         response.map_err(|failure| tunnel::explained(failure, hops.current(), network))
     }

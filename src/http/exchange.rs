@@ -87,18 +87,24 @@ enum End {
 /// Carries out a request on a runtime, and blocks until the head of its response has come.
 ///
 /// Before it is sent, the runtime looks once at every connection that is kept open: one on which bytes are waiting that
-/// belong to no response is closed rather than used again.
+/// belong to no response is closed rather than used again. `answered` is called on the runtime's thread when the head has
+/// come, and so before the connection can be used again.
 ///
 /// # Errors
 ///
 /// No response came.
-pub fn send(runtime: &Handle, client: Client, request: Request) -> Result<Response, Failed> {
+pub fn send(
+    runtime: &Handle,
+    client: Client,
+    request: Request,
+    answered: impl FnOnce() + Send + 'static,
+) -> Result<Response, Failed> {
     let body = Arc::new(Body::default());
     let ending = Ending(Arc::clone(&body));
     let task = runtime.spawn(async move {
         // The runtime comes back to this task after it has asked the system for new events and acted on them.
         yield_now().await;
-        let result = exchange(&client, request, &ending.0).await;
+        let result = exchange(&client, request, answered, &ending.0).await;
         ending.0.end(result.map_or_else(|error| End::Failed(Failed::Library(error)), |()| End::Whole));
     });
     let task = task.abort_handle();
@@ -106,8 +112,9 @@ pub fn send(runtime: &Handle, client: Client, request: Request) -> Result<Respon
     Ok(Response { status, headers, content_length, body, taken: Vec::new(), task })
 }
 
-async fn exchange(client: &Client, request: Request, body: &Body) -> reqwest::Result<()> {
+async fn exchange(client: &Client, request: Request, answered: impl FnOnce(), body: &Body) -> reqwest::Result<()> {
     let mut response = client.execute(request).await?;
+    answered();
     body.begin(&response);
     loop {
         let frame = {

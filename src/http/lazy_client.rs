@@ -25,7 +25,7 @@ pub struct LazyClient {
     max_connections: usize,
     /// Requests that were answered, each of which may have left a connection open, less those that failed since and may
     /// have been sent over one of these.
-    answered: AtomicUsize,
+    answered: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -42,8 +42,8 @@ pub enum Connection {
 }
 
 impl LazyClient {
-    pub const fn new(max_connections: usize) -> Self {
-        Self { current: Mutex::new(None), unpooled: OnceLock::new(), max_connections, answered: AtomicUsize::new(0) }
+    pub fn new(max_connections: usize) -> Self {
+        Self { current: Mutex::new(None), unpooled: OnceLock::new(), max_connections, answered: Arc::default() }
     }
 
     /// The client for such a connection, made with `builder` if there is none that may still be used. One thread makes it
@@ -82,9 +82,12 @@ impl LazyClient {
         Ok(client)
     }
 
-    /// A request was answered, so that its connection may be used again.
-    pub fn note_answer(&self) {
-        self.answered.fetch_add(1, Ordering::Relaxed);
+    /// Takes note that a request was answered over such a connection, which may be used again if it is kept.
+    pub fn note_answer(&self, connection: Connection) -> impl FnOnce() + Send + use<> {
+        let answered = Arc::clone(&self.answered);
+        move || {
+            answered.fetch_add(usize::from(connection == Connection::Kept), Ordering::Relaxed);
+        }
     }
 
     /// A request failed. Whether it may have been sent over a connection that was used before: the library does not say.

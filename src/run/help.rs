@@ -240,7 +240,7 @@ impl State {
 
     fn ended(&mut self, result: &Result<(), Failure>, now: Instant) {
         match result {
-            Ok(()) => self.failures_in_a_row = 0,
+            Ok(()) => (self.failures_in_a_row, self.left_alone_until) = (0, None),
             Err(failure) if !failure.is_temporary() || matches!(failure, Failure::Part(_) | Failure::Range(_)) => {
                 self.is_refused = true;
             }

@@ -142,6 +142,19 @@ fn a_rest_that_is_cut_again_is_gone_on_with() {
 }
 
 #[test]
+fn a_server_that_gives_less_than_was_asked_for_is_asked_on_at_once() {
+    let server = cuts_once(|request| {
+        let (from, to) = request.range(LENGTH).unwrap();
+        Reply::part(&body(), from, to.min(from + 10_000)).header("ETag", TAG)
+    });
+    // Nothing failed but the first answer.
+    let mut tdl = fetch().args([&server.url("/x"), "--retries", "1"]);
+    let ended = tdl.run().with(0);
+    assert_eq!(ended.stderr.matches("trying again").count(), 1, "{}", ended.stderr);
+    assert_eq!((server.requests().len(), tdl.got("x") == body()), (9, true));
+}
+
+#[test]
 fn a_changed_file_is_fetched_anew() {
     let server = cuts_once(|request| Reply::file(request, b"the new version", "\"two\""));
     let mut tdl = fetch().arg(server.url("/x"));
