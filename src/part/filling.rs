@@ -1,7 +1,7 @@
 //! One part file as all the threads see it that fill it: its pieces, and what of them is claimed to be on the disk.
 
 use std::fs::File;
-use std::io::{Seek as _, SeekFrom};
+use std::io::{self, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -17,6 +17,9 @@ use crate::error::Failure;
 /// minute without a checkpoint.
 const REFRESHED_AFTER: Duration = Duration::from_secs(15);
 
+/// Stands for the length of a file that was given none in advance.
+const UNKNOWN: u64 = u64::MAX;
+
 /// A part file that threads fill. Bytes are written without a lock; one lock is around the pieces, and held for moments
 /// only; another is around the claim, and held while that goes onto the disk.
 #[derive(Debug)]
@@ -30,6 +33,9 @@ pub struct Filling {
     is_over: AtomicBool,
     /// The end of what has been written. The file is shorter only if another process cut it.
     end: AtomicU64,
+    /// The length that the file was given in advance, and keeps until it is whole; [`UNKNOWN`] if it grows as it is
+    /// written.
+    full_length: AtomicU64,
     intrusion: OnceLock<Intrusion>,
     claim: Mutex<Claim>,
 }
@@ -71,6 +77,7 @@ impl Filling {
             left: Condvar::new(),
             is_over: AtomicBool::new(false),
             end: AtomicU64::new(0),
+            full_length: AtomicU64::new(UNKNOWN),
             intrusion: OnceLock::new(),
             claim: Mutex::new(claim),
         }
@@ -169,6 +176,7 @@ impl Filling {
         }
         (claim.saved, claim.is_closed) = (Instant::now(), false);
         self.end.store(done.end(), Ordering::SeqCst);
+        self.full_length.store(UNKNOWN, Ordering::SeqCst);
         *self.pieces() = Pieces::new(done, length);
         self.is_over.store(false, Ordering::Relaxed);
     }
@@ -248,15 +256,40 @@ impl Filling {
         meta.and_then(|meta| platform::is_at(&self.file, &meta, &self.path)).unwrap_or(false)
     }
 
-    /// Checks that the file is not shorter than what has been written. Otherwise the next write would leave a hole of
-    /// zeros, and the file would have the right length in the end.
+    /// Gives the file its full length, where the file system can do that without writing zeros. A cut then shows until
+    /// the end: a write after it makes the file longer again, but not as long as it was. No thread fills the file yet.
+    pub(super) fn preallocate(&self, length: u64) -> io::Result<()> {
+        let end = self.end.load(Ordering::SeqCst);
+        let allocated = platform::preallocate(&self.file, length);
+        match (&self.file).seek(SeekFrom::End(0))? {
+            now if now == length && length > end => self.full_length.store(length, Ordering::SeqCst),
+            // It failed halfway.
+            now if now > end => self.file.set_len(end)?,
+            _ => {}
+        }
+        allocated
+    }
+
+    /// Cuts the file to a length, from which it may grow again. No thread fills it.
+    pub(super) fn cut(&self, length: u64) -> Result<(), Failure> {
+        self.full_length.store(UNKNOWN, Ordering::SeqCst);
+        self.file.set_len(length).map_err(|source| disk("cut", &self.path, source))
+    }
+
+    /// Checks that the file has the length that it was given in advance, or else that it is not shorter than what has
+    /// been written. Otherwise the next write would leave a hole of zeros, and the file would have the right length in
+    /// the end.
     pub(super) fn check_end(&self) -> Result<(), Failure> {
         self.check_intrusion()?;
         // Loaded before the length is read: another thread may write in between.
         let end = self.end.load(Ordering::SeqCst);
         // By a seek (0.1 µs): on NFS, fstat waits until the server has everything that was written.
         let length = (&self.file).seek(SeekFrom::End(0)).map_err(|source| disk("look at", &self.path, source))?;
-        if length < end { self.intruded(Intrusion::Changed) } else { Ok(()) }
+        let is_right = match self.full_length.load(Ordering::SeqCst) {
+            UNKNOWN => length >= end,
+            full_length => length == full_length,
+        };
+        if is_right { Ok(()) } else { self.intruded(Intrusion::Changed) }
     }
 
     /// Checks that the file has exactly the length of what has arrived.

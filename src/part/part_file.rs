@@ -30,7 +30,7 @@ pub struct PartFile {
 }
 
 /// For less no room is looked for beforehand.
-const RESERVED_FROM: u64 = 64 * 1024;
+const LOOK_FROM: u64 = 64 * 1024;
 
 /// How a part file becomes its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,11 +151,7 @@ impl PartFile {
         self.filling.check_held()?;
         self.filling.check_end()?;
         self.filling.begin(None, arrived, Some(length));
-        self.cut(end)
-    }
-
-    fn cut(&self, end: u64) -> Result<(), Failure> {
-        self.filling.file.set_len(end).map_err(|source| disk("cut", self.path(), source))
+        self.filling.cut(end)
     }
 
     /// Writes the first bytes of those that are missing.
@@ -168,26 +164,30 @@ impl PartFile {
     }
 
     /// Makes sure that there is room for the rest of a file of this length, and keeps it where the platform can, so
-    /// that a file that does not fit fails at once and takes no room from those that do.
+    /// that a file that does not fit fails at once and takes no room from those that do. The file has this length then.
     ///
     /// # Errors
     ///
     /// [`Failure::NoRoom`].
     pub fn reserve(&self, length: u64) -> Result<(), Failure> {
         let needed = length.saturating_sub(self.received());
-        if needed < RESERVED_FROM {
+        if needed == 0 {
             return Ok(());
         }
         let no_room = |free| Failure::NoRoom { path: self.path().to_owned(), needed, free };
-        match platform::free_space(self.path()) {
-            Some(free) if free < needed => Err(no_room(free)),
-            free => match platform::preallocate(&self.filling.file, length) {
-                Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
-                    Err(no_room(free.unwrap_or_default()))
-                }
-                // A file system that cannot is no reason to fail.
-                _ => Ok(()),
-            },
+        let is_large = needed >= LOOK_FROM;
+        let free = if is_large { platform::free_space(self.path()) } else { None };
+        if let Some(free) = free.filter(|free| *free < needed) {
+            return Err(no_room(free));
+        }
+        match self.filling.preallocate(length) {
+            Err(error)
+                if is_large && matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+            {
+                Err(no_room(free.unwrap_or_default()))
+            }
+            // A file system that cannot is no reason to fail.
+            _ => Ok(()),
         }
     }
 
@@ -248,7 +248,7 @@ impl PartFile {
         self.filling.close_claim();
         if self.filling.check_held().is_ok() && self.filling.check_end().is_ok() && self.filling.can_be_gone_on_with() {
             // Room that was kept for the rest is given back; a full disk needs it for the sidecar.
-            let _ = self.cut(self.filling.arrived().end());
+            let _ = self.filling.cut(self.filling.arrived().end());
             if self.filling.save().is_ok() && self.filling.sidecar().is_some_and(|sidecar| sidecar.done.end() > 0) {
                 let claimed = self.filling.sidecar().map_or(0, |sidecar| sidecar.done.count());
                 // If that cannot be written, the sidecar names this process, and is free once it has ended.
@@ -455,6 +455,57 @@ mod tests {
             part.filling.file.set_len(4).unwrap();
             part.write(b" and rest")
         });
+    }
+
+    /// Between the look at a file's length and the write that follows it, the file is cut; the write then makes it as
+    /// long as the look found it, or longer.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_cut_that_a_write_undoes_is_seen() {
+        let check = |after: &dyn Fn(&mut PartFile) -> Result<(), Failure>| {
+            let dir = tempfile::tempdir().unwrap();
+            let mut part = PartFile::create(&dir.path().join("x.part")).unwrap();
+            part.start(&url(), validator().as_ref(), Some(20)).unwrap();
+            part.reserve(20).unwrap();
+            if part.filling.file.metadata().unwrap().len() != 20 {
+                // This file system cannot.
+                return;
+            }
+            part.write(b"half").unwrap();
+            change(dir.path(), |file| {
+                file.set_len(0).unwrap();
+                platform::write_at(&file, b" and rest", 4).unwrap();
+            });
+            let changed = after(&mut part);
+            assert!(matches!(changed, Err(Failure::PartChanged(_))), "{changed:?}");
+            assert_eq!(part.put_by(), 0);
+            assert!(names(dir.path()).is_empty());
+        };
+        check(&|part| part.write(b" and rest"));
+        check(&|part| part.filling.save());
+        check(&|part| part.go_on(20));
+        check(&|part| part.commit(Path::new("never"), Commit::Keep).map(drop));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_was_reserved_is_cut_when_a_part_is_kept_and_ignored_after_a_kill() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut part = PartFile::create(&dir.path().join("x.part")).unwrap();
+        part.start(&url(), validator().as_ref(), Some(13)).unwrap();
+        part.reserve(13).unwrap();
+        part.write(b"half").unwrap();
+        assert_eq!(part.put_by(), 4);
+        assert_eq!(fs::read(dir.path().join("x.part")).unwrap(), b"half");
+        // As after a kill.
+        change(dir.path(), |file| file.set_len(13).unwrap());
+        let mut part = leftover_in(dir.path()).unwrap().part.unwrap();
+        assert_eq!((part.received(), part.gap()), (4, Some((4, None))));
+        part.go_on(13).unwrap();
+        part.reserve(13).unwrap();
+        part.write(b" and rest").unwrap();
+        assert!(part.commit(&dir.path().join("x"), Commit::Keep).unwrap());
+        assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"half and rest");
     }
 
     /// As on a file system whose locks do not reach this process.

@@ -132,10 +132,19 @@ mod imp {
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    /// Keeps room for a file of this length, without making it so long.
+    /// Keeps room for a file of this length, and makes it so long where that costs nothing.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub fn preallocate(file: &File, length: u64) -> io::Result<()> {
-        Ok(rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, length)?)
+        use rustix::fs::FallocateFlags;
+
+        /// `MSDOS_SUPER_MAGIC`: vfat has no unwritten extents, and makes a file longer by writing zeros.
+        const VFAT: u64 = 0x4d44;
+
+        #[expect(clippy::allow_attributes, reason = "the type of the field differs by platform")]
+        #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast, reason = "only the bits are compared")]
+        let is_vfat = rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type as u64 == VFAT);
+        let flags = if is_vfat { FallocateFlags::KEEP_SIZE } else { FallocateFlags::empty() };
+        Ok(rustix::fs::fallocate(file, flags, 0, length)?)
     }
 
     /// Keeps room for a file; not here.

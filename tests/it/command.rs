@@ -184,6 +184,12 @@ pub fn names(dir: &Path) -> Vec<String> {
     names
 }
 
+/// How many bytes have been written to a part file, which may have its full length from the start.
+pub fn arrived(part: &Path) -> usize {
+    let bytes = fs::read(part).unwrap_or_default();
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+}
+
 /// Bytes that differ from file to file and from place to place.
 pub fn content(seed: usize, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::command::{Ended, Tdl, content, fetch_as, wait_for};
+use crate::command::{Ended, Tdl, arrived, content, fetch_as, wait_for};
 use crate::server::{Gate, Reply, Server};
 
 fn fetch() -> Tdl {
@@ -27,12 +27,12 @@ fn slow_at_first() -> Server {
 }
 
 /// A run during which something is done to the part file, once it has so many bytes.
-fn disturbed(at: u64, disturb: impl FnOnce(&fs::File)) {
+fn disturbed(at: usize, disturb: impl FnOnce(&fs::File)) {
     let server = slow_at_first();
     let mut tdl = fetch().args([&server.url("/x"), "--retries", "5"]);
     let child = tdl.spawn();
     let part = tdl.out().join("x.part");
-    wait_for(|| fs::metadata(&part).is_ok_and(|meta| meta.len() >= at));
+    wait_for(|| arrived(&part) >= at);
     disturb(&fs::OpenOptions::new().write(true).open(&part).unwrap());
     let ended = Ended::from(child).with(0);
     assert!(ended.stderr.contains("out/x.part was changed by another process"), "{}", ended.stderr);
@@ -78,7 +78,7 @@ fn two_without_locks(other: &[&str], second_code: i32, retries: &str) {
     let tdl = fetch().file("out/other", "");
     let first = spawn_under(&tdl, "strace", &NO_LOCKS, &[&url]);
     let part = tdl.out().join("x.part");
-    wait_for(|| fs::metadata(&part).is_ok_and(|meta| meta.len() >= 200_000));
+    wait_for(|| arrived(&part) >= 200_000);
     let prefix = [&NO_LOCKS, other].concat();
     let second = spawn_under(&tdl, "strace", &prefix, &[&url, "--retries", retries]);
     let second = Ended::from(second).with(second_code);

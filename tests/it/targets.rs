@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use crate::command::{Ended, Tdl, content, fetch_as, wait_for};
+use crate::command::{Ended, Tdl, arrived, content, fetch_as, wait_for};
 use crate::server::{Gate, Reply, Server};
 
 fn fetch() -> Tdl {
@@ -167,7 +167,7 @@ fn a_part_file_that_is_replaced_meanwhile_is_not_taken_for_the_download() {
     let mut tdl = fetch().arg(server.url("/a"));
     let child = tdl.spawn();
     let part = tdl.out().join("a.part");
-    wait_for(|| fs::metadata(&part).is_ok_and(|meta| meta.len() > 50_000));
+    wait_for(|| arrived(&part) > 50_000);
     fs::remove_file(&part).unwrap();
     fs::write(&part, "the user's").unwrap();
     let ended = Ended::from(child).with(0);
