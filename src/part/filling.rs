@@ -37,6 +37,9 @@ pub struct Filling {
     /// written.
     full_length: AtomicU64,
     intrusion: OnceLock<Intrusion>,
+    /// Why the system failed to put bytes onto the disk; it does not say so twice. None of what has arrived since the
+    /// last claim counts then.
+    damage: OnceLock<io::Error>,
     claim: Mutex<Claim>,
 }
 
@@ -54,8 +57,6 @@ struct Claim {
     /// What the sidecar says; it has an owner while the part file is this process's.
     sidecar: Option<Sidecar>,
     saved: Instant,
-    /// Whether the system failed to put bytes onto the disk; it does not say so twice.
-    is_damaged: bool,
     /// Whether the part file is about to become its target, or to go.
     is_closed: bool,
 }
@@ -69,7 +70,7 @@ pub struct Share {
 
 impl Filling {
     pub(super) fn new(path: PathBuf, file: File) -> Self {
-        let claim = Claim { sidecar: None, saved: Instant::now(), is_damaged: false, is_closed: false };
+        let claim = Claim { sidecar: None, saved: Instant::now(), is_closed: false };
         Self {
             path,
             file,
@@ -79,6 +80,7 @@ impl Filling {
             end: AtomicU64::new(0),
             full_length: AtomicU64::new(UNKNOWN),
             intrusion: OnceLock::new(),
+            damage: OnceLock::new(),
             claim: Mutex::new(claim),
         }
     }
@@ -201,7 +203,7 @@ impl Filling {
     fn save_in(&self, claim: &mut Claim) -> Result<(), Failure> {
         let Some(sidecar) = &claim.sidecar else { return Ok(()) };
         let arrived = self.arrived();
-        let is_news = sidecar.validator.is_some() && !claim.is_damaged && arrived != sidecar.done;
+        let is_news = sidecar.validator.is_some() && self.damage.get().is_none() && arrived != sidecar.done;
         if !is_news && claim.saved.elapsed() < REFRESHED_AFTER {
             return Ok(());
         }
@@ -210,10 +212,7 @@ impl Filling {
         self.check_end()?;
         claim.saved = Instant::now();
         if is_news {
-            if let Err(source) = self.file.sync_data() {
-                claim.is_damaged = true;
-                return Err(disk("write", &self.path, source));
-            }
+            self.file.sync_data().or_else(|error| self.damaged(error))?;
             sidecar.done = arrived;
         }
         // If it cannot be written, the last one stays and claims less.
@@ -327,8 +326,25 @@ impl Filling {
 
     /// The bytes and their length, onto the disk.
     pub(super) fn sync(&self) -> Result<(), Failure> {
-        let synced = self.file.sync_all().inspect_err(|_| self.claim().is_damaged = true);
-        synced.map_err(|source| disk("write", &self.path, source))
+        self.check_damage()?;
+        self.file.sync_all().or_else(|error| self.damaged(error))
+    }
+
+    /// Checks that no bytes were lost on their way to the disk, as far as the system has said.
+    pub(super) fn check_damage(&self) -> Result<(), Failure> {
+        let Some(damage) = self.damage.get() else { return Ok(()) };
+        let again = damage.raw_os_error().map_or_else(|| damage.kind().into(), io::Error::from_raw_os_error);
+        Err(disk("write", &self.path, again))
+    }
+
+    /// Records that bytes could not be put onto the disk, and fails with it.
+    fn damaged(&self, error: io::Error) -> Result<(), Failure> {
+        // A file system that cannot do it at all has lost nothing.
+        if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput) {
+            return Err(disk("write", &self.path, error));
+        }
+        let _ = self.damage.set(error);
+        self.check_damage()
     }
 
     /// Nothing is saved from now on but by who asks for it; what is being saved is waited for.
@@ -387,6 +403,7 @@ impl Share {
     /// The disk is full, or failing; or another process has changed the file or taken it over.
     pub fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
         let Filling { file, path, end, .. } = &*self.filling;
+        self.filling.check_damage()?;
         self.filling.check_end()?;
         platform::write_at(file, bytes, self.piece.position()).map_err(|source| disk("write", path, source))?;
         self.piece.advance(bytes.len() as u64);

@@ -47,7 +47,7 @@ fn save_all(fillings: &Mutex<Vec<Weak<Filling>>>) {
         fillings.iter().filter_map(Weak::upgrade).collect()
     };
     for filling in kept {
-        // A disk that fails is seen by the thread that writes to it.
+        // The thread that writes to the file sees what failed.
         let _ = filling.save_after(SAVED_AFTER);
     }
 }

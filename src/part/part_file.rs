@@ -128,12 +128,24 @@ impl PartFile {
     ///
     /// # Errors
     ///
-    /// [`Failure::Locked`] if another process was faster; or the sidecar cannot be written.
+    /// [`Failure::Locked`] or [`Failure::PartGone`] if another process was faster; or the sidecar cannot be written.
     pub fn start(&mut self, url: &WebUrl, validator: Option<&Validator>, length: Option<u64>) -> Result<(), Failure> {
         let sidecar = Sidecar::new(url, validator.cloned(), length).owned_by(Some(host::new_owner()));
         record::claim(self.path(), &sidecar, self.lock_is_proof())?;
+        if let Err(failure) = self.check_new() {
+            record::remove(self.path());
+            return Err(failure);
+        }
         self.filling.begin(Some(sidecar), Ranges::default(), length);
         Ok(())
+    }
+
+    /// Checks that the file is as it was made. Before it was claimed, another process that had opened it as well may
+    /// have filled it, given it its final name and removed its own claim: a write would go into the finished file.
+    fn check_new(&self) -> Result<(), Failure> {
+        let meta = self.filling.file.metadata().map_err(|source| disk("look at", self.path(), source))?;
+        let is_new = meta.len() == 0 && platform::has_one_name(&meta) && self.is_in_place(&meta)?;
+        if is_new { Ok(()) } else { Err(Failure::PartGone(self.path().to_owned())) }
     }
 
     /// Goes on with what is there of a file that is so long; bytes that were never claimed go.
@@ -195,7 +207,7 @@ impl PartFile {
     ///
     /// # Errors
     ///
-    /// The disk is full, or failing.
+    /// The disk is full, or failing, or was when the bytes were put onto it before.
     pub fn sync(&self) -> Result<(), Failure> {
         self.filling.sync()
     }
@@ -210,9 +222,11 @@ impl PartFile {
     ///
     /// # Errors
     ///
-    /// The rename was refused, or another process has taken the part file away, taken it over or changed it.
+    /// The rename was refused, or another process has taken the part file away, taken it over or changed it; or bytes
+    /// could not be put onto the disk.
     pub fn commit(&self, target: &Path, commit: Commit) -> Result<bool, Failure> {
         self.filling.close_claim();
+        self.filling.check_damage()?;
         self.filling.check_held()?;
         let meta = self.filling.file.metadata().map_err(|source| disk("look at", self.path(), source))?;
         self.filling.check_length(meta.len())?;
@@ -225,6 +239,8 @@ impl PartFile {
         };
         match renamed {
             Ok(renamed) => {
+                // Between the look and the rename another process may have cut the file, or put another in its place.
+                self.check_at(target).inspect_err(|_| _ = platform::rename_no_replace(target, self.path()))?;
                 record::remove(self.path());
                 self.filling.forget();
                 self.was_renamed_after_a_look.store(renamed == Renamed::AfterALook, Ordering::Relaxed);
@@ -232,6 +248,21 @@ impl PartFile {
             }
             Err(error) if commit == Commit::Keep && error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(source) => Err(disk("rename the part file to", target, source)),
+        }
+    }
+
+    /// Checks that what is at `target` is this file, and whole.
+    fn check_at(&self, target: &Path) -> Result<(), Failure> {
+        let refused = |source| disk("look at", target, source);
+        // Looked at anew, for a file may get another number by a rename (FUSE).
+        let meta = self.filling.file.metadata().map_err(refused)?;
+        self.filling.check_length(meta.len())?;
+        let is_at = platform::is_at(&self.filling.file, &meta, target).map_err(refused)?;
+        // If nothing is there, it was this file, and somebody has moved it since.
+        if is_at || target.symlink_metadata().is_err() {
+            Ok(())
+        } else {
+            Err(Failure::PartGone(self.path().to_owned()))
         }
     }
 
@@ -600,6 +631,22 @@ mod tests {
             assert!(winner.commit(&dir.path().join("x"), Commit::Keep).unwrap());
             assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"whole");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_another_process_has_finished_is_not_begun_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("x");
+        let mut first = without_lock(PartFile::create(&dir.path().join("x.part")).unwrap());
+        let mut second = leftover_in(dir.path()).unwrap().part.unwrap().renew().unwrap();
+        first.start(&url(), validator().as_ref(), None).unwrap();
+        first.write(b"whole").unwrap();
+        assert!(first.commit(&target, Commit::Keep).unwrap());
+        let late = second.start(&url(), validator().as_ref(), None);
+        assert!(matches!(late, Err(Failure::PartGone(_))), "{late:?}");
+        second.discard();
+        assert_eq!((names(dir.path()), fs::read(&target).unwrap()), (vec!["x".into()], b"whole".into()));
     }
 
     #[test]

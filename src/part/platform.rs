@@ -5,7 +5,9 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::Path;
 
-pub use imp::{free_space, has_no_locks, is_at, is_link_to, preallocate, rename_no_replace, sync_directory, write_at};
+pub use imp::{
+    free_space, has_no_locks, has_one_name, is_at, is_link_to, preallocate, rename_no_replace, sync_directory, write_at,
+};
 
 /// Opens a part file, or makes one where nothing is, for reading and writing, without following a link and without
 /// waiting for a FIFO's reader.
@@ -71,6 +73,11 @@ mod imp {
     /// Whether a file is the one at `target`, under another name.
     pub fn is_link_to(meta: &Metadata, target: &Path) -> bool {
         meta.nlink() > 1 && target.symlink_metadata().is_ok_and(|there| is_same(meta, &there))
+    }
+
+    /// Whether a file has no further hard link.
+    pub fn has_one_name(meta: &Metadata) -> bool {
+        meta.nlink() == 1
     }
 
     pub fn has_no_locks(error: &io::Error) -> bool {
@@ -200,6 +207,11 @@ mod imp {
     /// Nothing here commits by linking, so a part file is never its target.
     pub const fn is_link_to(_: &Metadata, _: &Path) -> bool {
         false
+    }
+
+    /// Not looked at here.
+    pub const fn has_one_name(_: &Metadata) -> bool {
+        true
     }
 
     pub fn has_no_locks(error: &io::Error) -> bool {

@@ -129,7 +129,7 @@ impl Tdl {
 
     /// Starts `tdl fetch` with other arguments in the same directories, and in the same mode.
     pub fn spawn_again(&self, urls: &[String], arguments: &[&str]) -> Child {
-        let mut command = Command::new(self.command.get_program());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tdl"));
         command.args(["fetch", "-o", "out"]).args(urls).args(arguments).current_dir(self.dir.path());
         if self.command.get_args().any(|argument| argument == "--sequential") {
             command.arg("--sequential");

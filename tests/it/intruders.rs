@@ -52,6 +52,38 @@ fn a_part_file_that_is_made_longer_is_fetched_anew() {
     disturbed(200_000, |part| part.set_len(2 * LENGTH as u64).unwrap());
 }
 
+/// Between the last look at the part file and the rename that gives it its final name, something is done to it.
+fn disturbed_at_the_commit(disturb: impl Fn(&std::path::Path), message: &str, kept: &[&str]) {
+    let server = Server::start(|request| Reply::file(request, &body(), TAG));
+    let mut tdl = fetch().args([&server.url("/x"), "--retries", "5"]).file("out/other", "the user's").under("strace");
+    let delay = "inject=renameat2:delay_enter=1500000";
+    tdl = tdl.prefix_args(&["-f", "-o", "/dev/null", "-e", "trace=renameat2", "-e", delay]);
+    let child = tdl.spawn();
+    let part = tdl.out().join("x.part");
+    wait_for(|| arrived(&part) == LENGTH);
+    std::thread::sleep(Duration::from_millis(500));
+    disturb(&part);
+    let ended = Ended::from(child).with(0);
+    assert!(ended.stderr.contains(message), "{}", ended.stderr);
+    assert!(tdl.got("x") == body(), "{}", ended.stderr);
+    assert_eq!(tdl.names(), kept);
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn a_part_file_that_is_replaced_or_cut_at_its_commit_gets_no_final_name() {
+    disturbed_at_the_commit(
+        |part| fs::rename(part.with_file_name("other"), part).unwrap(),
+        "out/x.part was taken away or replaced meanwhile",
+        &["x", "x.part.kept"],
+    );
+    disturbed_at_the_commit(
+        |part| fs::File::options().write(true).open(part).unwrap().set_len(100_000).unwrap(),
+        "out/x.part was changed by another process",
+        &["other", "x"],
+    );
+}
+
 /// As where locks are known to one machine only: every lock is granted.
 const NO_LOCKS: [&str; 6] = ["-f", "-o", "/dev/null", "-e", "trace=flock", "--inject=flock:retval=0"];
 
