@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::pieces::{Piece, Pieces};
 use super::ranges::Ranges;
 use super::sidecar::Sidecar;
-use super::{disk, platform, record};
+use super::{disk, locked, platform, record};
 use crate::error::Failure;
 
 /// A sidecar is written again after this time even if nothing arrived: other machines take an owner for dead after a
@@ -230,29 +230,31 @@ impl Filling {
     /// Checks on the disk that the part file is still this process's, as it must be to be cut or removed.
     pub(super) fn check_held(&self) -> Result<(), Failure> {
         let sidecar = self.claim().sidecar.clone();
-        sidecar.map_or_else(|| Err(Failure::Locked(self.path.clone())), |sidecar| self.check_owner(&sidecar))
+        sidecar.map_or_else(|| Err(locked(&self.path)), |sidecar| self.check_owner(&sidecar))
     }
 
     fn check_owner(&self, sidecar: &Sidecar) -> Result<(), Failure> {
         self.check_intrusion()?;
-        if self.names_owner(sidecar) { Ok(()) } else { self.intruded(Intrusion::TakenOver) }
+        if self.names_owner(sidecar)? { Ok(()) } else { self.intruded(Intrusion::TakenOver) }
     }
 
-    /// Whether the part file is still this process's, even if its bytes were changed.
+    /// Whether the part file is certain to be this process's still, even if its bytes were changed.
     pub(super) fn is_held(&self) -> bool {
         let sidecar = self.claim().sidecar.clone();
-        sidecar.is_some_and(|sidecar| self.names_owner(&sidecar))
+        sidecar.is_some_and(|sidecar| self.names_owner(&sidecar).unwrap_or(false))
     }
 
-    fn names_owner(&self, sidecar: &Sidecar) -> bool {
-        let Some(owner) = &sidecar.owner else { return false };
-        record::is_held_by(&self.path, owner) || (self.is_in_place() && record::restore(&self.path, sidecar))
+    /// Whether the sidecar on the disk names this process as the owner. If it cannot be read, that says nothing.
+    fn names_owner(&self, sidecar: &Sidecar) -> Result<bool, Failure> {
+        let Some(owner) = &sidecar.owner else { return Ok(false) };
+        Ok(record::is_held_by(&self.path, owner)? || (self.is_in_place()? && record::restore(&self.path, sidecar)?))
     }
 
     /// Whether the path still names this file.
-    fn is_in_place(&self) -> bool {
+    fn is_in_place(&self) -> Result<bool, Failure> {
         let meta = self.file.metadata();
-        meta.and_then(|meta| platform::is_at(&self.file, &meta, &self.path)).unwrap_or(false)
+        let is_at = meta.and_then(|meta| platform::is_at(&self.file, &meta, &self.path));
+        is_at.map_err(|source| disk("look at", &self.path, source))
     }
 
     /// Gives the file its full length, where the file system can do that without writing zeros. A cut then shows until
@@ -304,7 +306,7 @@ impl Filling {
     /// Records what another process did, and fails with it.
     fn intruded(&self, intrusion: Intrusion) -> Result<(), Failure> {
         Err(match self.intrusion.get_or_init(|| intrusion) {
-            Intrusion::TakenOver => Failure::Locked(self.path.clone()),
+            Intrusion::TakenOver => locked(&self.path),
             Intrusion::Changed => Failure::PartChanged(self.path.clone()),
         })
     }

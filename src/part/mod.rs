@@ -99,6 +99,11 @@ fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// Another process has the part file; no time decides how long.
+fn locked(part: &Path) -> Failure {
+    Failure::Locked { path: part.to_owned(), free_in: None }
+}
+
 fn disk(action: &'static str, path: &Path, source: io::Error) -> Failure {
     Failure::Disk { action, path: path.to_owned(), source }
 }

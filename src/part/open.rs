@@ -8,7 +8,7 @@ use super::aside::move_aside;
 use super::part_file::PartFile;
 use super::record::{Found, NOT_OURS};
 use super::sidecar::{Sidecar, Unusable};
-use super::{directory_of, disk, host, platform, record, trust};
+use super::{directory_of, disk, host, locked, platform, record, trust};
 use crate::error::Failure;
 use crate::text::safe_path;
 use crate::url::WebUrl;
@@ -59,9 +59,7 @@ impl PartFile {
             Found::Foreign(why) => return moved_aside(path, &format!("has a sidecar that {why}")),
         };
         let lock_is_proof = part.lock_is_proof();
-        if found.is_live(path, lock_is_proof) {
-            return Err(Failure::Locked(path.to_owned()));
-        }
+        found.check_dead(path, lock_is_proof)?;
         record::remove_unfinished(path, lock_is_proof);
         let why_not = match Sidecar::parse(&found.text, url, meta.len()) {
             Ok(sidecar) if sidecar.validator.is_some() => {
@@ -88,7 +86,7 @@ impl PartFile {
     pub fn create(path: &Path) -> Result<Self, Failure> {
         match Self::open(path, true) {
             Err(Failure::Disk { source, path, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
-                Err(Failure::Locked(path))
+                Err(locked(&path))
             }
             opened => opened.map(|(part, _)| part),
         }
@@ -174,7 +172,7 @@ fn is_no_file(path: &Path) -> bool {
 fn lock(file: &File, path: &Path) -> Result<bool, Failure> {
     match file.try_lock() {
         Ok(()) => Ok(true),
-        Err(fs::TryLockError::WouldBlock) => Err(Failure::Locked(path.to_owned())),
+        Err(fs::TryLockError::WouldBlock) => Err(locked(path)),
         Err(fs::TryLockError::Error(error)) if platform::has_no_locks(&error) => Ok(false),
         Err(fs::TryLockError::Error(source)) => Err(disk("lock", path, source)),
     }

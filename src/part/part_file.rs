@@ -277,11 +277,17 @@ impl PartFile {
     /// could not be resumed. Returns how many bytes are kept: 0 if the file was removed or belongs to another process.
     pub fn put_by(self) -> u64 {
         self.filling.close_claim();
-        if self.filling.check_held().is_ok() && self.filling.check_end().is_ok() && self.filling.can_be_gone_on_with() {
+        let claimed = || self.filling.sidecar().map_or(0, |sidecar| sidecar.done.count());
+        let checked = self.filling.check_held().and_then(|()| self.filling.check_end());
+        // Whether it is still this process's cannot be told now, so nothing is removed.
+        if let Err(Failure::Disk { .. }) = checked {
+            return claimed();
+        }
+        if checked.is_ok() && self.filling.can_be_gone_on_with() {
             // Room that was kept for the rest is given back; a full disk needs it for the sidecar.
             let _ = self.filling.cut(self.filling.arrived().end());
             if self.filling.save().is_ok() && self.filling.sidecar().is_some_and(|sidecar| sidecar.done.end() > 0) {
-                let claimed = self.filling.sidecar().map_or(0, |sidecar| sidecar.done.count());
+                let claimed = claimed();
                 // If that cannot be written, the sidecar names this process, and is free once it has ended.
                 return self.filling.release().unwrap_or(claimed);
             }
@@ -316,13 +322,13 @@ impl PartFile {
             return self.filling.is_held().then_some(true);
         }
         match record::look(self.path()) {
-            Ok(Found::Ours(record)) => (!record.is_live(self.path(), self.lock_is_proof())).then_some(true),
             Ok(Found::Foreign(_)) => Some(false),
-            // Another process may be about to write its sidecar: this one must be faster.
-            Ok(Found::Nothing) => {
+            // Another process may be about to take it over: this one must be faster.
+            Ok(Found::Ours(_) | Found::Nothing) => {
                 let sidecar = Sidecar::unclaimed().owned_by(Some(host::new_owner()));
                 let claimed = record::claim(self.path(), &sidecar, self.lock_is_proof());
-                (!matches!(claimed, Err(Failure::Locked(_)))).then_some(claimed.is_ok())
+                // On a full disk, a lock must do.
+                (claimed.is_ok() || (self.is_locked && !matches!(claimed, Err(Failure::Locked { .. })))).then_some(true)
             }
             Err(_) => None,
         }
@@ -412,9 +418,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let part = part_in(dir.path(), b"mine");
         let second = leftover_in(dir.path());
-        assert!(matches!(second, Err(Failure::Locked(_))), "{second:?}");
+        assert!(matches!(second, Err(Failure::Locked { .. })), "{second:?}");
         let third = PartFile::create(&dir.path().join("x.part"));
-        assert!(matches!(third, Err(Failure::Locked(_))), "{third:?}");
+        assert!(matches!(third, Err(Failure::Locked { .. })), "{third:?}");
         part.commit(&dir.path().join("x"), Commit::Keep).unwrap();
         assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"mine");
     }
@@ -563,7 +569,7 @@ mod tests {
         let first = without_lock(part_in(dir.path(), b"whole"));
         make_older(&sidecar_of(dir.path()), 50);
         for second in [leftover_in(dir.path()).map(drop), PartFile::create(&dir.path().join("x.part")).map(drop)] {
-            assert!(matches!(second, Err(Failure::Locked(_))), "{second:?}");
+            assert!(matches!(second, Err(Failure::Locked { .. })), "{second:?}");
         }
         assert!(first.commit(&dir.path().join("x"), Commit::Keep).unwrap());
         assert_eq!((names(dir.path()), fs::read(dir.path().join("x")).unwrap()), (vec!["x".into()], b"whole".into()));
@@ -585,7 +591,7 @@ mod tests {
                 "resume" => first.go_on(4),
                 _ => first.filling.check_held(),
             };
-            assert!(matches!(lost, Err(Failure::Locked(_))), "{lost:?}");
+            assert!(matches!(lost, Err(Failure::Locked { .. })), "{lost:?}");
             assert!(first.write(b"?").is_err(), "once it knows, it writes nothing");
             match end {
                 "keep" => assert_eq!(first.put_by(), 0),
@@ -626,7 +632,7 @@ mod tests {
             winner.start(&url(), validator().as_ref(), None).unwrap();
             winner.write(b"whole").unwrap();
             let late = loser.start(&url(), validator().as_ref(), None);
-            assert!(matches!(late, Err(Failure::Locked(_))), "{late:?}");
+            assert!(matches!(late, Err(Failure::Locked { .. })), "{late:?}");
             assert_eq!(loser.put_by(), 0);
             assert!(winner.commit(&dir.path().join("x"), Commit::Keep).unwrap());
             assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"whole");
@@ -670,7 +676,7 @@ mod tests {
         // As in the middle of a commit.
         fs::rename(dir.path().join("x.part"), dir.path().join("elsewhere")).unwrap();
         let second = leftover_in(dir.path());
-        assert!(matches!(second, Err(Failure::Locked(_))), "{second:?}");
+        assert!(matches!(second, Err(Failure::Locked { .. })), "{second:?}");
         drop(part);
     }
 
@@ -855,7 +861,7 @@ mod tests {
             let left = leftover_in(dir.path());
             let kept = dir.path().join("x.part.tmp.kept");
             match (remains, age) {
-                (true, 0) => assert!(matches!(left, Err(Failure::Locked(_))), "{left:?}"),
+                (true, 0) => assert!(matches!(left, Err(Failure::Locked { .. })), "{left:?}"),
                 _ => assert_eq!((left.unwrap().part.unwrap().received(), kept.exists()), (4, remains), "{length}"),
             }
             fs::remove_dir_all(dir.path()).unwrap();

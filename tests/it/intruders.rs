@@ -166,6 +166,42 @@ fn a_run_in_a_process_namespace_that_was_taken_for_dead_spoils_nothing() {
 
 #[test]
 #[ignore = "needs strace"]
+fn where_locks_do_not_hold_what_is_removed_is_taken_over_first() {
+    let server = Server::start(|request| Reply::file(request, &body(), TAG));
+    let of_other = r#"{"version":1,"url":"http://h/y","validator":null,"length":null,"done":[]}"#;
+    let tdl = fetch().file("out/x.part", "of another URL").file("out/x.part.json", of_other);
+    let prefix = ["-f", "-o", "/dev/null", "-e", "trace=flock,unlink", "-e", "inject=flock:retval=0"];
+    let prefix = [&prefix[..], &["-e", "inject=unlink:delay_enter=1500000"]].concat();
+    let first = spawn_under(&tdl, "strace", &prefix, &[&server.url("/x")]);
+    let sidecar = tdl.out().join("x.part.json");
+    wait_for(|| fs::read_to_string(&sidecar).is_ok_and(|text| text.contains("\"owner\"")));
+    assert_eq!(tdl.got("x.part"), b"of another URL", "it is not removed yet");
+    let second = spawn_under(&tdl, "strace", &NO_LOCKS, &[&server.url("/x"), "--retries", "0"]);
+    let second = Ended::from(second).with(75);
+    assert!(second.stderr.contains("out/x.part is being written by another process"), "{}", second.stderr);
+    Ended::from(first).with(0);
+    assert!(tdl.got("x") == body() && tdl.names() == ["x"]);
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn a_sidecar_that_cannot_be_read_for_a_moment_costs_nothing() {
+    let server = Server::start(|request| Reply::file(request, &body(), TAG));
+    let tdl = fetch().file("out/other", "");
+    // The first time it is looked whether there is one.
+    let fails_once = "inject=openat:error=EMFILE:when=2";
+    let prefix = ["-f", "-o", "/dev/null", "-P", "out/x.part.json", "-e", "trace=openat", "-e", fails_once];
+    let url = server.url("/x");
+    let ended = Ended::from(spawn_under(&tdl, "strace", &prefix, &[&url, "--retries", "0"])).with(75);
+    assert!(ended.stderr.contains("cannot read out/x.part.json: Too many open files"), "{}", ended.stderr);
+    assert_eq!(tdl.names(), ["other", "x.part", "x.part.json"]);
+    tdl.again(&[&url]).with(0);
+    assert!(server.requests()[1].header("range").is_some());
+    assert!(tdl.got("x") == body() && tdl.names() == ["other", "x"]);
+}
+
+#[test]
+#[ignore = "needs strace"]
 fn where_locks_do_not_hold_three_runs_on_one_list_end_with_every_file_whole() {
     let length = |number| [300_000, 3000][number % 2];
     let server = Server::start(move |request| {
