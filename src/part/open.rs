@@ -44,7 +44,9 @@ impl PartFile {
                 Ok(opened) => break opened,
             }
         };
+        let lock_is_proof = part.lock_is_proof();
         if let Some(why) = object_to(&meta, path)? {
+            record::check_foreign_dead(path, lock_is_proof)?;
             return moved_aside(path, why);
         }
         let is_empty = meta.len() == 0;
@@ -58,7 +60,6 @@ impl PartFile {
             Found::Nothing | Found::Foreign(NOT_OURS) => return moved_aside(path, NOT_OURS),
             Found::Foreign(why) => return moved_aside(path, &format!("has a sidecar that {why}")),
         };
-        let lock_is_proof = part.lock_is_proof();
         found.check_dead(path, lock_is_proof)?;
         record::remove_unfinished(path, lock_is_proof);
         let why_not = match Sidecar::parse(&found.text, url, meta.len()) {
@@ -136,13 +137,21 @@ impl PartFile {
     }
 }
 
-/// A part file that could not be opened: moved aside if it is another user's.
+/// A part file that could not be opened: moved aside if it is another user's, unless a process writes to it.
 fn closed_to_us(path: &Path, failure: Failure) -> Result<Leftover, Failure> {
     let is_denied =
         matches!(&failure, Failure::Disk { source, .. } if source.kind() == io::ErrorKind::PermissionDenied);
     match path.symlink_metadata() {
         Ok(meta) if is_denied => match object_to(&meta, path)? {
-            Some(why) => moved_aside(path, why),
+            Some(why) => {
+                // A lock can be tried without the permission to write.
+                let is_held = |file: File| matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock));
+                if platform::open_to_read(path).is_ok_and(is_held) {
+                    return Err(locked(path));
+                }
+                record::check_foreign_dead(path, false)?;
+                moved_aside(path, why)
+            }
             None => Err(failure),
         },
         _ => Err(failure),

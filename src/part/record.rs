@@ -89,6 +89,32 @@ pub fn look(part: &Path) -> Result<Found, Failure> {
     })
 }
 
+/// Checks that no process owns a part file that another user made. What its sidecar claims is not trusted, but a process
+/// that it names is not disturbed.
+///
+/// # Errors
+///
+/// [`Failure::Locked`] if one does.
+pub fn check_foreign_dead(part: &Path, lock_is_proof: bool) -> Result<(), Failure> {
+    let path = path(part);
+    let Ok(meta) = path.symlink_metadata() else { return Ok(()) };
+    if !meta.is_file() || meta.len() > LARGEST {
+        return Ok(());
+    }
+    let text = platform::open_to_read(&path).and_then(|file| text_of(&file, &meta));
+    let (text, owner) = match text {
+        Ok(text) => {
+            let owner = sidecar::owner_in(&text).flatten();
+            (text, owner)
+        }
+        // Of whoever it names nothing is known.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => (Vec::new(), Some(Owner::default())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(disk("read", &path, source)),
+    };
+    Record { text, owner, written: meta.modified().ok() }.check_dead(part, lock_is_proof)
+}
+
 /// Whether the sidecar of `part` still names this owner: another process may have taken it for dead.
 ///
 /// # Errors

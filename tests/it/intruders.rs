@@ -265,37 +265,73 @@ fn what_others_could_have_written_is_not_resumed() {
     }
 }
 
+const USER: u32 = 12_345;
+
+/// Lets everyone write to the output directory.
+fn open_to_all(tdl: &Tdl, is_sticky: bool) {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fs::create_dir_all(tdl.out()).unwrap();
+    fs::set_permissions(tdl.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(tdl.out(), fs::Permissions::from_mode(if is_sticky { 0o1777 } else { 0o777 })).unwrap();
+    // The command itself has to be where every user may run it.
+    fs::copy(env!("CARGO_BIN_EXE_tdl"), tdl.dir.path().join("tdl")).unwrap();
+}
+
+/// Starts `tdl` in the same directories as another user.
+fn spawn_as(tdl: &Tdl, user: u32, umask: &str, arguments: &[&str]) -> std::process::Child {
+    let script = format!("umask {umask} && exec \"$0\" \"$@\"");
+    let sequential: &[_] = if crate::command::is_sequential(module_path!()) { &["--sequential"] } else { &[] };
+    std::process::Command::new("setpriv")
+        .args([&format!("--reuid={user}"), "--clear-groups", "sh", "-c", &script])
+        .arg(tdl.dir.path().join("tdl"))
+        .args(["fetch", "-o", "out"])
+        .args(sequential)
+        .args(arguments)
+        .current_dir(tdl.dir.path())
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+#[ignore = "needs root, to be several users"]
+fn as_root_a_file_that_another_user_is_writing_is_waited_for() {
+    for is_sticky in [false, true] {
+        for umask in ["022", "077"] {
+            let server = slow_at_first();
+            let tdl = fetch();
+            open_to_all(&tdl, is_sticky);
+            let url = server.url("/x");
+            let first = spawn_as(&tdl, USER, umask, &[&url]);
+            let part = tdl.out().join("x.part");
+            wait_for(|| arrived(&part) >= 200_000);
+            let second = Ended::from(spawn_as(&tdl, USER + 1, umask, &[&url, "--retries", "0"])).with(75);
+            let message = "out/x.part is being written by another process";
+            assert!(second.stderr.contains(message), "{}", second.stderr);
+            Ended::from(first).with(0);
+            assert!(tdl.got("x") == body() && tdl.names() == ["x"]);
+            assert_eq!(server.requests().len(), 1);
+        }
+    }
+}
+
 /// In a directory where everyone may write, and nobody may move what another has put there.
 #[test]
 #[ignore = "needs root, to be several users"]
 fn as_root_another_users_bytes_get_no_final_name() {
     use std::os::unix::fs::{PermissionsExt as _, chown};
-
-    const USER: u32 = 12_345;
     for (is_sticky, code) in [(false, 0), (true, 1)] {
         let server = cuts_once();
         let tdl = interrupted(&server);
         for name in ["x.part", "x.part.json"] {
             fs::set_permissions(tdl.out().join(name), fs::Permissions::from_mode(0o666)).unwrap();
         }
-        fs::set_permissions(tdl.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::set_permissions(tdl.out(), fs::Permissions::from_mode(if is_sticky { 0o1777 } else { 0o777 })).unwrap();
-        let user = format!("--reuid={USER}");
-        // The command itself has to be where that user may run it.
-        let command = tdl.dir.path().join("tdl");
-        fs::copy(env!("CARGO_BIN_EXE_tdl"), &command).unwrap();
+        open_to_all(&tdl, is_sticky);
         chown(tdl.dir.path(), Some(USER), None).unwrap();
-        let child = std::process::Command::new("setpriv")
-            .args([&user, "--clear-groups"])
-            .arg(&command)
-            .args(["fetch", "-o", "out", &server.url("/x"), "--retries", "0"])
-            .current_dir(tdl.dir.path())
-            .stdin(std::process::Stdio::null())
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        let ended = Ended::from(child).with(code);
+        let ended = Ended::from(spawn_as(&tdl, USER, "022", &[&server.url("/x"), "--retries", "0"])).with(code);
         if is_sticky {
             let message = "out/x.part is in the way: it belongs to another user, and it cannot be moved aside";
             assert!(ended.stderr.contains(message), "{}", ended.stderr);
