@@ -132,10 +132,11 @@ mod imp {
         Err(Errno::NOSYS)
     }
 
-    /// Bytes that are free for this user where `path` is.
+    /// Bytes that are free for this user where `path` is, unless the file system does not count them: ramfs and some
+    /// FUSE file systems have no blocks at all.
     pub fn free_space(path: &Path) -> Option<u64> {
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let stat = rustix::fs::statvfs(directory).ok()?;
+        let stat = rustix::fs::statvfs(directory).ok().filter(|stat| stat.f_blocks > 0)?;
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 

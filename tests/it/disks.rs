@@ -120,6 +120,22 @@ fn so_is_a_read_only_mount() {
     is_refused(&tdl, &server);
 }
 
+#[test]
+#[ignore = "needs root, to mount"]
+fn a_file_system_that_does_not_count_its_blocks_has_room() {
+    let server = Server::start(|_| Reply::ok(content(1, 300_000)));
+    let mut tdl = fetch().arg(server.url("/a")).file("out/hidden", "");
+    let out = tdl.out();
+    let run = |program: &str, arguments: &[&str]| {
+        let done = std::process::Command::new(program).args(arguments).arg(&out).status().unwrap();
+        assert!(done.success(), "{program} {arguments:?}");
+    };
+    run("mount", &["-t", "ramfs", "none"]);
+    let _unmount = Finally(|| run("umount", &[]));
+    tdl.run().with(0);
+    assert!(tdl.got("a") == content(1, 300_000));
+}
+
 /// Does something at the end, also of a test that fails.
 struct Finally<F: Fn()>(F);
 
