@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::aside::Moved;
 use super::pieces::{Piece, Pieces};
 use super::ranges::Ranges;
 use super::sidecar::Sidecar;
@@ -26,6 +27,8 @@ const UNKNOWN: u64 = u64::MAX;
 pub struct Filling {
     pub(super) path: PathBuf,
     pub(super) file: File,
+    /// What was moved aside for its sidecar.
+    pub(super) moved: Arc<Moved>,
     pieces: Mutex<Pieces>,
     /// A thread has left its piece.
     left: Condvar,
@@ -69,11 +72,12 @@ pub struct Share {
 }
 
 impl Filling {
-    pub(super) fn new(path: PathBuf, file: File) -> Self {
+    pub(super) fn new(path: PathBuf, file: File, moved: Arc<Moved>) -> Self {
         let claim = Claim { sidecar: None, saved: Instant::now(), is_closed: false };
         Self {
             path,
             file,
+            moved,
             pieces: Mutex::default(),
             left: Condvar::new(),
             is_over: AtomicBool::new(false),
@@ -216,7 +220,7 @@ impl Filling {
             sidecar.done = arrived;
         }
         // If it cannot be written, the last one stays and claims less.
-        if record::save(&self.path, &sidecar).is_ok() {
+        if record::save(&self.path, &sidecar, &self.moved).is_ok() {
             claim.sidecar = Some(sidecar);
         }
         Ok(())
@@ -247,7 +251,8 @@ impl Filling {
     /// Whether the sidecar on the disk names this process as the owner. If it cannot be read, that says nothing.
     fn names_owner(&self, sidecar: &Sidecar) -> Result<bool, Failure> {
         let Some(owner) = &sidecar.owner else { return Ok(false) };
-        Ok(record::is_held_by(&self.path, owner)? || (self.is_in_place()? && record::restore(&self.path, sidecar)?))
+        Ok(record::is_held_by(&self.path, owner)?
+            || (self.is_in_place()? && record::restore(&self.path, sidecar, &self.moved)?))
     }
 
     /// Whether the path still names this file.
@@ -316,7 +321,7 @@ impl Filling {
         let Some(sidecar) = self.sidecar() else { return Ok(0) };
         self.check_owner(&sidecar)?;
         let sidecar = sidecar.owned_by(None);
-        record::save(&self.path, &sidecar)?;
+        record::save(&self.path, &sidecar, &self.moved)?;
         self.forget();
         Ok(sidecar.done.count())
     }

@@ -3,14 +3,14 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
-use super::aside::move_aside;
+use super::aside::{Moved, move_aside, sentence};
 use super::part_file::PartFile;
 use super::record::{Found, NOT_OURS};
 use super::sidecar::{Sidecar, Unusable};
 use super::{directory_of, disk, host, locked, platform, record, trust};
 use crate::error::Failure;
-use crate::text::safe_path;
 use crate::url::WebUrl;
 
 /// What was found at a part file's path.
@@ -32,7 +32,7 @@ impl PartFile {
     /// [`Failure::InTheWay`] if it is not ours and cannot be moved aside.
     pub fn leftover(path: &Path, target: &Path, url: &WebUrl) -> Result<Leftover, Failure> {
         let (mut part, meta) = loop {
-            match Self::open(path, false) {
+            match Self::open(path, false, &Arc::default()) {
                 Err(Failure::Disk { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                     // The part file may have been removed without its sidecar.
                     record::remove_orphan(path)?;
@@ -65,7 +65,7 @@ impl PartFile {
         let why_not = match Sidecar::parse(&found.text, url, meta.len()) {
             Ok(sidecar) if sidecar.validator.is_some() => {
                 let sidecar = sidecar.owned_by(Some(host::new_owner()));
-                record::take_over(path, &sidecar, &found, lock_is_proof, false)?;
+                record::take_over(path, &sidecar, &found, lock_is_proof, false, &part.filling.moved)?;
                 let (done, length) = (sidecar.done.clone(), sidecar.length);
                 part.filling.begin(Some(sidecar), done, length);
                 None
@@ -79,18 +79,39 @@ impl PartFile {
         Ok(Leftover { part: Some(part), why_not: why_not.map(ToOwned::to_owned) })
     }
 
+    /// Opens the part file that was filled beside another one, by a run that was killed, if it can be resumed. What of
+    /// tdl's cannot is removed; what has no sidecar of tdl's beside it is none of its business, for nothing needs that
+    /// name yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Locked`] if another process holds it; or the disk refuses.
+    pub fn leftover_beside(path: &Path, target: &Path, url: &WebUrl) -> Result<Option<Self>, Failure> {
+        let Ok(Found::Ours(_)) = record::look(path) else { return Ok(None) };
+        match path.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => record::remove_orphan(path).map(|()| None),
+            Err(source) => Err(disk("look at", path, source)),
+            Ok(meta) if !meta.is_file() => Ok(None),
+            Ok(meta) if !platform::is_link_to(&meta, target) && object_to(&meta, path)?.is_some() => Ok(None),
+            Ok(_) => match Self::leftover(path, target, url)?.part {
+                Some(part) if part.received() > 0 => Ok(Some(part)),
+                part => {
+                    if let Some(part) = part {
+                        part.discard();
+                    }
+                    Ok(None)
+                }
+            },
+        }
+    }
+
     /// Makes and locks a file at `path`, where nothing is.
     ///
     /// # Errors
     ///
     /// [`Failure::Locked`] if another process made one meanwhile.
     pub fn create(path: &Path) -> Result<Self, Failure> {
-        match Self::open(path, true) {
-            Err(Failure::Disk { source, path, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
-                Err(locked(&path))
-            }
-            opened => opened.map(|(part, _)| part),
-        }
+        Self::open(path, true, &Arc::default()).map(|(part, _)| part).map_err(taken_meanwhile)
     }
 
     /// A new and empty part file in the place of this one, which is removed rather than truncated: a process that was
@@ -104,16 +125,17 @@ impl PartFile {
             return Ok(self);
         }
         let (path, had_claim) = (self.path().to_owned(), self.received() > 0);
+        let moved = Arc::clone(&self.filling.moved);
         self.discard();
         if had_claim {
             // After a power failure the old claim must not stand beside the new bytes.
             let directory = directory_of(&path);
             platform::sync_directory(directory).map_err(|source| disk("write", directory, source))?;
         }
-        Self::create(&path)
+        Self::open(&path, true, &moved).map(|(part, _)| part).map_err(taken_meanwhile)
     }
 
-    fn open(path: &Path, create: bool) -> Result<(Self, fs::Metadata), Failure> {
+    fn open(path: &Path, create: bool, moved: &Arc<Moved>) -> Result<(Self, fs::Metadata), Failure> {
         loop {
             let file = match platform::open_part(path, create) {
                 Ok(file) => file,
@@ -128,7 +150,7 @@ impl PartFile {
             if !meta.is_file() {
                 return Err(Failure::NotAFile(path.to_owned()));
             }
-            let part = Self::new(path.to_owned(), file, is_locked, create);
+            let part = Self::new(path.to_owned(), file, is_locked, create, Arc::clone(moved));
             // Between the opening and the lock another process may have renamed the file into place.
             if part.is_in_place(&meta)? {
                 return Ok((part, meta));
@@ -158,6 +180,14 @@ fn closed_to_us(path: &Path, failure: Failure) -> Result<Leftover, Failure> {
     }
 }
 
+/// The failure to make a part file, where another process was faster.
+fn taken_meanwhile(failure: Failure) -> Failure {
+    match failure {
+        Failure::Disk { source, path, .. } if source.kind() == io::ErrorKind::AlreadyExists => locked(&path),
+        failure => failure,
+    }
+}
+
 fn object_to(meta: &fs::Metadata, path: &Path) -> Result<Option<&'static str>, Failure> {
     let directory = directory_of(path);
     trust::objection(meta, directory).map_err(|source| disk("write to", directory, source))
@@ -165,8 +195,7 @@ fn object_to(meta: &fs::Metadata, path: &Path) -> Result<Option<&'static str>, F
 
 fn moved_aside(path: &Path, why: &str) -> Result<Leftover, Failure> {
     let kept = move_aside(path, why)?;
-    let why_not = format!("{} {why}; it is {} now", safe_path(path), safe_path(&kept));
-    Ok(Leftover { part: None, why_not: Some(why_not) })
+    Ok(Leftover { part: None, why_not: Some(sentence(path, why, &kept)) })
 }
 
 fn remove(path: &Path) -> Result<(), Failure> {

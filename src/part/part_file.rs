@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+use super::aside::Moved;
 use super::filling::{Filling, Share};
 use super::platform::Renamed;
 use super::ranges::Ranges;
@@ -42,8 +43,8 @@ pub enum Commit {
 }
 
 impl PartFile {
-    pub(super) fn new(path: PathBuf, file: File, is_locked: bool, is_new: bool) -> Self {
-        let filling = Arc::new(Filling::new(path, file));
+    pub(super) fn new(path: PathBuf, file: File, is_locked: bool, is_new: bool, moved: Arc<Moved>) -> Self {
+        let filling = Arc::new(Filling::new(path, file, moved));
         Self { filling, is_locked, is_new, was_renamed_after_a_look: AtomicBool::new(false) }
     }
 
@@ -131,7 +132,7 @@ impl PartFile {
     /// [`Failure::Locked`] or [`Failure::PartGone`] if another process was faster; or the sidecar cannot be written.
     pub fn start(&mut self, url: &WebUrl, validator: Option<&Validator>, length: Option<u64>) -> Result<(), Failure> {
         let sidecar = Sidecar::new(url, validator.cloned(), length).owned_by(Some(host::new_owner()));
-        record::claim(self.path(), &sidecar, self.lock_is_proof())?;
+        record::claim(self.path(), &sidecar, self.lock_is_proof(), &self.filling.moved)?;
         if let Err(failure) = self.check_new() {
             record::remove(self.path());
             return Err(failure);
@@ -326,7 +327,7 @@ impl PartFile {
             // Another process may be about to take it over: this one must be faster.
             Ok(Found::Ours(_) | Found::Nothing) => {
                 let sidecar = Sidecar::unclaimed().owned_by(Some(host::new_owner()));
-                let claimed = record::claim(self.path(), &sidecar, self.lock_is_proof());
+                let claimed = record::claim(self.path(), &sidecar, self.lock_is_proof(), &self.filling.moved);
                 // On a full disk, a lock must do.
                 (claimed.is_ok() || (self.is_locked && !matches!(claimed, Err(Failure::Locked { .. })))).then_some(true)
             }
@@ -362,7 +363,6 @@ mod tests {
         WebUrl::parse("http://h/x").unwrap()
     }
 
-    #[cfg(unix)]
     const OURS: &str = r#"{"version":1,"url":"http://h/x","validator":null,"length":null,"done":[]}"#;
 
     fn validator() -> Option<Validator> {
@@ -615,7 +615,7 @@ mod tests {
         dead.wait().unwrap();
         let sidecar = part.sidecar().unwrap();
         let owner = super::super::owner::Owner { process: dead.id(), ..sidecar.owner.clone().unwrap() };
-        record::save(part.path(), &sidecar.owned_by(Some(owner))).unwrap();
+        record::save(part.path(), &sidecar.owned_by(Some(owner)), &part.filling.moved).unwrap();
         drop(part);
         assert_eq!(leftover_in(dir.path()).unwrap().part.unwrap().received(), 4);
     }
@@ -867,6 +867,42 @@ mod tests {
             fs::remove_dir_all(dir.path()).unwrap();
             fs::create_dir(dir.path()).unwrap();
         }
+    }
+
+    #[test]
+    fn of_what_lies_beside_only_tdls_own_is_taken_or_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.part.new");
+        let beside = || PartFile::leftover_beside(&path, &dir.path().join("x"), &url()).unwrap();
+        let sidecar = dir.path().join("x.part.new.json");
+        for (content, of_sidecar, remaining) in [
+            (Some("the user's"), None, &["x.part.new"][..]),
+            (Some(""), None, &["x.part.new"]),
+            (Some("the user's"), Some("the user's too"), &["x.part.new", "x.part.new.json"]),
+            (None, Some("the user's"), &["x.part.new.json"]),
+            (None, Some(OURS), &[]),
+            (Some("of no use"), Some(OURS), &[]),
+            (Some(""), Some(OURS), &[]),
+        ] {
+            let _ = content.map(|content| fs::write(&path, content).unwrap());
+            let _ = of_sidecar.map(|text| fs::write(&sidecar, text).unwrap());
+            assert!(beside().is_none());
+            assert_eq!(names(dir.path()), remaining, "{content:?} {of_sidecar:?}");
+            let _ = (fs::remove_file(&path), fs::remove_file(&sidecar));
+        }
+        for text in [None, Some(OURS)] {
+            fs::create_dir(&path).unwrap();
+            let _ = text.map(|text| fs::write(&sidecar, text).unwrap());
+            assert!(beside().is_none() && path.is_dir());
+            let _ = (fs::remove_dir(&path), fs::remove_file(&sidecar));
+        }
+        let mut part = PartFile::create(&path).unwrap();
+        part.start(&url(), validator().as_ref(), None).unwrap();
+        part.write(b"half").unwrap();
+        let live = PartFile::leftover_beside(&path, &dir.path().join("x"), &url());
+        assert!(matches!(live, Err(Failure::Locked { .. })), "{live:?}");
+        assert_eq!(part.put_by(), 4);
+        assert_eq!(beside().unwrap().received(), 4);
     }
 
     #[cfg(unix)]

@@ -10,7 +10,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::aside::move_aside;
+use super::aside::Moved;
 use super::nameless::{Linked, Nameless};
 use super::owner::{self, Live, Owner};
 use super::probe::probe;
@@ -142,19 +142,19 @@ pub fn is_held_by(part: &Path, owner: &Owner) -> Result<bool, Failure> {
 ///
 /// [`Failure::Locked`] if another process owns the part file, [`Failure::InTheWay`] if something that is not tdl's has
 /// the name and cannot be moved aside; or the disk refuses.
-pub fn claim(part: &Path, sidecar: &Sidecar, lock_is_proof: bool) -> Result<(), Failure> {
+pub fn claim(part: &Path, sidecar: &Sidecar, lock_is_proof: bool, moved: &Moved) -> Result<(), Failure> {
     let text = sidecar.text().map_err(|source| disk("write the sidecar of", part, source))?;
     for _ in 0..TRIES {
-        if put_new(part, &text)? {
+        if put_new(part, &text, moved)? {
             return Ok(());
         }
         match look(part)? {
             Found::Nothing => {}
-            Found::Foreign(why) => _ = move_aside(&path(part), why)?,
+            Found::Foreign(why) => moved.move_aside(&path(part), why)?,
             Found::Ours(record) => {
                 record.check_dead(part, lock_is_proof)?;
                 // Durably: after a power failure the old claim must not stand beside the new bytes.
-                take_over(part, sidecar, &record, lock_is_proof, true)?;
+                take_over(part, sidecar, &record, lock_is_proof, true, moved)?;
                 return sync_directory(part);
             }
         }
@@ -173,10 +173,11 @@ pub fn take_over(
     seen: &Record,
     lock_is_proof: bool,
     durable: bool,
+    moved: &Moved,
 ) -> Result<(), Failure> {
     let refused = |source| disk("write the sidecar of", part, source);
     let text = sidecar.text().map_err(refused)?;
-    make_temporary(part, &text, durable, lock_is_proof)?;
+    make_temporary(part, &text, durable, lock_is_proof, moved)?;
     let is_unchanged = matches!(look(part), Ok(Found::Ours(now)) if now.text == seen.text);
     let is_done = is_unchanged && fs::rename(fresh_path(part), path(part)).is_ok();
     if !is_done {
@@ -193,13 +194,13 @@ pub fn take_over(
 /// # Errors
 ///
 /// It cannot be written.
-pub fn restore(part: &Path, sidecar: &Sidecar) -> Result<bool, Failure> {
+pub fn restore(part: &Path, sidecar: &Sidecar, moved: &Moved) -> Result<bool, Failure> {
     let is_missing = path(part).symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     if !is_missing {
         return Ok(false);
     }
     let text = sidecar.text().map_err(|source| disk("write the sidecar of", part, source))?;
-    put_new(part, &text)
+    put_new(part, &text, moved)
 }
 
 /// Replaces the sidecar of `part`, which is the caller's. The bytes that it claims must be on the disk already.
@@ -207,10 +208,10 @@ pub fn restore(part: &Path, sidecar: &Sidecar) -> Result<bool, Failure> {
 /// # Errors
 ///
 /// It cannot be written; the last one stays.
-pub fn save(part: &Path, sidecar: &Sidecar) -> Result<(), Failure> {
+pub fn save(part: &Path, sidecar: &Sidecar, moved: &Moved) -> Result<(), Failure> {
     let refused = |source| disk("write the sidecar of", part, source);
     let text = sidecar.text().map_err(refused)?;
-    make_temporary(part, &text, false, false)?;
+    make_temporary(part, &text, false, false, moved)?;
     fs::rename(fresh_path(part), path(part)).map_err(refused).inspect_err(|_| _ = fs::remove_file(fresh_path(part)))
 }
 
@@ -243,13 +244,13 @@ pub fn remove_unfinished(part: &Path, lock_is_proof: bool) {
 }
 
 /// Creates a sidecar; `false` if one exists.
-fn put_new(part: &Path, text: &[u8]) -> Result<bool, Failure> {
+fn put_new(part: &Path, text: &[u8], moved: &Moved) -> Result<bool, Failure> {
     match link(&path(part), text, false)? {
         Linked::Done => return Ok(true),
         Linked::Taken => return Ok(false),
         Linked::Impossible => {}
     }
-    make_temporary(part, text, false, false)?;
+    make_temporary(part, text, false, false, moved)?;
     match platform::rename_no_replace(&fresh_path(part), &path(part)) {
         Ok(_) => Ok(true),
         Err(error) => {
@@ -269,7 +270,7 @@ fn link(at: &Path, text: &[u8], durable: bool) -> Result<Linked, Failure> {
 }
 
 /// Creates the temporary file of `part`, which only one process can have at a time.
-fn make_temporary(part: &Path, text: &[u8], durable: bool, lock_is_proof: bool) -> Result<(), Failure> {
+fn make_temporary(part: &Path, text: &[u8], durable: bool, lock_is_proof: bool, moved: &Moved) -> Result<(), Failure> {
     let at = fresh_path(part);
     for _ in 0..TRIES {
         let made = match link(&at, text, durable)? {
@@ -285,7 +286,7 @@ fn make_temporary(part: &Path, text: &[u8], durable: bool, lock_is_proof: bool) 
         match judge_temporary(part, lock_is_proof) {
             Unfinished::Nothing => {}
             Unfinished::Abandoned => _ = fs::remove_file(&at),
-            Unfinished::Foreign(why) => _ = move_aside(&at, why)?,
+            Unfinished::Foreign(why) => moved.move_aside(&at, why)?,
             Unfinished::Live(live) => return Err(live.failure(part)),
         }
     }
@@ -413,19 +414,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let part = dir.path().join("x.part");
         let (first, second) = (host::new_owner(), host::new_owner());
-        claim(&part, &sidecar().owned_by(Some(first.clone())), false).unwrap();
-        let late = claim(&part, &sidecar().owned_by(Some(second.clone())), false);
+        claim(&part, &sidecar().owned_by(Some(first.clone())), false, &Moved::default()).unwrap();
+        let late = claim(&part, &sidecar().owned_by(Some(second.clone())), false, &Moved::default());
         assert!(matches!(late, Err(Failure::Locked { .. })), "{late:?}");
         assert!(is_held_by(&part, &first).unwrap() && !is_held_by(&part, &second).unwrap());
         // Without an owner: the first to claim it has it, and a process that read it before is too late.
-        save(&part, &sidecar()).unwrap();
+        save(&part, &sidecar(), &Moved::default()).unwrap();
         let Ok(Found::Ours(seen)) = look(&part) else { panic!("it is there") };
-        claim(&part, &sidecar().owned_by(Some(second.clone())), false).unwrap();
-        let late = take_over(&part, &sidecar().owned_by(Some(first.clone())), &seen, false, false);
+        claim(&part, &sidecar().owned_by(Some(second.clone())), false, &Moved::default()).unwrap();
+        let late = take_over(&part, &sidecar().owned_by(Some(first.clone())), &seen, false, false, &Moved::default());
         assert!(matches!(late, Err(Failure::Locked { .. })), "{late:?}");
         assert!(is_held_by(&part, &second).unwrap() && !fresh_path(&part).exists());
         // The lock is proof on some platforms.
-        claim(&part, &sidecar().owned_by(Some(first.clone())), true).unwrap();
+        claim(&part, &sidecar().owned_by(Some(first.clone())), true, &Moved::default()).unwrap();
         assert!(is_held_by(&part, &first).unwrap());
     }
 
@@ -440,8 +441,8 @@ mod tests {
         }
         assert!(matches!(look(&part), Ok(Found::Foreign(NOT_OURS))));
         let owner = Some(host::new_owner());
-        claim(&part, &sidecar().owned_by(owner), false).unwrap();
-        save(&part, &sidecar()).unwrap();
+        claim(&part, &sidecar().owned_by(owner), false, &Moved::default()).unwrap();
+        save(&part, &sidecar(), &Moved::default()).unwrap();
         assert_eq!(fs::read(&elsewhere).unwrap(), sidecar().text().unwrap());
         for kept in ["x.part.json.kept", "x.part.tmp.kept"] {
             assert!(dir.path().join(kept).is_symlink(), "{kept}");

@@ -66,13 +66,13 @@ fn run_in(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Con
     };
     let affordable = open_files::affordable(jobs, most, reporter);
     let clients = Clients::new(&options.network, affordable.most, affordable.idle)?;
-    let board = Board::default();
+    let (board, keeper) = (Board::default(), Keeper::default());
     let context = Context {
         plan,
         output: &options.output,
         retry: &options.retry,
         limits,
-        keeper: &Keeper::default(),
+        keeper: &keeper,
         began_empty,
         board: Some(&board).filter(|_| limits.mode == Mode::Concurrent && limits.split),
         control,
@@ -83,6 +83,9 @@ fn run_in(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Con
     match limits.mode {
         Mode::Sequential => sequential::sequential(&context, &clients),
         Mode::Concurrent => engine::concurrent(&context, &clients, affordable),
+    }
+    for sentence in keeper.take_moved() {
+        reporter.event(&Event::Warning(&sentence));
     }
     Ok(control.summary())
 }

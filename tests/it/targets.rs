@@ -132,6 +132,20 @@ fn a_part_file_that_is_not_tdls_is_kept() {
 }
 
 #[test]
+fn what_is_moved_aside_for_a_sidecar_is_said() {
+    let server = Server::start(|request| {
+        Reply::file(request, &content(1, 400_000), "\"one\"").drip(20_000, std::time::Duration::from_millis(100))
+    });
+    let mut tdl = fetch().arg(server.url("/a")).file("out/a.part.json", "the user's").file("out/a.part.tmp", "too");
+    let ended = tdl.run().with(0);
+    assert_eq!(tdl.names(), ["a", "a.part.json.kept", "a.part.tmp.kept"]);
+    for name in ["a.part.json", "a.part.tmp"] {
+        let message = format!("out/{name} is not tdl's; it is out/{name}.kept now\n");
+        assert_eq!(ended.stderr.matches(&message).count(), 1, "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn one_file_is_kept_and_no_more() {
     let server = Server::echo();
     let mut tdl = fetch().arg(server.url("/a")).file("out/a.part", "second").file("out/a.part.kept", "first");
