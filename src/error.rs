@@ -121,8 +121,14 @@ pub enum Failure {
     #[error("{} is not a regular file", safe_path(.0))]
     NotAFile(PathBuf),
     /// Another process is downloading to the same target.
-    #[error("{} is being written by another process", safe_path(.0))]
-    Locked(PathBuf),
+    #[error("{} is being written by another process", safe_path(path))]
+    Locked {
+        /// The part file.
+        path: PathBuf,
+        /// The time after which the other process counts as dead, unless it shows that it is not; `None` where it is
+        /// known to live.
+        free_in: Option<Duration>,
+    },
     /// The file is longer than it may be.
     #[error("the file is longer than the {0} bytes that are allowed")]
     TooLarge(u64),
@@ -229,7 +235,7 @@ impl Failure {
             Self::Protocol(_) => "protocol",
             Self::Redirect(_) => "redirect",
             Self::Exists(_) => "exists",
-            Self::Locked(_) => "locked",
+            Self::Locked { .. } => "locked",
             Self::TooLarge(_) => "too-large",
             Self::OutOfTime => "out-of-time",
             Self::NoRoom { .. } => "no-room",
@@ -265,7 +271,7 @@ impl Failure {
             | Self::Stalled(_)
             | Self::Broken { .. }
             | Self::Truncated { .. }
-            | Self::Locked(_)
+            | Self::Locked { .. }
             | Self::PartGone(_)
             | Self::PartChanged(_)
             | Self::OutOfTime
@@ -297,6 +303,15 @@ impl Failure {
     pub fn hold_back(&self) -> Option<&HoldBack> {
         match self {
             Self::Status { retry_after, .. } => retry_after.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The time after which another process that has the part file may count as dead.
+    #[must_use]
+    pub const fn free_in(&self) -> Option<Duration> {
+        match self {
+            Self::Locked { free_in, .. } => *free_in,
             _ => None,
         }
     }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use super::platform;
 use crate::error::Failure;
@@ -36,6 +37,33 @@ pub fn move_aside(path: &Path, why: &str) -> Result<PathBuf, Failure> {
             Err(in_the_way(format!("it cannot be moved aside ({error}): remove it, or choose another directory")))
         }
     }
+}
+
+/// What was moved aside for one part file, to be told to the user.
+#[derive(Debug, Default)]
+pub struct Moved(Mutex<Vec<String>>);
+
+impl Moved {
+    /// Moves a file aside, and takes note of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`move_aside`].
+    pub fn move_aside(&self, path: &Path, why: &str) -> Result<(), Failure> {
+        let kept = move_aside(path, why)?;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(sentence(path, why, &kept));
+        Ok(())
+    }
+
+    /// The sentences that nobody has taken yet.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What the user is told of a file that was moved aside.
+pub fn sentence(path: &Path, why: &str, kept: &Path) -> String {
+    format!("{} {why}; it is {} now", safe_path(path), safe_path(kept))
 }
 
 #[cfg(test)]

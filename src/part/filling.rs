@@ -1,21 +1,25 @@
 //! One part file as all the threads see it that fill it: its pieces, and what of them is claimed to be on the disk.
 
 use std::fs::File;
-use std::io::{Seek as _, SeekFrom};
+use std::io::{self, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::aside::Moved;
 use super::pieces::{Piece, Pieces};
 use super::ranges::Ranges;
 use super::sidecar::Sidecar;
-use super::{disk, platform, record};
+use super::{disk, locked, platform, record};
 use crate::error::Failure;
 
 /// A sidecar is written again after this time even if nothing arrived: other machines take an owner for dead after a
 /// minute without a checkpoint.
 const REFRESHED_AFTER: Duration = Duration::from_secs(15);
+
+/// Stands for the length of a file that was given none in advance.
+const UNKNOWN: u64 = u64::MAX;
 
 /// A part file that threads fill. Bytes are written without a lock; one lock is around the pieces, and held for moments
 /// only; another is around the claim, and held while that goes onto the disk.
@@ -23,6 +27,8 @@ const REFRESHED_AFTER: Duration = Duration::from_secs(15);
 pub struct Filling {
     pub(super) path: PathBuf,
     pub(super) file: File,
+    /// What was moved aside for its sidecar.
+    pub(super) moved: Arc<Moved>,
     pieces: Mutex<Pieces>,
     /// A thread has left its piece.
     left: Condvar,
@@ -30,7 +36,13 @@ pub struct Filling {
     is_over: AtomicBool,
     /// The end of what has been written. The file is shorter only if another process cut it.
     end: AtomicU64,
+    /// The length that the file was given in advance, and keeps until it is whole; [`UNKNOWN`] if it grows as it is
+    /// written.
+    full_length: AtomicU64,
     intrusion: OnceLock<Intrusion>,
+    /// Why the system failed to put bytes onto the disk; it does not say so twice. None of what has arrived since the
+    /// last claim counts then.
+    damage: OnceLock<io::Error>,
     claim: Mutex<Claim>,
 }
 
@@ -48,8 +60,6 @@ struct Claim {
     /// What the sidecar says; it has an owner while the part file is this process's.
     sidecar: Option<Sidecar>,
     saved: Instant,
-    /// Whether the system failed to put bytes onto the disk; it does not say so twice.
-    is_damaged: bool,
     /// Whether the part file is about to become its target, or to go.
     is_closed: bool,
 }
@@ -62,16 +72,19 @@ pub struct Share {
 }
 
 impl Filling {
-    pub(super) fn new(path: PathBuf, file: File) -> Self {
-        let claim = Claim { sidecar: None, saved: Instant::now(), is_damaged: false, is_closed: false };
+    pub(super) fn new(path: PathBuf, file: File, moved: Arc<Moved>) -> Self {
+        let claim = Claim { sidecar: None, saved: Instant::now(), is_closed: false };
         Self {
             path,
             file,
+            moved,
             pieces: Mutex::default(),
             left: Condvar::new(),
             is_over: AtomicBool::new(false),
             end: AtomicU64::new(0),
+            full_length: AtomicU64::new(UNKNOWN),
             intrusion: OnceLock::new(),
+            damage: OnceLock::new(),
             claim: Mutex::new(claim),
         }
     }
@@ -169,6 +182,7 @@ impl Filling {
         }
         (claim.saved, claim.is_closed) = (Instant::now(), false);
         self.end.store(done.end(), Ordering::SeqCst);
+        self.full_length.store(UNKNOWN, Ordering::SeqCst);
         *self.pieces() = Pieces::new(done, length);
         self.is_over.store(false, Ordering::Relaxed);
     }
@@ -193,7 +207,7 @@ impl Filling {
     fn save_in(&self, claim: &mut Claim) -> Result<(), Failure> {
         let Some(sidecar) = &claim.sidecar else { return Ok(()) };
         let arrived = self.arrived();
-        let is_news = sidecar.validator.is_some() && !claim.is_damaged && arrived != sidecar.done;
+        let is_news = sidecar.validator.is_some() && self.damage.get().is_none() && arrived != sidecar.done;
         if !is_news && claim.saved.elapsed() < REFRESHED_AFTER {
             return Ok(());
         }
@@ -202,14 +216,11 @@ impl Filling {
         self.check_end()?;
         claim.saved = Instant::now();
         if is_news {
-            if let Err(source) = self.file.sync_data() {
-                claim.is_damaged = true;
-                return Err(disk("write", &self.path, source));
-            }
+            self.file.sync_data().or_else(|error| self.damaged(error))?;
             sidecar.done = arrived;
         }
         // If it cannot be written, the last one stays and claims less.
-        if record::save(&self.path, &sidecar).is_ok() {
+        if record::save(&self.path, &sidecar, &self.moved).is_ok() {
             claim.sidecar = Some(sidecar);
         }
         Ok(())
@@ -223,40 +234,68 @@ impl Filling {
     /// Checks on the disk that the part file is still this process's, as it must be to be cut or removed.
     pub(super) fn check_held(&self) -> Result<(), Failure> {
         let sidecar = self.claim().sidecar.clone();
-        sidecar.map_or_else(|| Err(Failure::Locked(self.path.clone())), |sidecar| self.check_owner(&sidecar))
+        sidecar.map_or_else(|| Err(locked(&self.path)), |sidecar| self.check_owner(&sidecar))
     }
 
     fn check_owner(&self, sidecar: &Sidecar) -> Result<(), Failure> {
         self.check_intrusion()?;
-        if self.names_owner(sidecar) { Ok(()) } else { self.intruded(Intrusion::TakenOver) }
+        if self.names_owner(sidecar)? { Ok(()) } else { self.intruded(Intrusion::TakenOver) }
     }
 
-    /// Whether the part file is still this process's, even if its bytes were changed.
+    /// Whether the part file is certain to be this process's still, even if its bytes were changed.
     pub(super) fn is_held(&self) -> bool {
         let sidecar = self.claim().sidecar.clone();
-        sidecar.is_some_and(|sidecar| self.names_owner(&sidecar))
+        sidecar.is_some_and(|sidecar| self.names_owner(&sidecar).unwrap_or(false))
     }
 
-    fn names_owner(&self, sidecar: &Sidecar) -> bool {
-        let Some(owner) = &sidecar.owner else { return false };
-        record::is_held_by(&self.path, owner) || (self.is_in_place() && record::restore(&self.path, sidecar))
+    /// Whether the sidecar on the disk names this process as the owner. If it cannot be read, that says nothing.
+    fn names_owner(&self, sidecar: &Sidecar) -> Result<bool, Failure> {
+        let Some(owner) = &sidecar.owner else { return Ok(false) };
+        Ok(record::is_held_by(&self.path, owner)?
+            || (self.is_in_place()? && record::restore(&self.path, sidecar, &self.moved)?))
     }
 
     /// Whether the path still names this file.
-    fn is_in_place(&self) -> bool {
+    fn is_in_place(&self) -> Result<bool, Failure> {
         let meta = self.file.metadata();
-        meta.and_then(|meta| platform::is_at(&self.file, &meta, &self.path)).unwrap_or(false)
+        let is_at = meta.and_then(|meta| platform::is_at(&self.file, &meta, &self.path));
+        is_at.map_err(|source| disk("look at", &self.path, source))
     }
 
-    /// Checks that the file is not shorter than what has been written. Otherwise the next write would leave a hole of
-    /// zeros, and the file would have the right length in the end.
+    /// Gives the file its full length, where the file system can do that without writing zeros. A cut then shows until
+    /// the end: a write after it makes the file longer again, but not as long as it was. No thread fills the file yet.
+    pub(super) fn preallocate(&self, length: u64) -> io::Result<()> {
+        let end = self.end.load(Ordering::SeqCst);
+        let allocated = platform::preallocate(&self.file, length);
+        match (&self.file).seek(SeekFrom::End(0))? {
+            now if now == length && length > end => self.full_length.store(length, Ordering::SeqCst),
+            // It failed halfway.
+            now if now > end => self.file.set_len(end)?,
+            _ => {}
+        }
+        allocated
+    }
+
+    /// Cuts the file to a length, from which it may grow again. No thread fills it.
+    pub(super) fn cut(&self, length: u64) -> Result<(), Failure> {
+        self.full_length.store(UNKNOWN, Ordering::SeqCst);
+        self.file.set_len(length).map_err(|source| disk("cut", &self.path, source))
+    }
+
+    /// Checks that the file has the length that it was given in advance, or else that it is not shorter than what has
+    /// been written. Otherwise the next write would leave a hole of zeros, and the file would have the right length in
+    /// the end.
     pub(super) fn check_end(&self) -> Result<(), Failure> {
         self.check_intrusion()?;
         // Loaded before the length is read: another thread may write in between.
         let end = self.end.load(Ordering::SeqCst);
         // By a seek (0.1 µs): on NFS, fstat waits until the server has everything that was written.
         let length = (&self.file).seek(SeekFrom::End(0)).map_err(|source| disk("look at", &self.path, source))?;
-        if length < end { self.intruded(Intrusion::Changed) } else { Ok(()) }
+        let is_right = match self.full_length.load(Ordering::SeqCst) {
+            UNKNOWN => length >= end,
+            full_length => length == full_length,
+        };
+        if is_right { Ok(()) } else { self.intruded(Intrusion::Changed) }
     }
 
     /// Checks that the file has exactly the length of what has arrived.
@@ -272,7 +311,7 @@ impl Filling {
     /// Records what another process did, and fails with it.
     fn intruded(&self, intrusion: Intrusion) -> Result<(), Failure> {
         Err(match self.intrusion.get_or_init(|| intrusion) {
-            Intrusion::TakenOver => Failure::Locked(self.path.clone()),
+            Intrusion::TakenOver => locked(&self.path),
             Intrusion::Changed => Failure::PartChanged(self.path.clone()),
         })
     }
@@ -282,7 +321,7 @@ impl Filling {
         let Some(sidecar) = self.sidecar() else { return Ok(0) };
         self.check_owner(&sidecar)?;
         let sidecar = sidecar.owned_by(None);
-        record::save(&self.path, &sidecar)?;
+        record::save(&self.path, &sidecar, &self.moved)?;
         self.forget();
         Ok(sidecar.done.count())
     }
@@ -294,8 +333,25 @@ impl Filling {
 
     /// The bytes and their length, onto the disk.
     pub(super) fn sync(&self) -> Result<(), Failure> {
-        let synced = self.file.sync_all().inspect_err(|_| self.claim().is_damaged = true);
-        synced.map_err(|source| disk("write", &self.path, source))
+        self.check_damage()?;
+        self.file.sync_all().or_else(|error| self.damaged(error))
+    }
+
+    /// Checks that no bytes were lost on their way to the disk, as far as the system has said.
+    pub(super) fn check_damage(&self) -> Result<(), Failure> {
+        let Some(damage) = self.damage.get() else { return Ok(()) };
+        let again = damage.raw_os_error().map_or_else(|| damage.kind().into(), io::Error::from_raw_os_error);
+        Err(disk("write", &self.path, again))
+    }
+
+    /// Records that bytes could not be put onto the disk, and fails with it.
+    fn damaged(&self, error: io::Error) -> Result<(), Failure> {
+        // A file system that cannot do it at all has lost nothing.
+        if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput) {
+            return Err(disk("write", &self.path, error));
+        }
+        let _ = self.damage.set(error);
+        self.check_damage()
     }
 
     /// Nothing is saved from now on but by who asks for it; what is being saved is waited for.
@@ -354,6 +410,7 @@ impl Share {
     /// The disk is full, or failing; or another process has changed the file or taken it over.
     pub fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
         let Filling { file, path, end, .. } = &*self.filling;
+        self.filling.check_damage()?;
         self.filling.check_end()?;
         platform::write_at(file, bytes, self.piece.position()).map_err(|source| disk("write", path, source))?;
         self.piece.advance(bytes.len() as u64);

@@ -85,9 +85,23 @@ pub fn sync_directory(directory: &Path) -> Result<(), Failure> {
     platform::sync_directory(directory).map_err(|source| disk("write", directory, source))
 }
 
+/// Puts the name of a file or directory onto the disk.
+///
+/// # Errors
+///
+/// The disk is failing.
+pub fn sync_parent(path: &Path) -> Result<(), Failure> {
+    sync_directory(directory_of(path))
+}
+
 /// The directory that a path is in.
 fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Another process has the part file; no time decides how long.
+fn locked(part: &Path) -> Failure {
+    Failure::Locked { path: part.to_owned(), free_in: None }
 }
 
 fn disk(action: &'static str, path: &Path, source: io::Error) -> Failure {

@@ -3,14 +3,14 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
-use super::aside::move_aside;
+use super::aside::{Moved, move_aside, sentence};
 use super::part_file::PartFile;
 use super::record::{Found, NOT_OURS};
 use super::sidecar::{Sidecar, Unusable};
-use super::{directory_of, disk, host, platform, record, trust};
+use super::{directory_of, disk, host, locked, platform, record, trust};
 use crate::error::Failure;
-use crate::text::safe_path;
 use crate::url::WebUrl;
 
 /// What was found at a part file's path.
@@ -32,7 +32,7 @@ impl PartFile {
     /// [`Failure::InTheWay`] if it is not ours and cannot be moved aside.
     pub fn leftover(path: &Path, target: &Path, url: &WebUrl) -> Result<Leftover, Failure> {
         let (mut part, meta) = loop {
-            match Self::open(path, false) {
+            match Self::open(path, false, &Arc::default()) {
                 Err(Failure::Disk { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                     // The part file may have been removed without its sidecar.
                     record::remove_orphan(path)?;
@@ -44,7 +44,9 @@ impl PartFile {
                 Ok(opened) => break opened,
             }
         };
+        let lock_is_proof = part.lock_is_proof();
         if let Some(why) = object_to(&meta, path)? {
+            record::check_foreign_dead(path, lock_is_proof)?;
             return moved_aside(path, why);
         }
         let is_empty = meta.len() == 0;
@@ -58,15 +60,12 @@ impl PartFile {
             Found::Nothing | Found::Foreign(NOT_OURS) => return moved_aside(path, NOT_OURS),
             Found::Foreign(why) => return moved_aside(path, &format!("has a sidecar that {why}")),
         };
-        let lock_is_proof = part.lock_is_proof();
-        if found.is_live(path, lock_is_proof) {
-            return Err(Failure::Locked(path.to_owned()));
-        }
+        found.check_dead(path, lock_is_proof)?;
         record::remove_unfinished(path, lock_is_proof);
         let why_not = match Sidecar::parse(&found.text, url, meta.len()) {
             Ok(sidecar) if sidecar.validator.is_some() => {
                 let sidecar = sidecar.owned_by(Some(host::new_owner()));
-                record::take_over(path, &sidecar, &found, lock_is_proof, false)?;
+                record::take_over(path, &sidecar, &found, lock_is_proof, false, &part.filling.moved)?;
                 let (done, length) = (sidecar.done.clone(), sidecar.length);
                 part.filling.begin(Some(sidecar), done, length);
                 None
@@ -80,16 +79,30 @@ impl PartFile {
         Ok(Leftover { part: Some(part), why_not: why_not.map(ToOwned::to_owned) })
     }
 
-    /// SHIM
+    /// Opens the part file that was filled beside another one, by a run that was killed, if it can be resumed. What of
+    /// tdl's cannot is removed; what has no sidecar of tdl's beside it is none of its business, for nothing needs that
+    /// name yet.
     ///
     /// # Errors
     ///
-    /// Those of [`leftover`](Self::leftover).
+    /// [`Failure::Locked`] if another process holds it; or the disk refuses.
     pub fn leftover_beside(path: &Path, target: &Path, url: &WebUrl) -> Result<Option<Self>, Failure> {
-        if super::sidecar::path(path).symlink_metadata().is_err() {
-            return Ok(None);
+        let Ok(Found::Ours(_)) = record::look(path) else { return Ok(None) };
+        match path.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => record::remove_orphan(path).map(|()| None),
+            Err(source) => Err(disk("look at", path, source)),
+            Ok(meta) if !meta.is_file() => Ok(None),
+            Ok(meta) if !platform::is_link_to(&meta, target) && object_to(&meta, path)?.is_some() => Ok(None),
+            Ok(_) => match Self::leftover(path, target, url)?.part {
+                Some(part) if part.received() > 0 => Ok(Some(part)),
+                part => {
+                    if let Some(part) = part {
+                        part.discard();
+                    }
+                    Ok(None)
+                }
+            },
         }
-        Ok(Self::leftover(path, target, url)?.part)
     }
 
     /// Makes and locks a file at `path`, where nothing is.
@@ -98,12 +111,7 @@ impl PartFile {
     ///
     /// [`Failure::Locked`] if another process made one meanwhile.
     pub fn create(path: &Path) -> Result<Self, Failure> {
-        match Self::open(path, true) {
-            Err(Failure::Disk { source, path, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
-                Err(Failure::Locked(path))
-            }
-            opened => opened.map(|(part, _)| part),
-        }
+        Self::open(path, true, &Arc::default()).map(|(part, _)| part).map_err(taken_meanwhile)
     }
 
     /// A new and empty part file in the place of this one, which is removed rather than truncated: a process that was
@@ -117,16 +125,17 @@ impl PartFile {
             return Ok(self);
         }
         let (path, had_claim) = (self.path().to_owned(), self.received() > 0);
+        let moved = Arc::clone(&self.filling.moved);
         self.discard();
         if had_claim {
             // After a power failure the old claim must not stand beside the new bytes.
             let directory = directory_of(&path);
             platform::sync_directory(directory).map_err(|source| disk("write", directory, source))?;
         }
-        Self::create(&path)
+        Self::open(&path, true, &moved).map(|(part, _)| part).map_err(taken_meanwhile)
     }
 
-    fn open(path: &Path, create: bool) -> Result<(Self, fs::Metadata), Failure> {
+    fn open(path: &Path, create: bool, moved: &Arc<Moved>) -> Result<(Self, fs::Metadata), Failure> {
         loop {
             let file = match platform::open_part(path, create) {
                 Ok(file) => file,
@@ -141,7 +150,7 @@ impl PartFile {
             if !meta.is_file() {
                 return Err(Failure::NotAFile(path.to_owned()));
             }
-            let part = Self::new(path.to_owned(), file, is_locked, create);
+            let part = Self::new(path.to_owned(), file, is_locked, create, Arc::clone(moved));
             // Between the opening and the lock another process may have renamed the file into place.
             if part.is_in_place(&meta)? {
                 return Ok((part, meta));
@@ -150,16 +159,32 @@ impl PartFile {
     }
 }
 
-/// A part file that could not be opened: moved aside if it is another user's.
+/// A part file that could not be opened: moved aside if it is another user's, unless a process writes to it.
 fn closed_to_us(path: &Path, failure: Failure) -> Result<Leftover, Failure> {
     let is_denied =
         matches!(&failure, Failure::Disk { source, .. } if source.kind() == io::ErrorKind::PermissionDenied);
     match path.symlink_metadata() {
         Ok(meta) if is_denied => match object_to(&meta, path)? {
-            Some(why) => moved_aside(path, why),
+            Some(why) => {
+                // A lock can be tried without the permission to write.
+                let is_held = |file: File| matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock));
+                if platform::open_to_read(path).is_ok_and(is_held) {
+                    return Err(locked(path));
+                }
+                record::check_foreign_dead(path, false)?;
+                moved_aside(path, why)
+            }
             None => Err(failure),
         },
         _ => Err(failure),
+    }
+}
+
+/// The failure to make a part file, where another process was faster.
+fn taken_meanwhile(failure: Failure) -> Failure {
+    match failure {
+        Failure::Disk { source, path, .. } if source.kind() == io::ErrorKind::AlreadyExists => locked(&path),
+        failure => failure,
     }
 }
 
@@ -170,8 +195,7 @@ fn object_to(meta: &fs::Metadata, path: &Path) -> Result<Option<&'static str>, F
 
 fn moved_aside(path: &Path, why: &str) -> Result<Leftover, Failure> {
     let kept = move_aside(path, why)?;
-    let why_not = format!("{} {why}; it is {} now", safe_path(path), safe_path(&kept));
-    Ok(Leftover { part: None, why_not: Some(why_not) })
+    Ok(Leftover { part: None, why_not: Some(sentence(path, why, &kept)) })
 }
 
 fn remove(path: &Path) -> Result<(), Failure> {
@@ -186,7 +210,7 @@ fn is_no_file(path: &Path) -> bool {
 fn lock(file: &File, path: &Path) -> Result<bool, Failure> {
     match file.try_lock() {
         Ok(()) => Ok(true),
-        Err(fs::TryLockError::WouldBlock) => Err(Failure::Locked(path.to_owned())),
+        Err(fs::TryLockError::WouldBlock) => Err(locked(path)),
         Err(fs::TryLockError::Error(error)) if platform::has_no_locks(&error) => Ok(false),
         Err(fs::TryLockError::Error(source)) => Err(disk("lock", path, source)),
     }

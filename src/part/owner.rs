@@ -31,13 +31,27 @@ pub enum Liveness {
     Unknown,
 }
 
+/// An ownership that has not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Live {
+    /// The time after which it has ended, unless the sidecar is written again; `None` where no time decides.
+    pub free_in: Option<Duration>,
+}
+
+/// A file system's times may be this coarse.
+const COARSENESS: Duration = Duration::from_secs(1);
+
 /// Whether a part file still belongs to its owner. `age` is the time since the sidecar was written, by the file system's
 /// own clock; it is computed only where it decides, and an unknown age ends no ownership.
-pub fn is_live(liveness: Liveness, age: impl FnOnce() -> Option<Duration>) -> bool {
+pub fn live(liveness: Liveness, age: impl FnOnce() -> Option<Duration>) -> Option<Live> {
+    let remaining = |age| DEAD_AFTER.checked_sub(age).filter(|remaining| !remaining.is_zero());
     match liveness {
-        Liveness::Alive => true,
-        Liveness::Dead => false,
-        Liveness::Unknown => age().is_none_or(|age| age < DEAD_AFTER),
+        Liveness::Alive => Some(Live { free_in: None }),
+        Liveness::Dead => None,
+        Liveness::Unknown => age().map_or(Some(Live { free_in: None }), |age| {
+            let remaining = remaining(age)?;
+            Some(Live { free_in: Some((remaining + COARSENESS).min(DEAD_AFTER)) })
+        }),
     }
 }
 
@@ -47,17 +61,20 @@ mod tests {
 
     #[test]
     fn an_owner_is_live_until_it_is_known_to_be_dead_or_silent_for_a_minute() {
-        for (liveness, age, live) in [
-            (Liveness::Alive, Some(0), true),
-            (Liveness::Alive, Some(3600), true),
-            (Liveness::Dead, Some(0), false),
-            (Liveness::Dead, None, false),
-            (Liveness::Unknown, Some(0), true),
-            (Liveness::Unknown, Some(59), true),
-            (Liveness::Unknown, Some(60), false),
-            (Liveness::Unknown, None, true),
+        for (liveness, age, expected) in [
+            (Liveness::Alive, Some(0), Some(None)),
+            (Liveness::Alive, Some(3600), Some(None)),
+            (Liveness::Dead, Some(0), None),
+            (Liveness::Dead, None, None),
+            (Liveness::Unknown, Some(0), Some(Some(60))),
+            (Liveness::Unknown, Some(20), Some(Some(41))),
+            (Liveness::Unknown, Some(59), Some(Some(2))),
+            (Liveness::Unknown, Some(60), None),
+            (Liveness::Unknown, Some(61), None),
+            (Liveness::Unknown, None, Some(None)),
         ] {
-            assert_eq!(is_live(liveness, || age.map(Duration::from_secs)), live, "{liveness:?} {age:?}");
+            let expected = expected.map(|free_in| Live { free_in: free_in.map(Duration::from_secs) });
+            assert_eq!(live(liveness, || age.map(Duration::from_secs)), expected, "{liveness:?} {age:?}");
         }
     }
 }

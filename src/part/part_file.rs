@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+use super::aside::Moved;
 use super::filling::{Filling, Share};
 use super::platform::Renamed;
 use super::ranges::Ranges;
@@ -30,7 +31,7 @@ pub struct PartFile {
 }
 
 /// For less no room is looked for beforehand.
-const RESERVED_FROM: u64 = 64 * 1024;
+const LOOK_FROM: u64 = 64 * 1024;
 
 /// How a part file becomes its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,8 +43,8 @@ pub enum Commit {
 }
 
 impl PartFile {
-    pub(super) fn new(path: PathBuf, file: File, is_locked: bool, is_new: bool) -> Self {
-        let filling = Arc::new(Filling::new(path, file));
+    pub(super) fn new(path: PathBuf, file: File, is_locked: bool, is_new: bool, moved: Arc<Moved>) -> Self {
+        let filling = Arc::new(Filling::new(path, file, moved));
         Self { filling, is_locked, is_new, was_renamed_after_a_look: AtomicBool::new(false) }
     }
 
@@ -128,12 +129,24 @@ impl PartFile {
     ///
     /// # Errors
     ///
-    /// [`Failure::Locked`] if another process was faster; or the sidecar cannot be written.
+    /// [`Failure::Locked`] or [`Failure::PartGone`] if another process was faster; or the sidecar cannot be written.
     pub fn start(&mut self, url: &WebUrl, validator: Option<&Validator>, length: Option<u64>) -> Result<(), Failure> {
         let sidecar = Sidecar::new(url, validator.cloned(), length).owned_by(Some(host::new_owner()));
-        record::claim(self.path(), &sidecar, self.lock_is_proof())?;
+        record::claim(self.path(), &sidecar, self.lock_is_proof(), &self.filling.moved)?;
+        if let Err(failure) = self.check_new() {
+            record::remove(self.path());
+            return Err(failure);
+        }
         self.filling.begin(Some(sidecar), Ranges::default(), length);
         Ok(())
+    }
+
+    /// Checks that the file is as it was made. Before it was claimed, another process that had opened it as well may
+    /// have filled it, given it its final name and removed its own claim: a write would go into the finished file.
+    fn check_new(&self) -> Result<(), Failure> {
+        let meta = self.filling.file.metadata().map_err(|source| disk("look at", self.path(), source))?;
+        let is_new = meta.len() == 0 && platform::has_one_name(&meta) && self.is_in_place(&meta)?;
+        if is_new { Ok(()) } else { Err(Failure::PartGone(self.path().to_owned())) }
     }
 
     /// Goes on with what is there of a file that is so long; bytes that were never claimed go.
@@ -151,11 +164,7 @@ impl PartFile {
         self.filling.check_held()?;
         self.filling.check_end()?;
         self.filling.begin(None, arrived, Some(length));
-        self.cut(end)
-    }
-
-    fn cut(&self, end: u64) -> Result<(), Failure> {
-        self.filling.file.set_len(end).map_err(|source| disk("cut", self.path(), source))
+        self.filling.cut(end)
     }
 
     /// Writes the first bytes of those that are missing.
@@ -168,26 +177,30 @@ impl PartFile {
     }
 
     /// Makes sure that there is room for the rest of a file of this length, and keeps it where the platform can, so
-    /// that a file that does not fit fails at once and takes no room from those that do.
+    /// that a file that does not fit fails at once and takes no room from those that do. The file has this length then.
     ///
     /// # Errors
     ///
     /// [`Failure::NoRoom`].
     pub fn reserve(&self, length: u64) -> Result<(), Failure> {
         let needed = length.saturating_sub(self.received());
-        if needed < RESERVED_FROM {
+        if needed == 0 {
             return Ok(());
         }
         let no_room = |free| Failure::NoRoom { path: self.path().to_owned(), needed, free };
-        match platform::free_space(self.path()) {
-            Some(free) if free < needed => Err(no_room(free)),
-            free => match platform::preallocate(&self.filling.file, length) {
-                Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
-                    Err(no_room(free.unwrap_or_default()))
-                }
-                // A file system that cannot is no reason to fail.
-                _ => Ok(()),
-            },
+        let is_large = needed >= LOOK_FROM;
+        let free = if is_large { platform::free_space(self.path()) } else { None };
+        if let Some(free) = free.filter(|free| *free < needed) {
+            return Err(no_room(free));
+        }
+        match self.filling.preallocate(length) {
+            Err(error)
+                if is_large && matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+            {
+                Err(no_room(free.unwrap_or_default()))
+            }
+            // A file system that cannot is no reason to fail.
+            _ => Ok(()),
         }
     }
 
@@ -195,7 +208,7 @@ impl PartFile {
     ///
     /// # Errors
     ///
-    /// The disk is full, or failing.
+    /// The disk is full, or failing, or was when the bytes were put onto it before.
     pub fn sync(&self) -> Result<(), Failure> {
         self.filling.sync()
     }
@@ -210,9 +223,11 @@ impl PartFile {
     ///
     /// # Errors
     ///
-    /// The rename was refused, or another process has taken the part file away, taken it over or changed it.
+    /// The rename was refused, or another process has taken the part file away, taken it over or changed it; or bytes
+    /// could not be put onto the disk.
     pub fn commit(&self, target: &Path, commit: Commit) -> Result<bool, Failure> {
         self.filling.close_claim();
+        self.filling.check_damage()?;
         self.filling.check_held()?;
         let meta = self.filling.file.metadata().map_err(|source| disk("look at", self.path(), source))?;
         self.filling.check_length(meta.len())?;
@@ -225,6 +240,8 @@ impl PartFile {
         };
         match renamed {
             Ok(renamed) => {
+                // Between the look and the rename another process may have cut the file, or put another in its place.
+                self.check_at(target).inspect_err(|_| _ = platform::rename_no_replace(target, self.path()))?;
                 record::remove(self.path());
                 self.filling.forget();
                 self.was_renamed_after_a_look.store(renamed == Renamed::AfterALook, Ordering::Relaxed);
@@ -232,6 +249,21 @@ impl PartFile {
             }
             Err(error) if commit == Commit::Keep && error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(source) => Err(disk("rename the part file to", target, source)),
+        }
+    }
+
+    /// Checks that what is at `target` is this file, and whole.
+    fn check_at(&self, target: &Path) -> Result<(), Failure> {
+        let refused = |source| disk("look at", target, source);
+        // Looked at anew, for a file may get another number by a rename (FUSE).
+        let meta = self.filling.file.metadata().map_err(refused)?;
+        self.filling.check_length(meta.len())?;
+        let is_at = platform::is_at(&self.filling.file, &meta, target).map_err(refused)?;
+        // If nothing is there, it was this file, and somebody has moved it since.
+        if is_at || target.symlink_metadata().is_err() {
+            Ok(())
+        } else {
+            Err(Failure::PartGone(self.path().to_owned()))
         }
     }
 
@@ -246,11 +278,17 @@ impl PartFile {
     /// could not be resumed. Returns how many bytes are kept: 0 if the file was removed or belongs to another process.
     pub fn put_by(self) -> u64 {
         self.filling.close_claim();
-        if self.filling.check_held().is_ok() && self.filling.check_end().is_ok() && self.filling.can_be_gone_on_with() {
+        let claimed = || self.filling.sidecar().map_or(0, |sidecar| sidecar.done.count());
+        let checked = self.filling.check_held().and_then(|()| self.filling.check_end());
+        // Whether it is still this process's cannot be told now, so nothing is removed.
+        if let Err(Failure::Disk { .. }) = checked {
+            return claimed();
+        }
+        if checked.is_ok() && self.filling.can_be_gone_on_with() {
             // Room that was kept for the rest is given back; a full disk needs it for the sidecar.
-            let _ = self.cut(self.filling.arrived().end());
+            let _ = self.filling.cut(self.filling.arrived().end());
             if self.filling.save().is_ok() && self.filling.sidecar().is_some_and(|sidecar| sidecar.done.end() > 0) {
-                let claimed = self.filling.sidecar().map_or(0, |sidecar| sidecar.done.count());
+                let claimed = claimed();
                 // If that cannot be written, the sidecar names this process, and is free once it has ended.
                 return self.filling.release().unwrap_or(claimed);
             }
@@ -285,13 +323,13 @@ impl PartFile {
             return self.filling.is_held().then_some(true);
         }
         match record::look(self.path()) {
-            Ok(Found::Ours(record)) => (!record.is_live(self.path(), self.lock_is_proof())).then_some(true),
             Ok(Found::Foreign(_)) => Some(false),
-            // Another process may be about to write its sidecar: this one must be faster.
-            Ok(Found::Nothing) => {
+            // Another process may be about to take it over: this one must be faster.
+            Ok(Found::Ours(_) | Found::Nothing) => {
                 let sidecar = Sidecar::unclaimed().owned_by(Some(host::new_owner()));
-                let claimed = record::claim(self.path(), &sidecar, self.lock_is_proof());
-                (!matches!(claimed, Err(Failure::Locked(_)))).then_some(claimed.is_ok())
+                let claimed = record::claim(self.path(), &sidecar, self.lock_is_proof(), &self.filling.moved);
+                // On a full disk, a lock must do.
+                (claimed.is_ok() || (self.is_locked && !matches!(claimed, Err(Failure::Locked { .. })))).then_some(true)
             }
             Err(_) => None,
         }
@@ -325,7 +363,6 @@ mod tests {
         WebUrl::parse("http://h/x").unwrap()
     }
 
-    #[cfg(unix)]
     const OURS: &str = r#"{"version":1,"url":"http://h/x","validator":null,"length":null,"done":[]}"#;
 
     fn validator() -> Option<Validator> {
@@ -381,9 +418,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let part = part_in(dir.path(), b"mine");
         let second = leftover_in(dir.path());
-        assert!(matches!(second, Err(Failure::Locked(_))), "{second:?}");
+        assert!(matches!(second, Err(Failure::Locked { .. })), "{second:?}");
         let third = PartFile::create(&dir.path().join("x.part"));
-        assert!(matches!(third, Err(Failure::Locked(_))), "{third:?}");
+        assert!(matches!(third, Err(Failure::Locked { .. })), "{third:?}");
         part.commit(&dir.path().join("x"), Commit::Keep).unwrap();
         assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"mine");
     }
@@ -457,6 +494,57 @@ mod tests {
         });
     }
 
+    /// Between the look at a file's length and the write that follows it, the file is cut; the write then makes it as
+    /// long as the look found it, or longer.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_cut_that_a_write_undoes_is_seen() {
+        let check = |after: &dyn Fn(&mut PartFile) -> Result<(), Failure>| {
+            let dir = tempfile::tempdir().unwrap();
+            let mut part = PartFile::create(&dir.path().join("x.part")).unwrap();
+            part.start(&url(), validator().as_ref(), Some(20)).unwrap();
+            part.reserve(20).unwrap();
+            if part.filling.file.metadata().unwrap().len() != 20 {
+                // This file system cannot.
+                return;
+            }
+            part.write(b"half").unwrap();
+            change(dir.path(), |file| {
+                file.set_len(0).unwrap();
+                platform::write_at(&file, b" and rest", 4).unwrap();
+            });
+            let changed = after(&mut part);
+            assert!(matches!(changed, Err(Failure::PartChanged(_))), "{changed:?}");
+            assert_eq!(part.put_by(), 0);
+            assert!(names(dir.path()).is_empty());
+        };
+        check(&|part| part.write(b" and rest"));
+        check(&|part| part.filling.save());
+        check(&|part| part.go_on(20));
+        check(&|part| part.commit(Path::new("never"), Commit::Keep).map(drop));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_was_reserved_is_cut_when_a_part_is_kept_and_ignored_after_a_kill() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut part = PartFile::create(&dir.path().join("x.part")).unwrap();
+        part.start(&url(), validator().as_ref(), Some(13)).unwrap();
+        part.reserve(13).unwrap();
+        part.write(b"half").unwrap();
+        assert_eq!(part.put_by(), 4);
+        assert_eq!(fs::read(dir.path().join("x.part")).unwrap(), b"half");
+        // As after a kill.
+        change(dir.path(), |file| file.set_len(13).unwrap());
+        let mut part = leftover_in(dir.path()).unwrap().part.unwrap();
+        assert_eq!((part.received(), part.gap()), (4, Some((4, None))));
+        part.go_on(13).unwrap();
+        part.reserve(13).unwrap();
+        part.write(b" and rest").unwrap();
+        assert!(part.commit(&dir.path().join("x"), Commit::Keep).unwrap());
+        assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"half and rest");
+    }
+
     /// As on a file system whose locks do not reach this process.
     #[cfg(unix)]
     fn without_lock(part: PartFile) -> PartFile {
@@ -481,7 +569,7 @@ mod tests {
         let first = without_lock(part_in(dir.path(), b"whole"));
         make_older(&sidecar_of(dir.path()), 50);
         for second in [leftover_in(dir.path()).map(drop), PartFile::create(&dir.path().join("x.part")).map(drop)] {
-            assert!(matches!(second, Err(Failure::Locked(_))), "{second:?}");
+            assert!(matches!(second, Err(Failure::Locked { .. })), "{second:?}");
         }
         assert!(first.commit(&dir.path().join("x"), Commit::Keep).unwrap());
         assert_eq!((names(dir.path()), fs::read(dir.path().join("x")).unwrap()), (vec!["x".into()], b"whole".into()));
@@ -503,7 +591,7 @@ mod tests {
                 "resume" => first.go_on(4),
                 _ => first.filling.check_held(),
             };
-            assert!(matches!(lost, Err(Failure::Locked(_))), "{lost:?}");
+            assert!(matches!(lost, Err(Failure::Locked { .. })), "{lost:?}");
             assert!(first.write(b"?").is_err(), "once it knows, it writes nothing");
             match end {
                 "keep" => assert_eq!(first.put_by(), 0),
@@ -527,7 +615,7 @@ mod tests {
         dead.wait().unwrap();
         let sidecar = part.sidecar().unwrap();
         let owner = super::super::owner::Owner { process: dead.id(), ..sidecar.owner.clone().unwrap() };
-        record::save(part.path(), &sidecar.owned_by(Some(owner))).unwrap();
+        record::save(part.path(), &sidecar.owned_by(Some(owner)), &part.filling.moved).unwrap();
         drop(part);
         assert_eq!(leftover_in(dir.path()).unwrap().part.unwrap().received(), 4);
     }
@@ -544,11 +632,27 @@ mod tests {
             winner.start(&url(), validator().as_ref(), None).unwrap();
             winner.write(b"whole").unwrap();
             let late = loser.start(&url(), validator().as_ref(), None);
-            assert!(matches!(late, Err(Failure::Locked(_))), "{late:?}");
+            assert!(matches!(late, Err(Failure::Locked { .. })), "{late:?}");
             assert_eq!(loser.put_by(), 0);
             assert!(winner.commit(&dir.path().join("x"), Commit::Keep).unwrap());
             assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"whole");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_another_process_has_finished_is_not_begun_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("x");
+        let mut first = without_lock(PartFile::create(&dir.path().join("x.part")).unwrap());
+        let mut second = leftover_in(dir.path()).unwrap().part.unwrap().renew().unwrap();
+        first.start(&url(), validator().as_ref(), None).unwrap();
+        first.write(b"whole").unwrap();
+        assert!(first.commit(&target, Commit::Keep).unwrap());
+        let late = second.start(&url(), validator().as_ref(), None);
+        assert!(matches!(late, Err(Failure::PartGone(_))), "{late:?}");
+        second.discard();
+        assert_eq!((names(dir.path()), fs::read(&target).unwrap()), (vec!["x".into()], b"whole".into()));
     }
 
     #[test]
@@ -572,7 +676,7 @@ mod tests {
         // As in the middle of a commit.
         fs::rename(dir.path().join("x.part"), dir.path().join("elsewhere")).unwrap();
         let second = leftover_in(dir.path());
-        assert!(matches!(second, Err(Failure::Locked(_))), "{second:?}");
+        assert!(matches!(second, Err(Failure::Locked { .. })), "{second:?}");
         drop(part);
     }
 
@@ -757,12 +861,48 @@ mod tests {
             let left = leftover_in(dir.path());
             let kept = dir.path().join("x.part.tmp.kept");
             match (remains, age) {
-                (true, 0) => assert!(matches!(left, Err(Failure::Locked(_))), "{left:?}"),
+                (true, 0) => assert!(matches!(left, Err(Failure::Locked { .. })), "{left:?}"),
                 _ => assert_eq!((left.unwrap().part.unwrap().received(), kept.exists()), (4, remains), "{length}"),
             }
             fs::remove_dir_all(dir.path()).unwrap();
             fs::create_dir(dir.path()).unwrap();
         }
+    }
+
+    #[test]
+    fn of_what_lies_beside_only_tdls_own_is_taken_or_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.part.new");
+        let beside = || PartFile::leftover_beside(&path, &dir.path().join("x"), &url()).unwrap();
+        let sidecar = dir.path().join("x.part.new.json");
+        for (content, of_sidecar, remaining) in [
+            (Some("the user's"), None, &["x.part.new"][..]),
+            (Some(""), None, &["x.part.new"]),
+            (Some("the user's"), Some("the user's too"), &["x.part.new", "x.part.new.json"]),
+            (None, Some("the user's"), &["x.part.new.json"]),
+            (None, Some(OURS), &[]),
+            (Some("of no use"), Some(OURS), &[]),
+            (Some(""), Some(OURS), &[]),
+        ] {
+            let _ = content.map(|content| fs::write(&path, content).unwrap());
+            let _ = of_sidecar.map(|text| fs::write(&sidecar, text).unwrap());
+            assert!(beside().is_none());
+            assert_eq!(names(dir.path()), remaining, "{content:?} {of_sidecar:?}");
+            let _ = (fs::remove_file(&path), fs::remove_file(&sidecar));
+        }
+        for text in [None, Some(OURS)] {
+            fs::create_dir(&path).unwrap();
+            let _ = text.map(|text| fs::write(&sidecar, text).unwrap());
+            assert!(beside().is_none() && path.is_dir());
+            let _ = (fs::remove_dir(&path), fs::remove_file(&sidecar));
+        }
+        let mut part = PartFile::create(&path).unwrap();
+        part.start(&url(), validator().as_ref(), None).unwrap();
+        part.write(b"half").unwrap();
+        let live = PartFile::leftover_beside(&path, &dir.path().join("x"), &url());
+        assert!(matches!(live, Err(Failure::Locked { .. })), "{live:?}");
+        assert_eq!(part.put_by(), 4);
+        assert_eq!(beside().unwrap().received(), 4);
     }
 
     #[cfg(unix)]

@@ -5,7 +5,9 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::Path;
 
-pub use imp::{free_space, has_no_locks, is_at, is_link_to, preallocate, rename_no_replace, sync_directory, write_at};
+pub use imp::{
+    free_space, has_no_locks, has_one_name, is_at, is_link_to, preallocate, rename_no_replace, sync_directory, write_at,
+};
 
 /// Opens a part file, or makes one where nothing is, for reading and writing, without following a link and without
 /// waiting for a FIFO's reader.
@@ -73,6 +75,11 @@ mod imp {
         meta.nlink() > 1 && target.symlink_metadata().is_ok_and(|there| is_same(meta, &there))
     }
 
+    /// Whether a file has no further hard link.
+    pub fn has_one_name(meta: &Metadata) -> bool {
+        meta.nlink() == 1
+    }
+
     pub fn has_no_locks(error: &io::Error) -> bool {
         let unsupported = [Errno::NOSYS, Errno::NOTSUP, Errno::OPNOTSUPP, Errno::NOLCK, Errno::INVAL];
         error.kind() == io::ErrorKind::Unsupported
@@ -125,17 +132,27 @@ mod imp {
         Err(Errno::NOSYS)
     }
 
-    /// Bytes that are free for this user where `path` is.
+    /// Bytes that are free for this user where `path` is, unless the file system does not count them: ramfs and some
+    /// FUSE file systems have no blocks at all.
     pub fn free_space(path: &Path) -> Option<u64> {
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let stat = rustix::fs::statvfs(directory).ok()?;
+        let stat = rustix::fs::statvfs(directory).ok().filter(|stat| stat.f_blocks > 0)?;
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    /// Keeps room for a file of this length, without making it so long.
+    /// Keeps room for a file of this length, and makes it so long where that costs nothing.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub fn preallocate(file: &File, length: u64) -> io::Result<()> {
-        Ok(rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, length)?)
+        use rustix::fs::FallocateFlags;
+
+        /// `MSDOS_SUPER_MAGIC`: vfat has no unwritten extents, and makes a file longer by writing zeros.
+        const VFAT: u64 = 0x4d44;
+
+        #[expect(clippy::allow_attributes, reason = "the type of the field differs by platform")]
+        #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast, reason = "only the bits are compared")]
+        let is_vfat = rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type as u64 == VFAT);
+        let flags = if is_vfat { FallocateFlags::KEEP_SIZE } else { FallocateFlags::empty() };
+        Ok(rustix::fs::fallocate(file, flags, 0, length)?)
     }
 
     /// Keeps room for a file; not here.
@@ -191,6 +208,11 @@ mod imp {
     /// Nothing here commits by linking, so a part file is never its target.
     pub const fn is_link_to(_: &Metadata, _: &Path) -> bool {
         false
+    }
+
+    /// Not looked at here.
+    pub const fn has_one_name(_: &Metadata) -> bool {
+        true
     }
 
     pub fn has_no_locks(error: &io::Error) -> bool {

@@ -10,12 +10,12 @@ use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::aside::move_aside;
+use super::aside::Moved;
 use super::nameless::{Linked, Nameless};
-use super::owner::{self, Owner};
+use super::owner::{self, Live, Owner};
 use super::probe::probe;
 use super::sidecar::{self, Sidecar, fresh_path, path};
-use super::{directory_of, disk, host, platform, trust};
+use super::{directory_of, disk, host, locked, platform, trust};
 use crate::error::Failure;
 
 /// A sidecar larger than this is none of ours.
@@ -45,10 +45,25 @@ pub struct Record {
 }
 
 impl Record {
-    /// Whether another process owns the part file. `lock_is_proof`: this process holds a lock that rules it out.
-    pub fn is_live(&self, part: &Path, lock_is_proof: bool) -> bool {
+    /// Checks that no other process owns the part file. `lock_is_proof`: this process holds a lock that rules it out.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Locked`] if one does.
+    pub fn check_dead(&self, part: &Path, lock_is_proof: bool) -> Result<(), Failure> {
+        self.live(part, lock_is_proof).map_or(Ok(()), |live| Err(live.failure(part)))
+    }
+
+    fn live(&self, part: &Path, lock_is_proof: bool) -> Option<Live> {
         let age = || age(self.written?, directory_of(part));
-        self.owner.as_ref().is_some_and(|owner| !lock_is_proof && owner::is_live(host::liveness(owner), age))
+        let owner = self.owner.as_ref().filter(|_| !lock_is_proof)?;
+        owner::live(host::liveness(owner), age)
+    }
+}
+
+impl Live {
+    fn failure(self, part: &Path) -> Failure {
+        Failure::Locked { path: part.to_owned(), free_in: self.free_in }
     }
 }
 
@@ -74,11 +89,51 @@ pub fn look(part: &Path) -> Result<Found, Failure> {
     })
 }
 
+/// Checks that no process owns a part file that another user made. What its sidecar claims is not trusted, but a process
+/// that it names is not disturbed.
+///
+/// # Errors
+///
+/// [`Failure::Locked`] if one does.
+pub fn check_foreign_dead(part: &Path, lock_is_proof: bool) -> Result<(), Failure> {
+    let path = path(part);
+    let Ok(meta) = path.symlink_metadata() else { return Ok(()) };
+    if !meta.is_file() || meta.len() > LARGEST {
+        return Ok(());
+    }
+    let text = platform::open_to_read(&path).and_then(|file| text_of(&file, &meta));
+    let (text, owner) = match text {
+        Ok(text) => {
+            let owner = sidecar::owner_in(&text).flatten();
+            (text, owner)
+        }
+        // Of whoever it names nothing is known.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => (Vec::new(), Some(Owner::default())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(disk("read", &path, source)),
+    };
+    Record { text, owner, written: meta.modified().ok() }.check_dead(part, lock_is_proof)
+}
+
 /// Whether the sidecar of `part` still names this owner: another process may have taken it for dead.
-pub fn is_held_by(part: &Path, owner: &Owner) -> bool {
-    let Ok(file) = platform::open_to_read(&path(part)) else { return false };
-    let text = file.metadata().and_then(|meta| text_of(&file, &meta));
-    text.is_ok_and(|text| sidecar::owner_in(&text).flatten().as_ref() == Some(owner))
+///
+/// # Errors
+///
+/// It cannot be read, which says nothing of whose it is.
+pub fn is_held_by(part: &Path, owner: &Owner) -> Result<bool, Failure> {
+    let path = path(part);
+    let read = || {
+        let file = match platform::open_to_read(&path) {
+            // Another user's, a link or a directory.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied || is_no_file(&path) => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        let meta = file.metadata()?;
+        if meta.is_file() { text_of(&file, &meta).map(Some) } else { Ok(None) }
+    };
+    let text = read().map_err(|source| disk("read", &path, source))?;
+    Ok(text.is_some_and(|text| sidecar::owner_in(&text).flatten().as_ref() == Some(owner)))
 }
 
 /// Puts a sidecar beside a `part` that has none, or none whose owner lives.
@@ -87,24 +142,24 @@ pub fn is_held_by(part: &Path, owner: &Owner) -> bool {
 ///
 /// [`Failure::Locked`] if another process owns the part file, [`Failure::InTheWay`] if something that is not tdl's has
 /// the name and cannot be moved aside; or the disk refuses.
-pub fn claim(part: &Path, sidecar: &Sidecar, lock_is_proof: bool) -> Result<(), Failure> {
+pub fn claim(part: &Path, sidecar: &Sidecar, lock_is_proof: bool, moved: &Moved) -> Result<(), Failure> {
     let text = sidecar.text().map_err(|source| disk("write the sidecar of", part, source))?;
     for _ in 0..TRIES {
-        if put_new(part, &text)? {
+        if put_new(part, &text, moved)? {
             return Ok(());
         }
         match look(part)? {
             Found::Nothing => {}
-            Found::Foreign(why) => _ = move_aside(&path(part), why)?,
-            Found::Ours(record) if record.is_live(part, lock_is_proof) => break,
+            Found::Foreign(why) => moved.move_aside(&path(part), why)?,
             Found::Ours(record) => {
+                record.check_dead(part, lock_is_proof)?;
                 // Durably: after a power failure the old claim must not stand beside the new bytes.
-                take_over(part, sidecar, &record, lock_is_proof, true)?;
+                take_over(part, sidecar, &record, lock_is_proof, true, moved)?;
                 return sync_directory(part);
             }
         }
     }
-    Err(Failure::Locked(part.to_owned()))
+    Err(locked(part))
 }
 
 /// Replaces the sidecar that was `seen`, whose owner is dead; synced to disk if `durable`.
@@ -118,25 +173,34 @@ pub fn take_over(
     seen: &Record,
     lock_is_proof: bool,
     durable: bool,
+    moved: &Moved,
 ) -> Result<(), Failure> {
     let refused = |source| disk("write the sidecar of", part, source);
     let text = sidecar.text().map_err(refused)?;
-    make_temporary(part, &text, durable, lock_is_proof)?;
+    make_temporary(part, &text, durable, lock_is_proof, moved)?;
     let is_unchanged = matches!(look(part), Ok(Found::Ours(now)) if now.text == seen.text);
     let is_done = is_unchanged && fs::rename(fresh_path(part), path(part)).is_ok();
     if !is_done {
         let _ = fs::remove_file(fresh_path(part));
     }
     // Another process may have taken our temporary file for an abandoned one, and used its own instead.
-    let is_ours = || sidecar.owner.as_ref().is_none_or(|owner| is_held_by(part, owner));
-    if is_done && is_ours() { Ok(()) } else { Err(Failure::Locked(part.to_owned())) }
+    let is_ours = || sidecar.owner.as_ref().map_or(Ok(true), |owner| is_held_by(part, owner));
+    if is_done && is_ours()? { Ok(()) } else { Err(locked(part)) }
 }
 
 /// Puts the caller's sidecar back if none is there. Somebody removed it by hand: a process that takes a part file over
 /// replaces its sidecar, and removes it only after the part file. Returns whether it is there again.
-pub fn restore(part: &Path, sidecar: &Sidecar) -> bool {
+///
+/// # Errors
+///
+/// It cannot be written.
+pub fn restore(part: &Path, sidecar: &Sidecar, moved: &Moved) -> Result<bool, Failure> {
     let is_missing = path(part).symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
-    is_missing && sidecar.text().is_ok_and(|text| put_new(part, &text).is_ok_and(|is_new| is_new))
+    if !is_missing {
+        return Ok(false);
+    }
+    let text = sidecar.text().map_err(|source| disk("write the sidecar of", part, source))?;
+    put_new(part, &text, moved)
 }
 
 /// Replaces the sidecar of `part`, which is the caller's. The bytes that it claims must be on the disk already.
@@ -144,10 +208,10 @@ pub fn restore(part: &Path, sidecar: &Sidecar) -> bool {
 /// # Errors
 ///
 /// It cannot be written; the last one stays.
-pub fn save(part: &Path, sidecar: &Sidecar) -> Result<(), Failure> {
+pub fn save(part: &Path, sidecar: &Sidecar, moved: &Moved) -> Result<(), Failure> {
     let refused = |source| disk("write the sidecar of", part, source);
     let text = sidecar.text().map_err(refused)?;
-    make_temporary(part, &text, false, false)?;
+    make_temporary(part, &text, false, false, moved)?;
     fs::rename(fresh_path(part), path(part)).map_err(refused).inspect_err(|_| _ = fs::remove_file(fresh_path(part)))
 }
 
@@ -164,9 +228,7 @@ pub fn remove(part: &Path) {
 pub fn remove_orphan(part: &Path) -> Result<(), Failure> {
     // In this order: another process creates its part file before its sidecar.
     let Ok(Found::Ours(record)) = look(part) else { return Ok(()) };
-    if record.is_live(part, false) {
-        return Err(Failure::Locked(part.to_owned()));
-    }
+    record.check_dead(part, false)?;
     if part.symlink_metadata().is_err() {
         remove(part);
         remove_unfinished(part, false);
@@ -182,13 +244,13 @@ pub fn remove_unfinished(part: &Path, lock_is_proof: bool) {
 }
 
 /// Creates a sidecar; `false` if one exists.
-fn put_new(part: &Path, text: &[u8]) -> Result<bool, Failure> {
+fn put_new(part: &Path, text: &[u8], moved: &Moved) -> Result<bool, Failure> {
     match link(&path(part), text, false)? {
         Linked::Done => return Ok(true),
         Linked::Taken => return Ok(false),
         Linked::Impossible => {}
     }
-    make_temporary(part, text, false, false)?;
+    make_temporary(part, text, false, false, moved)?;
     match platform::rename_no_replace(&fresh_path(part), &path(part)) {
         Ok(_) => Ok(true),
         Err(error) => {
@@ -208,7 +270,7 @@ fn link(at: &Path, text: &[u8], durable: bool) -> Result<Linked, Failure> {
 }
 
 /// Creates the temporary file of `part`, which only one process can have at a time.
-fn make_temporary(part: &Path, text: &[u8], durable: bool, lock_is_proof: bool) -> Result<(), Failure> {
+fn make_temporary(part: &Path, text: &[u8], durable: bool, lock_is_proof: bool, moved: &Moved) -> Result<(), Failure> {
     let at = fresh_path(part);
     for _ in 0..TRIES {
         let made = match link(&at, text, durable)? {
@@ -224,11 +286,11 @@ fn make_temporary(part: &Path, text: &[u8], durable: bool, lock_is_proof: bool) 
         match judge_temporary(part, lock_is_proof) {
             Unfinished::Nothing => {}
             Unfinished::Abandoned => _ = fs::remove_file(&at),
-            Unfinished::Foreign(why) => _ = move_aside(&at, why)?,
-            Unfinished::Live => break,
+            Unfinished::Foreign(why) => moved.move_aside(&at, why)?,
+            Unfinished::Live(live) => return Err(live.failure(part)),
         }
     }
-    Err(Failure::Locked(part.to_owned()))
+    Err(locked(part))
 }
 
 /// Creates a file and then writes it, where unnamed files are not supported.
@@ -242,7 +304,7 @@ fn write_new(at: &Path, text: &[u8], durable: bool) -> io::Result<()> {
 enum Unfinished {
     Nothing,
     /// A process is writing it.
-    Live,
+    Live(Live),
     /// What tdl writes, or the beginning of it, by a process that died.
     Abandoned,
     Foreign(&'static str),
@@ -253,17 +315,21 @@ fn judge_temporary(part: &Path, lock_is_proof: bool) -> Unfinished {
         Ok(Text::Missing) => return Unfinished::Nothing,
         Ok(Text::Foreign(why)) => return Unfinished::Foreign(why),
         Ok(Text::Read(text, meta)) => (text, meta),
-        Err(_) => return Unfinished::Live,
+        Err(_) => return Unfinished::Live(Live { free_in: None }),
     };
     let record = Record { owner: sidecar::owner_in(&text).flatten(), text, written: meta.modified().ok() };
     let is_whole = sidecar::owner_in(&record.text).is_some();
-    let unknown = || owner::is_live(owner::Liveness::Unknown, || age(record.written?, directory_of(part)));
-    let is_live = if is_whole { record.is_live(part, lock_is_proof) } else { !lock_is_proof && unknown() };
-    match sidecar::is_beginning(&record.text) {
+    let unknown = || owner::live(owner::Liveness::Unknown, || age(record.written?, directory_of(part)));
+    let live = match is_whole {
+        true => record.live(part, lock_is_proof),
+        false if lock_is_proof => None,
+        false => unknown(),
+    };
+    match (sidecar::is_beginning(&record.text), live) {
         // A new one is empty for a moment; one that stays empty may be anyone's.
-        is_ours if is_live && (is_ours || record.text.is_empty()) => Unfinished::Live,
-        true => Unfinished::Abandoned,
-        false => Unfinished::Foreign(NOT_OURS),
+        (is_ours, Some(live)) if is_ours || record.text.is_empty() => Unfinished::Live(live),
+        (true, _) => Unfinished::Abandoned,
+        (false, _) => Unfinished::Foreign(NOT_OURS),
     }
 }
 
@@ -278,7 +344,7 @@ fn read(path: &Path) -> io::Result<Text> {
     let file = match platform::open_to_read(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Text::Missing),
-        Err(_) if path.symlink_metadata().is_ok_and(|meta| !meta.is_file()) => return Ok(Text::Foreign(NOT_OURS)),
+        Err(_) if is_no_file(path) => return Ok(Text::Foreign(NOT_OURS)),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(Text::Foreign("cannot be read")),
         Err(error) => return Err(error),
     };
@@ -290,6 +356,10 @@ fn read(path: &Path) -> io::Result<Text> {
         return Ok(Text::Foreign(why));
     }
     Ok(Text::Read(text_of(&file, &meta)?, meta))
+}
+
+fn is_no_file(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|meta| !meta.is_file())
 }
 
 fn text_of(file: &File, meta: &Metadata) -> io::Result<Vec<u8>> {
@@ -344,20 +414,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let part = dir.path().join("x.part");
         let (first, second) = (host::new_owner(), host::new_owner());
-        claim(&part, &sidecar().owned_by(Some(first.clone())), false).unwrap();
-        let late = claim(&part, &sidecar().owned_by(Some(second.clone())), false);
-        assert!(matches!(late, Err(Failure::Locked(_))), "{late:?}");
-        assert!(is_held_by(&part, &first) && !is_held_by(&part, &second));
+        claim(&part, &sidecar().owned_by(Some(first.clone())), false, &Moved::default()).unwrap();
+        let late = claim(&part, &sidecar().owned_by(Some(second.clone())), false, &Moved::default());
+        assert!(matches!(late, Err(Failure::Locked { .. })), "{late:?}");
+        assert!(is_held_by(&part, &first).unwrap() && !is_held_by(&part, &second).unwrap());
         // Without an owner: the first to claim it has it, and a process that read it before is too late.
-        save(&part, &sidecar()).unwrap();
+        save(&part, &sidecar(), &Moved::default()).unwrap();
         let Ok(Found::Ours(seen)) = look(&part) else { panic!("it is there") };
-        claim(&part, &sidecar().owned_by(Some(second.clone())), false).unwrap();
-        let late = take_over(&part, &sidecar().owned_by(Some(first.clone())), &seen, false, false);
-        assert!(matches!(late, Err(Failure::Locked(_))), "{late:?}");
-        assert!(is_held_by(&part, &second) && !fresh_path(&part).exists());
+        claim(&part, &sidecar().owned_by(Some(second.clone())), false, &Moved::default()).unwrap();
+        let late = take_over(&part, &sidecar().owned_by(Some(first.clone())), &seen, false, false, &Moved::default());
+        assert!(matches!(late, Err(Failure::Locked { .. })), "{late:?}");
+        assert!(is_held_by(&part, &second).unwrap() && !fresh_path(&part).exists());
         // The lock is proof on some platforms.
-        claim(&part, &sidecar().owned_by(Some(first.clone())), true).unwrap();
-        assert!(is_held_by(&part, &first));
+        claim(&part, &sidecar().owned_by(Some(first.clone())), true, &Moved::default()).unwrap();
+        assert!(is_held_by(&part, &first).unwrap());
     }
 
     #[cfg(unix)]
@@ -371,8 +441,8 @@ mod tests {
         }
         assert!(matches!(look(&part), Ok(Found::Foreign(NOT_OURS))));
         let owner = Some(host::new_owner());
-        claim(&part, &sidecar().owned_by(owner), false).unwrap();
-        save(&part, &sidecar()).unwrap();
+        claim(&part, &sidecar().owned_by(owner), false, &Moved::default()).unwrap();
+        save(&part, &sidecar(), &Moved::default()).unwrap();
         assert_eq!(fs::read(&elsewhere).unwrap(), sidecar().text().unwrap());
         for kept in ["x.part.json.kept", "x.part.tmp.kept"] {
             assert!(dir.path().join(kept).is_symlink(), "{kept}");

@@ -74,8 +74,8 @@ pub fn compare(
     };
     let [first, second] = controls;
     let target = &options.output.directory;
-    make_directory(scratch)?;
-    make_directory(target)?;
+    make_directory(scratch, false)?;
+    make_directory(target, options.output.fsync)?;
     let sequential = run_in(plan, &in_mode(Mode::Sequential, scratch), reporter, first)?;
     if first.is_cancelled() {
         return Ok(Compared::FirstOnly(sequential));

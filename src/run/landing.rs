@@ -384,6 +384,10 @@ fn ends_all(failure: &Failure) -> bool {
     !failure.is_temporary()
         || matches!(
             failure,
-            Failure::Range(_) | Failure::Locked(_) | Failure::PartChanged(_) | Failure::Cancelled | Failure::OutOfTime
+            Failure::Range(_)
+                | Failure::Locked { .. }
+                | Failure::PartChanged(_)
+                | Failure::Cancelled
+                | Failure::OutOfTime
         )
 }

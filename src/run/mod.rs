@@ -47,7 +47,7 @@ use help::Board;
 ///
 /// The output directory cannot be made, or not written to although something is to be fetched; nothing was started.
 pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Control) -> Result<Summary, Failure> {
-    make_directory(&options.output.directory)?;
+    make_directory(&options.output.directory, options.output.fsync)?;
     scratch::remove_dead(&options.output.directory);
     run_in(plan, options, reporter, control)
 }
@@ -66,13 +66,13 @@ fn run_in(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Con
     };
     let affordable = open_files::affordable(jobs, most, reporter);
     let clients = Clients::new(&options.network, affordable.most, affordable.idle)?;
-    let board = Board::default();
+    let (board, keeper) = (Board::default(), Keeper::default());
     let context = Context {
         plan,
         output: &options.output,
         retry: &options.retry,
         limits,
-        keeper: &Keeper::default(),
+        keeper: &keeper,
         began_empty,
         board: Some(&board).filter(|_| limits.mode == Mode::Concurrent && limits.split),
         control,
@@ -83,6 +83,9 @@ fn run_in(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Con
     match limits.mode {
         Mode::Sequential => sequential::sequential(&context, &clients),
         Mode::Concurrent => engine::concurrent(&context, &clients, affordable),
+    }
+    for sentence in keeper.take_moved() {
+        reporter.event(&Event::Warning(&sentence));
     }
     Ok(control.summary())
 }
@@ -121,7 +124,7 @@ pub fn download_file(url: &str, directory: impl AsRef<Path>) -> Result<Fetched, 
     let plan = Plan::new(vec![WebUrl::parse(url)?], |_| false);
     let directory = directory.as_ref().to_owned();
     let output = Output { directory, if_exists: IfExists::Fail, ..Output::default() };
-    make_directory(&output.directory)?;
+    make_directory(&output.directory, output.fsync)?;
     check_writable(&plan, &output)?;
     let options = Options { output, ..Options::default() };
     let clients = Clients::new(&options.network, 1, 1)?;
@@ -154,7 +157,17 @@ fn check_writable(plan: &Plan, output: &Output) -> Result<(), Failure> {
     part::check_writable(&output.directory).or_else(|failure| if wants_a_file() { Err(failure) } else { Ok(()) })
 }
 
-fn make_directory(path: &Path) -> Result<(), Failure> {
+/// Makes a directory and those above it. If `durable`, the names of those that were missing are put onto the disk, for
+/// a file in a directory that is lost is lost as well.
+fn make_directory(path: &Path, durable: bool) -> Result<(), Failure> {
     let refused = |source| Failure::Disk { action: "make the directory", path: path.to_owned(), source };
-    std::fs::create_dir_all(path).map_err(refused)
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && path.symlink_metadata().is_err();
+    let missing: Vec<_> = path.ancestors().take_while(is_missing).collect();
+    std::fs::create_dir_all(path).map_err(refused)?;
+    if durable {
+        for made in missing {
+            part::sync_parent(made)?;
+        }
+    }
+    Ok(())
 }

@@ -11,6 +11,7 @@
 //!   moment.
 //! - A server that says `Retry-After` is not asked earlier, nor is anything else of its host. More than five minutes
 //!   are not waited for: the download fails, for now.
+//! - A part file that another process has is not looked at again before that process may count as dead.
 
 use std::time::Duration;
 
@@ -59,7 +60,8 @@ impl History {
 /// Decides after a failure that `history` has been told of; `chance` is drawn evenly from 0 to 1.
 #[must_use]
 pub fn decide(policy: &Retry, history: &History, failure: &Failure, chance: f64) -> Verdict {
-    let wish = failure.hold_back().map(|hold_back| hold_back.wait).unwrap_or_default();
+    let of_server = failure.hold_back().map(|hold_back| hold_back.wait);
+    let wish = of_server.or(failure.free_in()).unwrap_or_default();
     if !failure.is_temporary() || history.in_a_row > policy.retries || wish > LONGEST_WISH {
         return Verdict::GiveUp;
     }
@@ -122,6 +124,16 @@ mod tests {
         assert_eq!(decide(&POLICY, &after(1), &status(429, Some(300)), 0.5), seconds(300));
         assert_eq!(decide(&POLICY, &after(1), &status(429, Some(301)), 0.5), Verdict::GiveUp);
         assert_eq!(decide(&POLICY, &after(1), &status(404, Some(1)), 0.5), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn another_process_is_waited_for_until_it_may_count_as_dead() {
+        let locked =
+            |free_in: Option<u64>| Failure::Locked { path: "x.part".into(), free_in: free_in.map(Duration::from_secs) };
+        assert_eq!(decide(&POLICY, &after(1), &locked(Some(60)), 0.5), seconds(60));
+        assert_eq!(decide(&POLICY, &after(5), &locked(Some(2)), 1.0), seconds(16), "the longer wait counts");
+        assert_eq!(decide(&POLICY, &after(2), &locked(None), 0.5), seconds(1));
+        assert_eq!(decide(&POLICY, &after(9), &locked(Some(60)), 0.5), Verdict::GiveUp);
     }
 
     #[test]

@@ -38,7 +38,8 @@ impl Scratch {
     ///
     /// The directory cannot be made, or `.tdl-compare` is another user's.
     pub fn create_in(directory: &Path) -> Result<Self, Failure> {
-        super::make_directory(directory)?;
+        // Durably: whether the run that makes it is to survive a power failure is not known here.
+        super::make_directory(directory, true)?;
         remove_dead(directory);
         let parent = directory.join(COMPARISONS);
         let mut attempt = 1;

@@ -129,7 +129,7 @@ impl Tdl {
 
     /// Starts `tdl fetch` with other arguments in the same directories, and in the same mode.
     pub fn spawn_again(&self, urls: &[String], arguments: &[&str]) -> Child {
-        let mut command = Command::new(self.command.get_program());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tdl"));
         command.args(["fetch", "-o", "out"]).args(urls).args(arguments).current_dir(self.dir.path());
         if self.command.get_args().any(|argument| argument == "--sequential") {
             command.arg("--sequential");
@@ -182,6 +182,12 @@ pub fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+/// How many bytes have been written to a part file, which may have its full length from the start.
+pub fn arrived(part: &Path) -> usize {
+    let bytes = fs::read(part).unwrap_or_default();
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
 /// Bytes that differ from file to file and from place to place.

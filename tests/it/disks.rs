@@ -32,6 +32,38 @@ fn without_hard_links_and_exclusive_renames_everything_arrives_with_one_warning(
     }
 }
 
+#[test]
+#[ignore = "needs strace"]
+fn bytes_that_did_not_get_onto_the_disk_get_no_final_name_and_are_not_resumed() {
+    let body = content(1, 1_000_000);
+    for fsync in [false, true] {
+        let served = body.clone();
+        let server = Server::start(move |request| {
+            let pause = std::time::Duration::from_millis(if request.number == 0 { 30 } else { 0 });
+            Reply::file(request, &served, "\"one\"").drip(20_000, pause)
+        });
+        // A checkpoint fails, and no later one says so.
+        let mut tdl = fetch().args([&server.url("/x"), "--retries", "0"]).under("strace").prefix_args(&[
+            "-f",
+            "-o",
+            "trace",
+            "-e",
+            "trace=fdatasync",
+            "-e",
+            "inject=fdatasync:error=EIO:when=1",
+        ]);
+        if fsync {
+            tdl = tdl.arg("--fsync");
+        }
+        let ended = tdl.run().with(1);
+        assert!(ended.stderr.contains("cannot write out/x.part: Input/output error"), "{}", ended.stderr);
+        assert!(!tdl.names().contains(&"x".to_owned()), "{:?}", tdl.names());
+        tdl.again(&[&server.url("/x")]).with(0);
+        assert_eq!(server.requests()[1].header("range"), None);
+        assert!(tdl.got("x") == body && tdl.names() == ["x"]);
+    }
+}
+
 /// A directory that cannot be written to costs no request, unless nothing is to be fetched.
 fn is_refused(tdl: &Tdl, server: &Server) {
     let urls = [server.url("/a"), server.url("/b")];
@@ -86,6 +118,22 @@ fn so_is_a_read_only_mount() {
     let _unmount = Finally(|| run("umount", &[]));
     run("mount", &["-o", "remount,ro,bind"]);
     is_refused(&tdl, &server);
+}
+
+#[test]
+#[ignore = "needs root, to mount"]
+fn a_file_system_that_does_not_count_its_blocks_has_room() {
+    let server = Server::start(|_| Reply::ok(content(1, 300_000)));
+    let mut tdl = fetch().arg(server.url("/a")).file("out/hidden", "");
+    let out = tdl.out();
+    let run = |program: &str, arguments: &[&str]| {
+        let done = std::process::Command::new(program).args(arguments).arg(&out).status().unwrap();
+        assert!(done.success(), "{program} {arguments:?}");
+    };
+    run("mount", &["-t", "ramfs", "none"]);
+    let _unmount = Finally(|| run("umount", &[]));
+    tdl.run().with(0);
+    assert!(tdl.got("a") == content(1, 300_000));
 }
 
 /// Does something at the end, also of a test that fails.

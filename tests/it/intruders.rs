@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::command::{Ended, Tdl, content, fetch_as, wait_for};
+use crate::command::{Ended, Tdl, arrived, content, fetch_as, wait_for};
 use crate::server::{Gate, Reply, Server};
 
 fn fetch() -> Tdl {
@@ -27,12 +27,12 @@ fn slow_at_first() -> Server {
 }
 
 /// A run during which something is done to the part file, once it has so many bytes.
-fn disturbed(at: u64, disturb: impl FnOnce(&fs::File)) {
+fn disturbed(at: usize, disturb: impl FnOnce(&fs::File)) {
     let server = slow_at_first();
     let mut tdl = fetch().args([&server.url("/x"), "--retries", "5"]);
     let child = tdl.spawn();
     let part = tdl.out().join("x.part");
-    wait_for(|| fs::metadata(&part).is_ok_and(|meta| meta.len() >= at));
+    wait_for(|| arrived(&part) >= at);
     disturb(&fs::OpenOptions::new().write(true).open(&part).unwrap());
     let ended = Ended::from(child).with(0);
     assert!(ended.stderr.contains("out/x.part was changed by another process"), "{}", ended.stderr);
@@ -50,6 +50,38 @@ fn a_part_file_that_is_cut_while_it_is_written_is_fetched_anew() {
 #[test]
 fn a_part_file_that_is_made_longer_is_fetched_anew() {
     disturbed(200_000, |part| part.set_len(2 * LENGTH as u64).unwrap());
+}
+
+/// Between the last look at the part file and the rename that gives it its final name, something is done to it.
+fn disturbed_at_the_commit(disturb: impl Fn(&std::path::Path), message: &str, kept: &[&str]) {
+    let server = Server::start(|request| Reply::file(request, &body(), TAG));
+    let mut tdl = fetch().args([&server.url("/x"), "--retries", "5"]).file("out/other", "the user's").under("strace");
+    let delay = "inject=renameat2:delay_enter=1500000";
+    tdl = tdl.prefix_args(&["-f", "-o", "/dev/null", "-e", "trace=renameat2", "-e", delay]);
+    let child = tdl.spawn();
+    let part = tdl.out().join("x.part");
+    wait_for(|| arrived(&part) == LENGTH);
+    std::thread::sleep(Duration::from_millis(500));
+    disturb(&part);
+    let ended = Ended::from(child).with(0);
+    assert!(ended.stderr.contains(message), "{}", ended.stderr);
+    assert!(tdl.got("x") == body(), "{}", ended.stderr);
+    assert_eq!(tdl.names(), kept);
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn a_part_file_that_is_replaced_or_cut_at_its_commit_gets_no_final_name() {
+    disturbed_at_the_commit(
+        |part| fs::rename(part.with_file_name("other"), part).unwrap(),
+        "out/x.part was taken away or replaced meanwhile",
+        &["x", "x.part.kept"],
+    );
+    disturbed_at_the_commit(
+        |part| fs::File::options().write(true).open(part).unwrap().set_len(100_000).unwrap(),
+        "out/x.part was changed by another process",
+        &["other", "x"],
+    );
 }
 
 /// As where locks are known to one machine only: every lock is granted.
@@ -78,7 +110,7 @@ fn two_without_locks(other: &[&str], second_code: i32, retries: &str) {
     let tdl = fetch().file("out/other", "");
     let first = spawn_under(&tdl, "strace", &NO_LOCKS, &[&url]);
     let part = tdl.out().join("x.part");
-    wait_for(|| fs::metadata(&part).is_ok_and(|meta| meta.len() >= 200_000));
+    wait_for(|| arrived(&part) >= 200_000);
     let prefix = [&NO_LOCKS, other].concat();
     let second = spawn_under(&tdl, "strace", &prefix, &[&url, "--retries", retries]);
     let second = Ended::from(second).with(second_code);
@@ -130,6 +162,42 @@ fn a_run_in_a_process_namespace_that_was_taken_for_dead_spoils_nothing() {
     Ended::from(second).with(0);
     assert!(tdl.got("x") == body());
     assert_eq!(tdl.names(), ["other", "x"]);
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn where_locks_do_not_hold_what_is_removed_is_taken_over_first() {
+    let server = Server::start(|request| Reply::file(request, &body(), TAG));
+    let of_other = r#"{"version":1,"url":"http://h/y","validator":null,"length":null,"done":[]}"#;
+    let tdl = fetch().file("out/x.part", "of another URL").file("out/x.part.json", of_other);
+    let prefix = ["-f", "-o", "/dev/null", "-e", "trace=flock,unlink", "-e", "inject=flock:retval=0"];
+    let prefix = [&prefix[..], &["-e", "inject=unlink:delay_enter=1500000"]].concat();
+    let first = spawn_under(&tdl, "strace", &prefix, &[&server.url("/x")]);
+    let sidecar = tdl.out().join("x.part.json");
+    wait_for(|| fs::read_to_string(&sidecar).is_ok_and(|text| text.contains("\"owner\"")));
+    assert_eq!(tdl.got("x.part"), b"of another URL", "it is not removed yet");
+    let second = spawn_under(&tdl, "strace", &NO_LOCKS, &[&server.url("/x"), "--retries", "0"]);
+    let second = Ended::from(second).with(75);
+    assert!(second.stderr.contains("out/x.part is being written by another process"), "{}", second.stderr);
+    Ended::from(first).with(0);
+    assert!(tdl.got("x") == body() && tdl.names() == ["x"]);
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn a_sidecar_that_cannot_be_read_for_a_moment_costs_nothing() {
+    let server = Server::start(|request| Reply::file(request, &body(), TAG));
+    let tdl = fetch().file("out/other", "");
+    // The first time it is looked whether there is one.
+    let fails_once = "inject=openat:error=EMFILE:when=2";
+    let prefix = ["-f", "-o", "/dev/null", "-P", "out/x.part.json", "-e", "trace=openat", "-e", fails_once];
+    let url = server.url("/x");
+    let ended = Ended::from(spawn_under(&tdl, "strace", &prefix, &[&url, "--retries", "0"])).with(75);
+    assert!(ended.stderr.contains("cannot read out/x.part.json: Too many open files"), "{}", ended.stderr);
+    assert_eq!(tdl.names(), ["other", "x.part", "x.part.json"]);
+    tdl.again(&[&url]).with(0);
+    assert!(server.requests()[1].header("range").is_some());
+    assert!(tdl.got("x") == body() && tdl.names() == ["other", "x"]);
 }
 
 #[test]
@@ -197,37 +265,73 @@ fn what_others_could_have_written_is_not_resumed() {
     }
 }
 
+const USER: u32 = 12_345;
+
+/// Lets everyone write to the output directory.
+fn open_to_all(tdl: &Tdl, is_sticky: bool) {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fs::create_dir_all(tdl.out()).unwrap();
+    fs::set_permissions(tdl.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(tdl.out(), fs::Permissions::from_mode(if is_sticky { 0o1777 } else { 0o777 })).unwrap();
+    // The command itself has to be where every user may run it.
+    fs::copy(env!("CARGO_BIN_EXE_tdl"), tdl.dir.path().join("tdl")).unwrap();
+}
+
+/// Starts `tdl` in the same directories as another user.
+fn spawn_as(tdl: &Tdl, user: u32, umask: &str, arguments: &[&str]) -> std::process::Child {
+    let script = format!("umask {umask} && exec \"$0\" \"$@\"");
+    let sequential: &[_] = if crate::command::is_sequential(module_path!()) { &["--sequential"] } else { &[] };
+    std::process::Command::new("setpriv")
+        .args([&format!("--reuid={user}"), "--clear-groups", "sh", "-c", &script])
+        .arg(tdl.dir.path().join("tdl"))
+        .args(["fetch", "-o", "out"])
+        .args(sequential)
+        .args(arguments)
+        .current_dir(tdl.dir.path())
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+#[ignore = "needs root, to be several users"]
+fn as_root_a_file_that_another_user_is_writing_is_waited_for() {
+    for is_sticky in [false, true] {
+        for umask in ["022", "077"] {
+            let server = slow_at_first();
+            let tdl = fetch();
+            open_to_all(&tdl, is_sticky);
+            let url = server.url("/x");
+            let first = spawn_as(&tdl, USER, umask, &[&url]);
+            let part = tdl.out().join("x.part");
+            wait_for(|| arrived(&part) >= 200_000);
+            let second = Ended::from(spawn_as(&tdl, USER + 1, umask, &[&url, "--retries", "0"])).with(75);
+            let message = "out/x.part is being written by another process";
+            assert!(second.stderr.contains(message), "{}", second.stderr);
+            Ended::from(first).with(0);
+            assert!(tdl.got("x") == body() && tdl.names() == ["x"]);
+            assert_eq!(server.requests().len(), 1);
+        }
+    }
+}
+
 /// In a directory where everyone may write, and nobody may move what another has put there.
 #[test]
 #[ignore = "needs root, to be several users"]
 fn as_root_another_users_bytes_get_no_final_name() {
     use std::os::unix::fs::{PermissionsExt as _, chown};
-
-    const USER: u32 = 12_345;
     for (is_sticky, code) in [(false, 0), (true, 1)] {
         let server = cuts_once();
         let tdl = interrupted(&server);
         for name in ["x.part", "x.part.json"] {
             fs::set_permissions(tdl.out().join(name), fs::Permissions::from_mode(0o666)).unwrap();
         }
-        fs::set_permissions(tdl.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::set_permissions(tdl.out(), fs::Permissions::from_mode(if is_sticky { 0o1777 } else { 0o777 })).unwrap();
-        let user = format!("--reuid={USER}");
-        // The command itself has to be where that user may run it.
-        let command = tdl.dir.path().join("tdl");
-        fs::copy(env!("CARGO_BIN_EXE_tdl"), &command).unwrap();
+        open_to_all(&tdl, is_sticky);
         chown(tdl.dir.path(), Some(USER), None).unwrap();
-        let child = std::process::Command::new("setpriv")
-            .args([&user, "--clear-groups"])
-            .arg(&command)
-            .args(["fetch", "-o", "out", &server.url("/x"), "--retries", "0"])
-            .current_dir(tdl.dir.path())
-            .stdin(std::process::Stdio::null())
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        let ended = Ended::from(child).with(code);
+        let ended = Ended::from(spawn_as(&tdl, USER, "022", &[&server.url("/x"), "--retries", "0"])).with(code);
         if is_sticky {
             let message = "out/x.part is in the way: it belongs to another user, and it cannot be moved aside";
             assert!(ended.stderr.contains(message), "{}", ended.stderr);

@@ -193,6 +193,9 @@ fn fsync_puts_the_bytes_and_then_the_name_on_the_disk() {
         let named = place(rename, "out/x\"");
         let bytes = trace.lines().position(|line| line.contains("fsync(") && !line.contains("/out>")).unwrap();
         assert!(bytes < named && named < place("fsync(", "/out>"), "{trace}");
+        // The directory is new, and must not be lost either.
+        let above = format!("{}>", tdl.dir.path().canonicalize().unwrap().display());
+        assert!(place("fsync(", &above) < named, "{trace}");
     }
 }
 

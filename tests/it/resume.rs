@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::command::{Tdl, content, fetch_as, wait_for};
+use crate::command::{Tdl, arrived, content, fetch_as, wait_for};
 use crate::server::{Reply, Request, Server};
 
 fn fetch() -> Tdl {
@@ -267,7 +267,7 @@ fn a_killed_run_asks_only_for_what_is_missing_and_the_last_second() {
     child.kill().unwrap();
     child.wait().unwrap();
     let claimed = claimed().unwrap();
-    let on_disk = fs::metadata(tdl.out().join("x.part")).unwrap().len() as usize;
+    let on_disk = arrived(&tdl.out().join("x.part"));
     assert!(claimed > 0 && claimed <= on_disk, "{claimed} of {on_disk}");
     tdl.run().with(0);
     assert_eq!(ranges(&server)[1..], [Some(format!("bytes={claimed}-"))]);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use crate::command::{Ended, Tdl, content, fetch_as, wait_for};
+use crate::command::{Ended, Tdl, arrived, content, fetch_as, wait_for};
 use crate::server::{Gate, Reply, Server};
 
 fn fetch() -> Tdl {
@@ -133,6 +133,20 @@ fn a_part_file_that_is_not_tdls_is_kept() {
 }
 
 #[test]
+fn what_is_moved_aside_for_a_sidecar_is_said() {
+    let server = Server::start(|request| {
+        Reply::file(request, &content(1, 400_000), "\"one\"").drip(20_000, std::time::Duration::from_millis(100))
+    });
+    let mut tdl = fetch().arg(server.url("/a")).file("out/a.part.json", "the user's").file("out/a.part.tmp", "too");
+    let ended = tdl.run().with(0);
+    assert_eq!(tdl.names(), ["a", "a.part.json.kept", "a.part.tmp.kept"]);
+    for name in ["a.part.json", "a.part.tmp"] {
+        let message = format!("out/{name} is not tdl's; it is out/{name}.kept now\n");
+        assert_eq!(ended.stderr.matches(&message).count(), 1, "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn one_file_is_kept_and_no_more() {
     let server = Server::echo();
     let mut tdl = fetch().arg(server.url("/a")).file("out/a.part", "second").file("out/a.part.kept", "first");
@@ -168,7 +182,7 @@ fn a_part_file_that_is_replaced_meanwhile_is_not_taken_for_the_download() {
     let mut tdl = fetch().arg(server.url("/a"));
     let child = tdl.spawn();
     let part = tdl.out().join("a.part");
-    wait_for(|| fs::metadata(&part).is_ok_and(|meta| meta.len() > 50_000));
+    wait_for(|| arrived(&part) > 50_000);
     fs::remove_file(&part).unwrap();
     fs::write(&part, "the user's").unwrap();
     let ended = Ended::from(child).with(0);
