@@ -171,6 +171,13 @@ impl Filling {
         self.claim().sidecar.clone()
     }
 
+    /// Notes how many requests in a row for the rest have failed, to be saved with what is next.
+    pub(super) fn note_failed_resumes(&self, count: u32) {
+        if let Some(sidecar) = &mut self.claim().sidecar {
+            sidecar.failed_resumes = count;
+        }
+    }
+
     /// Begins anew with these bytes there, and with this sidecar or the one that there is. No thread is at it.
     pub(super) fn begin(&self, sidecar: Option<Sidecar>, done: Ranges, length: Option<u64>) {
         let mut claim = self.claim();
@@ -217,7 +224,7 @@ impl Filling {
         claim.saved = Instant::now();
         if is_news {
             self.file.sync_data().or_else(|error| self.damaged(error))?;
-            sidecar.done = arrived;
+            (sidecar.done, sidecar.failed_resumes) = (arrived, 0);
         }
         // If it cannot be written, the last one stays and claims less.
         if record::save(&self.path, &sidecar, &self.moved).is_ok() {

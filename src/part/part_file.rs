@@ -60,6 +60,11 @@ impl PartFile {
         self.filling.sidecar()
     }
 
+    /// Notes how many requests in a row for the rest have failed, for later runs; none once more of it has come.
+    pub fn note_failed_resumes(&self, count: u32) {
+        self.filling.note_failed_resumes(count);
+    }
+
     /// The file as the threads see it that fill it.
     #[must_use]
     pub const fn filling(&self) -> &Arc<Filling> {

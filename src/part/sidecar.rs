@@ -21,7 +21,7 @@ const LONGEST_URL: usize = 8 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sidecar {
     version: u32,
-    /// The URL without user info, and with a hash in place of its query.
+    /// The [identity](WebUrl::identity) of the URL.
     url: String,
     /// What proves that an answer is of the same file; without it the part cannot be gone on with.
     pub validator: Option<Validator>,
@@ -29,6 +29,9 @@ pub struct Sidecar {
     pub length: Option<u64>,
     /// The bytes that are on the disk.
     pub done: Ranges,
+    /// Requests in a row for the rest that failed, so that a run which tries once does not ask for it for ever.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed_resumes: u32,
     /// The process that writes to the part file; none if it was left for a later run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Owner>,
@@ -61,14 +64,15 @@ impl Sidecar {
     /// A sidecar that claims no byte yet.
     #[must_use]
     pub fn new(url: &WebUrl, validator: Option<Validator>, length: Option<u64>) -> Self {
-        Self { version: VERSION, url: identity(url), validator, length, done: Ranges::default(), owner: None }
+        let (url, done) = (identity(url), Ranges::default());
+        Self { version: VERSION, url, validator, length, done, failed_resumes: 0, owner: None }
     }
 
     /// The sidecar of a part file that is about to be removed.
     #[must_use]
     pub fn unclaimed() -> Self {
         let (url, done) = (String::new(), Ranges::default());
-        Self { version: VERSION, url, validator: None, length: None, done, owner: None }
+        Self { version: VERSION, url, validator: None, length: None, done, failed_resumes: 0, owner: None }
     }
 
     /// The same sidecar with this owner, or without one.
@@ -136,16 +140,19 @@ fn with_suffix(part: &Path, suffix: &str) -> PathBuf {
     path.into()
 }
 
-/// What a URL is known by: no password, and no token that its query may hold.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// What a URL is known by; a hash, where that is long.
 fn identity(url: &WebUrl) -> String {
-    let url = url.without_credentials();
-    let text = url.unredacted();
-    let hash = |text: &str| Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    match text.split_once('?') {
-        None if text.len() <= LONGEST_URL => text.to_owned(),
-        Some((before, query)) if before.len() <= LONGEST_URL => format!("{before}?sha256={}", hash(query)),
-        _ => format!("sha256={}", hash(text)),
+    let identity = url.identity();
+    if identity.len() <= LONGEST_URL {
+        return identity;
     }
+    let hash: String = Sha256::digest(identity).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256={hash}")
 }
 
 #[cfg(test)]
@@ -213,6 +220,7 @@ mod tests {
         assert_eq!(parse(&text, &own, 40), Ok(()));
         assert_eq!(parse(&text, &url("http://other@h/x?a=1"), 40), Ok(()), "user info is no part of a file");
         assert_eq!(parse(&text, &own, 39), Err(Unusable::Broken), "the part is shorter than it claims");
+        assert_eq!(parse(&text, &url("http://h/x?a=1&X-Amz-Signature=s"), 40), Ok(()), "nor is a signature");
         assert_eq!(parse(&text, &url("http://h/x?a=2"), 40), Err(Unusable::OtherUrl));
         assert_eq!(parse(&text, &url("http://h/x"), 40), Err(Unusable::OtherUrl));
         assert_eq!(parse(&text[..text.len() - 1], &own, 40), Err(Unusable::NotOurs));

@@ -37,6 +37,18 @@ pub enum Ask {
 }
 
 impl Resuming {
+    /// What is known when a run begins: so many requests for the rest failed in earlier runs. They make up for one of
+    /// this run's, for the server may have recovered; or for both, where this run makes only one attempt.
+    pub fn after(failures: u32, retries: u32) -> Self {
+        let counted = if retries == 0 { MAX_FAILURES } else { MAX_FAILURES - 1 };
+        Self { failures: failures.min(counted), ..Self::default() }
+    }
+
+    /// Requests for the rest that failed in a row, since the whole was last asked for.
+    pub const fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// What the next attempt asks for.
     pub const fn ask(&mut self) -> Ask {
         if self.unusable >= MAX_UNUSABLE {
@@ -44,7 +56,7 @@ impl Resuming {
             return Ask::StartOver;
         }
         if !self.asked_for_whole && (self.unusable > 0 || self.failures >= MAX_FAILURES) {
-            self.asked_for_whole = true;
+            (self.asked_for_whole, self.failures) = (true, 0);
             return Ask::Whole;
         }
         Ask::Rest
@@ -115,6 +127,18 @@ mod tests {
         }
         assert_eq!(asked(&[&STALLED, &REFUSED, &UNREACHABLE, &STALLED]), [Rest, Rest, Whole, Rest]);
         assert_eq!(asked(&[&UNREACHABLE, &BUSY, &UNREACHABLE, &BUSY]), [Rest; 4]);
+    }
+
+    #[test]
+    fn failures_of_earlier_runs_count_as_one_or_where_there_is_no_other_as_two() {
+        for (failures, retries, ask) in
+            [(0, 0, Ask::Rest), (1, 0, Ask::Rest), (2, 0, Ask::Whole), (9, 0, Ask::Whole), (9, 1, Ask::Rest)]
+        {
+            assert_eq!(Resuming::after(failures, retries).ask(), ask, "{failures} {retries}");
+        }
+        let mut resuming = Resuming::after(9, 1);
+        resuming.failed(&REFUSED);
+        assert_eq!((resuming.ask(), resuming.failures()), (Ask::Whole, 0));
     }
 
     #[test]

@@ -228,6 +228,10 @@ fn continue_part(
     context: &Context<'_>,
     worker: &mut Worker<'_>,
 ) -> Result<Outcome, Unfinished> {
+    if transfer.attempts == 1 {
+        let failed = part.sidecar().map_or(0, |sidecar| sidecar.failed_resumes);
+        transfer.resuming = Resuming::after(failed, context.retry.retries);
+    }
     let asks_for = transfer.resuming.ask();
     let resumed = (asks_for == Ask::Rest).then_some(&part);
     let before = part.received();
@@ -243,11 +247,14 @@ fn continue_part(
             // The redirects may lead elsewhere the next time.
             transfer.shortcut = None;
             transfer.resuming.failed(&failure);
+            part.note_failed_resumes(transfer.resuming.failures());
             return Err(Unfinished { failure, kept: part.put_by() });
         }
     };
     let latency = asked.elapsed();
     if answer.is_part() {
+        // Unless something comes of it.
+        part.note_failed_resumes(transfer.resuming.failures() + 1);
         transfer.shortcut = shortcut_to(&answer, transfer.download);
         let result = landing(transfer, sought, latency, context).receive(answer, Some(part), worker);
         if let Err(Unfinished { failure, kept }) = &result {
@@ -255,6 +262,7 @@ fn continue_part(
         }
         return result;
     }
+    part.note_failed_resumes(0);
     transfer.shortcut = shortcut_to(&answer, transfer.download);
     if asks_for == Ask::StartOver || !transfer.resuming.keeps_part() {
         transfer.resuming = Resuming::default();

@@ -79,6 +79,23 @@ fn a_server_that_fails_at_every_range_still_gives_the_file() {
 }
 
 #[test]
+fn a_run_that_tries_once_remembers_what_failed_before() {
+    for (retries, runs) in [(0, 3), (1, 2)] {
+        let (tdl, server) = interrupted(move |request| match (request.header("range"), request.number % 2) {
+            (Some(_), 0) => Reply::status(500),
+            (Some(_), _) => Reply::file(request, &body(), TAG).cut_after(0),
+            (None, _) => Reply::file(request, &body(), TAG),
+        });
+        let retries = format!("--retries={retries}");
+        for run in 1..=runs {
+            tdl.again(&[&server.url("/x"), &retries]).with(if run < runs { 75 } else { 0 });
+        }
+        assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true));
+        assert_eq!(ranges(&server).iter().filter(|is_range| !**is_range).count(), 2);
+    }
+}
+
+#[test]
 fn what_is_there_is_kept_while_the_whole_is_tried_and_may_be_whole_first() {
     // Every range fails, and so does the whole; and then the rest comes.
     for comes in [false, true] {
