@@ -14,6 +14,23 @@ pub fn new_owner() -> Owner {
     Owner { nonce: fastrand::u64(..), ..this.clone() }
 }
 
+/// A text by which other processes can tell whether this one still runs.
+#[must_use]
+pub fn token() -> String {
+    serde_json::to_string(&new_owner()).unwrap_or_default()
+}
+
+/// Whether the process that wrote a [`token`] has ended; `None` if that cannot be told, or the text is none.
+#[must_use]
+pub fn has_ended(token: &str) -> Option<bool> {
+    let owner: Owner = serde_json::from_str(token).ok()?;
+    match liveness(&owner) {
+        Liveness::Alive => Some(false),
+        Liveness::Dead => Some(true),
+        Liveness::Unknown => None,
+    }
+}
+
 /// Whether the process of an owner still runs, as far as this one can tell. Of its own part files it cannot: another
 /// thread may have one open, or may have failed to give it up.
 pub fn liveness(owner: &Owner) -> Liveness {

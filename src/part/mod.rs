@@ -26,6 +26,7 @@ use std::time::SystemTime;
 use crate::error::Failure;
 
 pub use filling::{Filling, Share};
+pub use host::{has_ended, token};
 pub use keeper::Keeper;
 pub use nameless::{Linked, Nameless};
 pub use open::Leftover;

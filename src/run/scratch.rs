@@ -2,21 +2,27 @@
 //! removed when the comparison ends, or by a later run if the process was killed.
 //!
 //! `.tdl-compare/` in the output directory has a directory for each comparison, named with sixteen hexadecimal digits.
-//! In that lie `lock`, which the process holds locked as long as it lives, and `files`. Only what has this shape, is
-//! ours and is not locked is ever removed; so somebody else's `.tdl-compare` stays as it is.
+//! In that lie `lock`, which the process holds locked as long as it lives and which names it, and `files`. Only what has
+//! this shape, is ours and is not locked is ever removed; so somebody else's `.tdl-compare` stays as it is. Where the
+//! file system has no locks, or they are known to one machine only, the process that is named decides if it can be
+//! looked up.
 
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::error::Failure;
+use crate::part;
 use crate::plan::COMPARISONS;
 
 const LOCK: &str = "lock";
 const FILES: &str = "files";
 
-/// What is in the lock file before `files` is made.
+/// What the lock file begins with before `files` is made; what names the process follows.
 const MARK: &[u8] = b"tdl --compare\n";
+
+/// A lock file is no longer than this.
+const LONGEST: u64 = 4096;
 
 /// Another process may remove the directories while they are being made; but not so often.
 const ATTEMPTS: usize = 10;
@@ -75,7 +81,7 @@ impl Scratch {
             // Where there are no locks, nobody else can take it either.
             Ok(()) | Err(fs::TryLockError::Error(_)) => {}
         }
-        lock.write_all(MARK)?;
+        lock.write_all(&[MARK, part::token().as_bytes()].concat())?;
         let files = root.join(FILES);
         make_private(&files)?;
         // Before it was locked, another process may have removed it.
@@ -108,6 +114,7 @@ pub fn remove_dead(directory: &Path) {
     let parent = directory.join(COMPARISONS);
     let is_there = parent.symlink_metadata().is_ok_and(|meta| meta.is_dir());
     if is_there && imp::remove_dead(&parent).unwrap_or(false) {
+        // Unless a comparison is under way.
         let _ = fs::remove_dir(&parent);
     }
 }
@@ -126,10 +133,18 @@ fn is_name(name: &[u8]) -> bool {
 /// Locks what may be a comparison's lock file, unless a process that lives holds it. `has_files` says whether `files`
 /// lies beside it, which is made only after the mark is written.
 fn locked(mut lock: File, has_files: bool) -> Option<File> {
-    lock.try_lock().ok()?;
+    let has_lock = match lock.try_lock() {
+        Ok(()) => true,
+        Err(fs::TryLockError::WouldBlock) => return None,
+        Err(fs::TryLockError::Error(_)) => false,
+    };
     let mut text = Vec::new();
-    (&mut lock).take(MARK.len() as u64 + 1).read_to_end(&mut text).ok()?;
-    (text == MARK || (text.is_empty() && !has_files)).then_some(lock)
+    (&mut lock).take(LONGEST).read_to_end(&mut text).ok()?;
+    let is_dead = match text.strip_prefix(MARK) {
+        Some(token) => str::from_utf8(token).ok().and_then(part::has_ended).unwrap_or(has_lock),
+        None => text.is_empty() && !has_files && has_lock,
+    };
+    is_dead.then_some(lock)
 }
 
 #[cfg(unix)]
@@ -175,18 +190,20 @@ mod imp {
         remove_all(&parent, name, &root)
     }
 
-    /// Removes what is provably a comparison's and not in use. Says whether anything was.
+    /// Removes what is provably a comparison's and not in use. Says whether the parent may go as well.
     pub fn remove_dead(parent: &Path) -> io::Result<bool> {
         let parent = open_directory(CWD, parent)?;
-        if !is_ours(&fstat(&parent)?) {
+        let stat = fstat(&parent)?;
+        if !is_ours(&stat) {
             return Ok(false);
         }
-        let mut any = false;
+        // As tdl makes it; one that a user made is closed to others by chance only.
+        let mut may_go = stat.st_mode & (Mode::RWXG | Mode::RWXO).as_raw_mode() == 0;
         for name in names(&parent)?.iter().filter(|name| is_name(name.to_bytes())) {
             let Ok(root) = open_directory(&parent, name.as_c_str()) else { continue };
-            any |= is_ours(&fstat(&root)?) && remove_if_dead(&parent, name, &root).unwrap_or(false);
+            may_go |= is_ours(&fstat(&root)?) && remove_if_dead(&parent, name, &root).unwrap_or(false);
         }
-        Ok(any)
+        Ok(may_go)
     }
 
     fn remove_if_dead(parent: &OwnedFd, name: &CStr, root: &OwnedFd) -> io::Result<bool> {
@@ -266,7 +283,7 @@ mod imp {
         fs::remove_dir_all(parent.join(name))
     }
 
-    /// Removes what is provably a comparison's and not in use. Says whether anything was.
+    /// Removes what is provably a comparison's and not in use. Says whether the parent may go as well.
     pub fn remove_dead(parent: &Path) -> io::Result<bool> {
         let mut any = false;
         for entry in fs::read_dir(parent)? {
@@ -345,6 +362,40 @@ mod tests {
             assert!(root.exists(), "{}", root.display());
         }
         assert!(!gone.exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_parent_that_a_killed_process_left_empty_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let parent = dir.path().join(COMPARISONS);
+        make_private(&parent).unwrap();
+        fs::create_dir(parent.join("of the user")).unwrap();
+        remove_dead(dir.path());
+        assert!(parent.exists());
+        fs::remove_dir(parent.join("of the user")).unwrap();
+        remove_dead(dir.path());
+        assert!(!parent.exists());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_process_that_runs_keeps_its_comparison_though_its_lock_is_not_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+        let started = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().nth(19).unwrap();
+        let mut token: serde_json::Value = serde_json::from_str(&part::token()).unwrap();
+        token["process"] = child.id().into();
+        token["started"] = started.parse::<u64>().unwrap().into();
+        let text = [MARK, token.to_string().as_bytes()].concat();
+        let root = dead(dir.path(), "0123456789abcdef", Some(&text), true);
+        remove_dead(dir.path());
+        assert!(root.exists());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        remove_dead(dir.path());
+        assert!(!root.exists());
     }
 
     #[test]

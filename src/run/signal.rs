@@ -31,6 +31,8 @@ mod imp {
         // Its default is to kill the process. With any handler the write fails with EFBIG.
         flag::register(SIGXFSZ, Arc::default())?;
         let heard: Vec<i32> = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)).collect();
+        // One that comes between two of the steps below would be lost.
+        let blocked = Blocked::new(&heard)?;
         let seen = Arc::new(AtomicBool::new(false));
         for signal in &heard {
             // The order counts: the shutdown looks at the flag before the first signal sets it.
@@ -39,12 +41,45 @@ mod imp {
             flag::register(*signal, Arc::clone(&seen))?;
         }
         let mut signals = Signals::new(heard)?;
+        drop(blocked);
         std::thread::Builder::new().name("tdl-signals".to_owned()).spawn(move || {
             if let Some(signal) = signals.forever().next() {
                 first(u8::try_from(signal).unwrap_or_default());
             }
         })?;
         Ok(())
+    }
+
+    /// Signals that wait, as far as this thread is concerned, until it is dropped. There is no other thread yet.
+    struct Blocked {
+        before: libc::sigset_t,
+    }
+
+    impl Blocked {
+        #[expect(unsafe_code, reason = "std and signal-hook cannot block a signal")]
+        fn new(signals: &[i32]) -> io::Result<Self> {
+            // SAFETY: all zeroes are a valid `sigset_t`, which `sigemptyset` then makes the empty one.
+            let (mut set, mut before) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+            // SAFETY: the set is valid for writing.
+            unsafe { libc::sigemptyset(&raw mut set) };
+            for signal in signals {
+                // SAFETY: the set is initialized.
+                unsafe { libc::sigaddset(&raw mut set, *signal) };
+            }
+            // SAFETY: both sets are valid.
+            match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, &raw mut before) } {
+                0 => Ok(Self { before }),
+                code => Err(io::Error::from_raw_os_error(code)),
+            }
+        }
+    }
+
+    impl Drop for Blocked {
+        #[expect(unsafe_code, reason = "std and signal-hook cannot block a signal")]
+        fn drop(&mut self) {
+            // SAFETY: the set was filled in by the call that blocked the signals.
+            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut()) };
+        }
     }
 
     #[expect(unsafe_code, reason = "std and signal-hook cannot tell how a signal is handled")]

@@ -121,6 +121,36 @@ fn what_a_killed_comparison_left_is_removed_by_the_next_run_of_any_kind() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "needs strace"]
+fn it_is_removed_where_there_are_no_locks_as_well_but_not_while_its_process_runs() {
+    let server = Server::start(|request| match request.target.as_str() {
+        "/slow" => Reply::ok(content(1, 100_000)).drip(1000, Duration::from_millis(50)),
+        target => Reply::ok(target),
+    });
+    let under = |tdl: crate::command::Tdl, result: &str| {
+        let inject = format!("inject=flock:{result}");
+        tdl.under("strace").prefix_args(&["-f", "-o", "/dev/null", "-e", "trace=flock", "-e", &inject])
+    };
+    for result in ["error=ENOLCK", "retval=0"] {
+        let mut first = under(fetch().arg(server.url("/slow")).arg("--compare"), result);
+        let tracer = first.spawn();
+        let scratch = first.out().join(".tdl-compare");
+        wait_for(|| names(&scratch).iter().any(|name| scratch.join(name).join("files/slow.part").exists()));
+        let out = first.out();
+        let again = || under(fetch().args([&server.url("/b"), "-o", out.to_str().unwrap()]), result).run().with(0);
+        again();
+        assert_eq!(first.names(), [".tdl-compare", "b"], "{result}: it is in use");
+        let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", tracer.id())).unwrap();
+        let tdl = rustix::process::Pid::from_raw(children.trim().parse().unwrap()).unwrap();
+        rustix::process::kill_process(tdl, rustix::process::Signal::KILL).unwrap();
+        let _ = Ended::from(tracer);
+        again();
+        assert_eq!(first.names(), ["b"], "{result}");
+    }
+}
+
 #[test]
 fn two_comparisons_in_one_directory_and_a_plain_run_do_not_disturb_each_other() {
     let server = Server::start(|request| Reply::ok(request.target.clone()).after(Duration::from_millis(100)));

@@ -50,6 +50,37 @@ fn the_first_signal_ends_the_run_with_its_summary() {
     }
 }
 
+/// The handlers are installed so slowly that the signal comes between two of them.
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "needs strace"]
+fn a_signal_that_comes_while_the_handlers_are_installed_is_not_lost() {
+    use rustix::process::{Pid, Signal, kill_process};
+
+    let server = half_stuck();
+    let slowly = ["-f", "-o", "/dev/null", "-e", "trace=rt_sigaction", "-e", "inject=rt_sigaction:delay_exit=100000"];
+    let mut tdl = fetch().args([&server.url("/stuck"), "--max-time", "30s"]).under("strace").prefix_args(&slowly);
+    let tracer = tdl.spawn();
+    let children = format!("/proc/{0}/task/{0}/children", tracer.id());
+    let tdl_itself = || {
+        let pid = std::fs::read_to_string(&children).ok()?.split_whitespace().next()?.parse::<i32>().ok()?;
+        // For a moment it is another strace.
+        (std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim() == "tdl").then_some(pid)
+    };
+    // The signals that it has handlers for; SIGINT is the second.
+    let catches = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", tdl_itself()?)).ok()?;
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+        u64::from_str_radix(caught.trim(), 16).ok()
+    };
+    wait_for(|| catches().is_some_and(|caught| caught & 2 != 0));
+    let pid = Pid::from_raw(tdl_itself().unwrap()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    let begun = Instant::now();
+    Ended::from(tracer).with(130);
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+}
+
 #[test]
 fn the_second_signal_ends_at_once() {
     let server = half_stuck();
