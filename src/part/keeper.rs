@@ -6,7 +6,6 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::PartFile;
-use super::aside::Moved;
 use super::filling::Filling;
 
 /// While bytes arrive a claim is saved at least once a second; what came since is asked for again.
@@ -19,14 +18,12 @@ const PERIOD: Duration = Duration::from_millis(200);
 #[derive(Debug, Default)]
 pub struct Keeper {
     fillings: Arc<Mutex<Vec<Weak<Filling>>>>,
-    moved: Mutex<Vec<Arc<Moved>>>,
     thread: OnceLock<Option<(Sender<()>, JoinHandle<()>)>>,
 }
 
 impl Keeper {
     /// Saves the claim of a part file from now on, until that goes.
     pub fn keep(&self, part: &PartFile) {
-        self.note_moved(part);
         self.fillings.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(part.filling()));
         self.thread.get_or_init(|| {
             let (stop, stopped) = mpsc::channel();
@@ -40,20 +37,6 @@ impl Keeper {
             let thread = thread::Builder::new().name("tdl-keeper".to_owned()).spawn(keep).ok()?;
             Some((stop, thread))
         });
-    }
-}
-
-impl Keeper {
-    /// Remembers a part file for which something may have been moved aside, or may be until it goes.
-    pub fn note_moved(&self, part: &PartFile) {
-        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
-        moved.push(Arc::clone(&part.filling().moved));
-    }
-
-    /// What was moved aside for those part files, as sentences for the user. Each is given once.
-    pub fn take_moved(&self) -> Vec<String> {
-        let moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
-        moved.iter().flat_map(|moved| moved.take()).collect()
     }
 }
 

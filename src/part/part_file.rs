@@ -118,6 +118,12 @@ impl PartFile {
         }
     }
 
+    /// What was moved aside for the file and its sidecar since this was asked last, as sentences for the user.
+    #[must_use]
+    pub fn take_moved(&self) -> Vec<String> {
+        self.filling.moved.take()
+    }
+
     /// Whether the file system could lock the file.
     #[must_use]
     pub const fn is_locked(&self) -> bool {

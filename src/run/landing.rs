@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::body;
 use super::context::{Context, Worker};
-use super::event::Progress;
+use super::event::{Event, Progress};
 use super::help::{Helpable, Standing};
-use super::outcome::{Fetched, Outcome, Skip};
+use super::outcome::{Fetched, Outcome, Skip, Unfinished};
 use crate::error::Failure;
 use crate::http::{Answer, Framing};
 use crate::options::IfExists;
@@ -27,20 +27,6 @@ const NO_REST: u16 = 416;
 
 /// A body up to this long is not worth a look whether another process has the file meanwhile.
 const UNSEEN: u64 = 1024 * 1024;
-
-/// An attempt that brought no whole file.
-#[derive(Debug)]
-pub struct Unfinished {
-    pub failure: Failure,
-    /// Bytes that are there for a later attempt.
-    pub kept: u64,
-}
-
-impl From<Failure> for Unfinished {
-    fn from(failure: Failure) -> Self {
-        Self { failure, kept: 0 }
-    }
-}
 
 /// Where the body of one answer goes.
 pub struct Landing<'a> {
@@ -291,6 +277,7 @@ impl Landing<'_> {
         framing: Framing,
         encoding: Option<String>,
     ) -> Result<Outcome, Unfinished> {
+        self.tell_moved(&part);
         let settled = self.sync(&part).and_then(|()| self.settle(|path| part.commit(path, self.commit)));
         let bytes = part.received();
         match settled {
@@ -312,11 +299,19 @@ impl Landing<'_> {
 
     /// Keeps what has arrived for the next attempt, unless the failure says that it is of no use. Says how much is kept.
     fn keep(&self, part: PartFile, failure: &Failure) -> u64 {
+        self.tell_moved(&part);
         if matches!(failure, Failure::Exists(_) | Failure::PartGone(_) | Failure::PartChanged(_)) {
             part.discard();
             return 0;
         }
         part.put_by()
+    }
+
+    /// Says which files of the user's were in the way.
+    fn tell_moved(&self, part: &PartFile) {
+        for sentence in part.take_moved() {
+            self.context.reporter.event(&Event::Warning(&sentence));
+        }
     }
 
     /// The bytes of a file that is to have its name, onto the disk.

@@ -84,9 +84,6 @@ fn run_in(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Con
         Mode::Sequential => sequential::sequential(&context, &clients),
         Mode::Concurrent => engine::concurrent(&context, &clients, affordable),
     }
-    for sentence in keeper.take_moved() {
-        reporter.event(&Event::Warning(&sentence));
-    }
     Ok(control.summary())
 }
 

@@ -47,6 +47,20 @@ pub struct Fetched {
     pub content_encoding: Option<String>,
 }
 
+/// An attempt that brought no whole file.
+#[derive(Debug)]
+pub struct Unfinished {
+    pub failure: Failure,
+    /// Bytes that are there for a later attempt.
+    pub kept: u64,
+}
+
+impl From<Failure> for Unfinished {
+    fn from(failure: Failure) -> Self {
+        Self { failure, kept: 0 }
+    }
+}
+
 /// A download's end, with what it took.
 #[derive(Debug)]
 pub struct Ending {

@@ -50,7 +50,8 @@ mod imp {
         Ok(())
     }
 
-    /// Signals that wait, as far as this thread is concerned, until it is dropped. There is no other thread yet.
+    /// Signals that wait, as far as this thread is concerned, until it is dropped. A thread that was started before still
+    /// takes them as they come.
     struct Blocked {
         before: libc::sigset_t,
     }
