@@ -1,4 +1,4 @@
-//! One part file as all the threads see it that fill it: its pieces, and what of them is claimed to be on the disk.
+//! One part file as all the threads see it that fill it. What of it is claimed to be on the disk is the business of `claim`.
 
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
@@ -11,12 +11,8 @@ use super::aside::Moved;
 use super::pieces::{Piece, Pieces};
 use super::ranges::Ranges;
 use super::sidecar::Sidecar;
-use super::{disk, locked, platform, record};
+use super::{disk, locked, platform};
 use crate::error::Failure;
-
-/// A sidecar is written again after this time even if nothing arrived: other machines take an owner for dead after a
-/// minute without a checkpoint.
-const REFRESHED_AFTER: Duration = Duration::from_secs(15);
 
 /// Stands for the length of a file that was given none in advance.
 const UNKNOWN: u64 = u64::MAX;
@@ -42,13 +38,13 @@ pub struct Filling {
     intrusion: OnceLock<Intrusion>,
     /// Why the system failed to put bytes onto the disk; it does not say so twice. None of what has arrived since the
     /// last claim counts then.
-    damage: OnceLock<io::Error>,
+    pub(super) damage: OnceLock<io::Error>,
     claim: Mutex<Claim>,
 }
 
 /// What another process did to the part file. Nothing more is written to it then.
 #[derive(Debug, Clone, Copy)]
-enum Intrusion {
+pub(super) enum Intrusion {
     /// It is the owner now.
     TakenOver,
     /// It cut or extended the file.
@@ -56,12 +52,12 @@ enum Intrusion {
 }
 
 #[derive(Debug)]
-struct Claim {
+pub(super) struct Claim {
     /// What the sidecar says; it has an owner while the part file is this process's.
-    sidecar: Option<Sidecar>,
-    saved: Instant,
+    pub(super) sidecar: Option<Sidecar>,
+    pub(super) saved: Instant,
     /// Whether the part file is about to become its target, or to go.
-    is_closed: bool,
+    pub(super) is_closed: bool,
 }
 
 /// What one thread fills of a part file. Dropped, it leaves the rest to others.
@@ -171,13 +167,6 @@ impl Filling {
         self.claim().sidecar.clone()
     }
 
-    /// Notes how many requests in a row for the rest have failed, to be saved with what is next.
-    pub(super) fn note_failed_resumes(&self, count: u32) {
-        if let Some(sidecar) = &mut self.claim().sidecar {
-            sidecar.failed_resumes = count;
-        }
-    }
-
     /// Begins anew with these bytes there, and with this sidecar or the one that there is. No thread is at it.
     pub(super) fn begin(&self, sidecar: Option<Sidecar>, done: Ranges, length: Option<u64>) {
         let mut claim = self.claim();
@@ -192,81 +181,6 @@ impl Filling {
         self.full_length.store(UNKNOWN, Ordering::SeqCst);
         *self.pieces() = Pieces::new(done, length);
         self.is_over.store(false, Ordering::Relaxed);
-    }
-
-    /// Whether what has arrived can be gone on with.
-    pub(super) fn can_be_gone_on_with(&self) -> bool {
-        self.received() > 0 && self.claim().sidecar.as_ref().is_some_and(|sidecar| sidecar.validator.is_some())
-    }
-
-    /// Claims what has arrived: first the bytes are put onto the disk, then the sidecar says so.
-    pub(super) fn save(&self) -> Result<(), Failure> {
-        self.save_in(&mut self.claim())
-    }
-
-    /// Claims what has arrived since the last time, if that was so long ago and the part file still is one.
-    pub(super) fn save_after(&self, time: Duration) -> Result<(), Failure> {
-        let mut claim = self.claim();
-        let is_due = claim.saved.elapsed() >= time && !claim.is_closed;
-        if is_due { self.save_in(&mut claim) } else { Ok(()) }
-    }
-
-    fn save_in(&self, claim: &mut Claim) -> Result<(), Failure> {
-        let Some(sidecar) = &claim.sidecar else { return Ok(()) };
-        let arrived = self.arrived();
-        let is_news = sidecar.validator.is_some() && self.damage.get().is_none() && arrived != sidecar.done;
-        if !is_news && claim.saved.elapsed() < REFRESHED_AFTER {
-            return Ok(());
-        }
-        let mut sidecar = sidecar.clone();
-        self.check_owner(&sidecar)?;
-        self.check_end()?;
-        claim.saved = Instant::now();
-        if is_news {
-            self.file.sync_data().or_else(|error| self.damaged(error))?;
-            (sidecar.done, sidecar.failed_resumes) = (arrived, 0);
-        }
-        // If it cannot be written, the last one stays and claims less.
-        if record::save(&self.path, &sidecar, &self.moved).is_ok() {
-            claim.sidecar = Some(sidecar);
-        }
-        Ok(())
-    }
-
-    /// Whether this process has claimed the part file and not let go of it since.
-    pub(super) fn is_claimed(&self) -> bool {
-        self.claim().sidecar.as_ref().is_some_and(|sidecar| sidecar.owner.is_some())
-    }
-
-    /// Checks on the disk that the part file is still this process's, as it must be to be cut or removed.
-    pub(super) fn check_held(&self) -> Result<(), Failure> {
-        let sidecar = self.claim().sidecar.clone();
-        sidecar.map_or_else(|| Err(locked(&self.path)), |sidecar| self.check_owner(&sidecar))
-    }
-
-    fn check_owner(&self, sidecar: &Sidecar) -> Result<(), Failure> {
-        self.check_intrusion()?;
-        if self.names_owner(sidecar)? { Ok(()) } else { self.intruded(Intrusion::TakenOver) }
-    }
-
-    /// Whether the part file is certain to be this process's still, even if its bytes were changed.
-    pub(super) fn is_held(&self) -> bool {
-        let sidecar = self.claim().sidecar.clone();
-        sidecar.is_some_and(|sidecar| self.names_owner(&sidecar).unwrap_or(false))
-    }
-
-    /// Whether the sidecar on the disk names this process as the owner. If it cannot be read, that says nothing.
-    fn names_owner(&self, sidecar: &Sidecar) -> Result<bool, Failure> {
-        let Some(owner) = &sidecar.owner else { return Ok(false) };
-        Ok(record::is_held_by(&self.path, owner)?
-            || (self.is_in_place()? && record::restore(&self.path, sidecar, &self.moved)?))
-    }
-
-    /// Whether the path still names this file.
-    fn is_in_place(&self) -> Result<bool, Failure> {
-        let meta = self.file.metadata();
-        let is_at = meta.and_then(|meta| platform::is_at(&self.file, &meta, &self.path));
-        is_at.map_err(|source| disk("look at", &self.path, source))
     }
 
     /// Gives the file its full length, where the file system can do that without writing zeros. A cut then shows until
@@ -311,31 +225,16 @@ impl Filling {
         if length == self.arrived().end() { Ok(()) } else { self.intruded(Intrusion::Changed) }
     }
 
-    fn check_intrusion(&self) -> Result<(), Failure> {
+    pub(super) fn check_intrusion(&self) -> Result<(), Failure> {
         self.intrusion.get().map_or(Ok(()), |intrusion| self.intruded(*intrusion))
     }
 
     /// Records what another process did, and fails with it.
-    fn intruded(&self, intrusion: Intrusion) -> Result<(), Failure> {
+    pub(super) fn intruded(&self, intrusion: Intrusion) -> Result<(), Failure> {
         Err(match self.intrusion.get_or_init(|| intrusion) {
             Intrusion::TakenOver => locked(&self.path),
             Intrusion::Changed => Failure::PartChanged(self.path.clone()),
         })
-    }
-
-    /// Gives up ownership, for another process or a later attempt; returns how many bytes the sidecar claims.
-    pub(super) fn release(&self) -> Result<u64, Failure> {
-        let Some(sidecar) = self.sidecar() else { return Ok(0) };
-        self.check_owner(&sidecar)?;
-        let sidecar = sidecar.owned_by(None);
-        record::save(&self.path, &sidecar, &self.moved)?;
-        self.forget();
-        Ok(sidecar.done.count())
-    }
-
-    /// Drops the claim without touching the disk.
-    pub(super) fn forget(&self) {
-        self.claim().sidecar = None;
     }
 
     /// The bytes and their length, onto the disk.
@@ -352,7 +251,7 @@ impl Filling {
     }
 
     /// Records that bytes could not be put onto the disk, and fails with it.
-    fn damaged(&self, error: io::Error) -> Result<(), Failure> {
+    pub(super) fn damaged(&self, error: io::Error) -> Result<(), Failure> {
         // A file system that cannot do it at all has lost nothing.
         if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput) {
             return Err(disk("write", &self.path, error));
@@ -361,16 +260,11 @@ impl Filling {
         self.check_damage()
     }
 
-    /// Nothing is saved from now on but by who asks for it; what is being saved is waited for.
-    pub(super) fn close_claim(&self) {
-        self.claim().is_closed = true;
-    }
-
     fn pieces(&self) -> MutexGuard<'_, Pieces> {
         self.pieces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn claim(&self) -> MutexGuard<'_, Claim> {
+    pub(super) fn claim(&self) -> MutexGuard<'_, Claim> {
         self.claim.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,6 +2,7 @@
 //! final name. Knows no network.
 
 mod aside;
+mod claim;
 mod filling;
 mod host;
 mod keeper;
