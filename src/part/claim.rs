@@ -12,10 +12,11 @@ use crate::error::Failure;
 const REFRESHED_AFTER: Duration = Duration::from_secs(15);
 
 impl Filling {
-    /// Notes how many requests in a row for the rest have failed, to be saved with what is next.
-    pub(super) fn note_failed_resumes(&self, count: u32) {
+    /// Notes how many requests in a row for the rest have failed or were answered by something else, to be saved with what
+    /// is next.
+    pub(super) fn note_failed_resumes(&self, failed: u32, unusable: u32) {
         if let Some(sidecar) = &mut self.claim().sidecar {
-            sidecar.failed_resumes = count;
+            (sidecar.failed_resumes, sidecar.unusable_answers) = (failed, unusable);
         }
     }
 
@@ -49,7 +50,7 @@ impl Filling {
         claim.saved = Instant::now();
         if is_news {
             self.file.sync_data().or_else(|error| self.damaged(error))?;
-            (sidecar.done, sidecar.failed_resumes) = (arrived, 0);
+            (sidecar.done, sidecar.failed_resumes, sidecar.unusable_answers) = (arrived, 0, 0);
         }
         // If it cannot be written, the last one stays and claims less.
         if record::save(&self.path, &sidecar, &self.moved).is_ok() {

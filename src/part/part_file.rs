@@ -60,9 +60,10 @@ impl PartFile {
         self.filling.sidecar()
     }
 
-    /// Notes how many requests in a row for the rest have failed, for later runs; none once more of it has come.
-    pub fn note_failed_resumes(&self, count: u32) {
-        self.filling.note_failed_resumes(count);
+    /// Notes for later runs how many requests in a row for the rest have failed or were answered by something else; none
+    /// once more of it has come.
+    pub fn note_failed_resumes(&self, failed: u32, unusable: u32) {
+        self.filling.note_failed_resumes(failed, unusable);
     }
 
     /// The file as the threads see it that fill it.

@@ -32,6 +32,9 @@ pub struct Sidecar {
     /// Requests in a row for the rest that failed, so that a run which tries once does not ask for it for ever.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failed_resumes: u32,
+    /// Answers in a row that did not continue what is there.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unusable_answers: u32,
     /// The process that writes to the part file; none if it was left for a later run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Owner>,
@@ -65,14 +68,23 @@ impl Sidecar {
     #[must_use]
     pub fn new(url: &WebUrl, validator: Option<Validator>, length: Option<u64>) -> Self {
         let (url, done) = (identity(url), Ranges::default());
-        Self { version: VERSION, url, validator, length, done, failed_resumes: 0, owner: None }
+        Self { version: VERSION, url, validator, length, done, failed_resumes: 0, unusable_answers: 0, owner: None }
     }
 
     /// The sidecar of a part file that is about to be removed.
     #[must_use]
     pub fn unclaimed() -> Self {
         let (url, done) = (String::new(), Ranges::default());
-        Self { version: VERSION, url, validator: None, length: None, done, failed_resumes: 0, owner: None }
+        Self {
+            version: VERSION,
+            url,
+            validator: None,
+            length: None,
+            done,
+            failed_resumes: 0,
+            unusable_answers: 0,
+            owner: None,
+        }
     }
 
     /// The same sidecar with this owner, or without one.

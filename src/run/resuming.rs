@@ -37,16 +37,20 @@ pub enum Ask {
 }
 
 impl Resuming {
-    /// What is known when a run begins: so many requests for the rest failed in earlier runs. They make up for one of
-    /// this run's, for the server may have recovered; or for both, where this run makes only one attempt.
-    pub fn after(failures: u32, retries: u32) -> Self {
-        let counted = if retries == 0 { MAX_FAILURES } else { MAX_FAILURES - 1 };
-        Self { failures: failures.min(counted), ..Self::default() }
+    /// What is known when a run begins with a part file of an earlier one.
+    ///
+    /// The server may have recovered, so a run that makes more than one attempt asks for the rest first, and all requests
+    /// that failed before count as one.
+    pub fn after(failures: u32, unusable: u32, retries: u32) -> Self {
+        let is_only_attempt = retries == 0;
+        let counted = if is_only_attempt { MAX_FAILURES } else { MAX_FAILURES - 1 };
+        Self { failures: failures.min(counted), unusable, asked_for_whole: unusable > 0 && !is_only_attempt }
     }
 
-    /// Requests for the rest that failed in a row, since the whole was last asked for.
-    pub const fn failures(&self) -> u32 {
-        self.failures
+    /// Requests for the rest that failed in a row since the whole was last asked for, and answers in a row that did not
+    /// continue what is there.
+    pub const fn counts(&self) -> (u32, u32) {
+        (self.failures, self.unusable)
     }
 
     /// What the next attempt asks for.
@@ -134,11 +138,26 @@ mod tests {
         for (failures, retries, ask) in
             [(0, 0, Ask::Rest), (1, 0, Ask::Rest), (2, 0, Ask::Whole), (9, 0, Ask::Whole), (9, 1, Ask::Rest)]
         {
-            assert_eq!(Resuming::after(failures, retries).ask(), ask, "{failures} {retries}");
+            assert_eq!(Resuming::after(failures, 0, retries).ask(), ask, "{failures} {retries}");
         }
-        let mut resuming = Resuming::after(9, 1);
+        let mut resuming = Resuming::after(9, 0, 1);
         resuming.failed(&REFUSED);
-        assert_eq!((resuming.ask(), resuming.failures()), (Ask::Whole, 0));
+        assert_eq!((resuming.ask(), resuming.counts()), (Ask::Whole, (0, 0)));
+    }
+
+    #[test]
+    fn unusable_answers_are_counted_across_runs() {
+        for (unusable, retries, ask, keeps_part) in [
+            (1, 0, Ask::Whole, true),
+            (2, 0, Ask::Whole, false),
+            (3, 0, Ask::StartOver, true),
+            (1, 1, Ask::Rest, true),
+            (2, 1, Ask::Rest, false),
+            (3, 1, Ask::StartOver, true),
+        ] {
+            let mut resuming = Resuming::after(0, unusable, retries);
+            assert_eq!((resuming.ask(), resuming.keeps_part()), (ask, keeps_part), "{unusable} {retries}");
+        }
     }
 
     #[test]

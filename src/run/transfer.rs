@@ -15,7 +15,7 @@ use super::retry::{self, History, Verdict};
 use crate::error::Failure;
 use crate::http::{Answer, Conditions, Got, Resume};
 use crate::options::IfExists;
-use crate::part::{self, Commit, Leftover, PartFile, Place};
+use crate::part::{self, Commit, Leftover, PartFile, Place, Sidecar};
 use crate::plan::Download;
 use crate::url::WebUrl;
 
@@ -229,8 +229,9 @@ fn continue_part(
     worker: &mut Worker<'_>,
 ) -> Result<Outcome, Unfinished> {
     if transfer.attempts == 1 {
-        let failed = part.sidecar().map_or(0, |sidecar| sidecar.failed_resumes);
-        transfer.resuming = Resuming::after(failed, context.retry.retries);
+        let of = |sidecar: Sidecar| (sidecar.failed_resumes, sidecar.unusable_answers);
+        let (failed, unusable) = part.sidecar().map_or((0, 0), of);
+        transfer.resuming = Resuming::after(failed, unusable, context.retry.retries);
     }
     let asks_for = transfer.resuming.ask();
     let resumed = (asks_for == Ask::Rest).then_some(&part);
@@ -247,14 +248,14 @@ fn continue_part(
             // The redirects may lead elsewhere the next time.
             transfer.shortcut = None;
             transfer.resuming.failed(&failure);
-            part.note_failed_resumes(transfer.resuming.failures());
-            return Err(Unfinished { failure, kept: part.put_by() });
+            return Err(Unfinished { failure, kept: put_by(part, &transfer.resuming) });
         }
     };
     let latency = asked.elapsed();
     if answer.is_part() {
         // Unless something comes of it.
-        part.note_failed_resumes(transfer.resuming.failures() + 1);
+        let (failed, unusable) = transfer.resuming.counts();
+        part.note_failed_resumes(failed + 1, unusable);
         transfer.shortcut = shortcut_to(&answer, transfer.download);
         let result = landing(transfer, sought, latency, context).receive(answer, Some(part), worker);
         if let Err(Unfinished { failure, kept }) = &result {
@@ -262,7 +263,6 @@ fn continue_part(
         }
         return result;
     }
-    part.note_failed_resumes(0);
     transfer.shortcut = shortcut_to(&answer, transfer.download);
     if asks_for == Ask::StartOver || !transfer.resuming.keeps_part() {
         transfer.resuming = Resuming::default();
@@ -282,12 +282,23 @@ fn receive_beside(
     worker: &mut Worker<'_>,
 ) -> Result<Outcome, Unfinished> {
     let before = part.received();
+    let room = match PartFile::leftover(&sought.beside, sought.target, &transfer.download.url) {
+        Ok(Leftover { part: room, why_not }) => {
+            if let Some(why) = why_not {
+                context.reporter.event(&Event::Warning(&why));
+            }
+            room
+        }
+        Err(failure) if failure.is_temporary() => return Err(Unfinished { failure, kept: part.put_by() }),
+        // Something has that name. What is there is worth less than the file.
+        Err(_) => return landing(transfer, sought, latency, context).receive(answer, Some(part), worker),
+    };
     let landing = Landing {
         part_path: &sought.beside,
         superseded: Cell::new(Some(part)),
         ..landing(transfer, sought, latency, context)
     };
-    let result = landing.receive(answer, None, worker);
+    let result = landing.receive(answer, room, worker);
     // It is gone if the whole file came to get its name.
     let part = landing.superseded.take();
     match (result, part) {
@@ -308,7 +319,7 @@ fn receive_beside(
             }
             let failure =
                 if has_no_room { Failure::Range("there is no room for it beside what is there") } else { failure };
-            Err(Unfinished { failure, kept: part.put_by() })
+            Err(Unfinished { failure, kept: put_by(part, &transfer.resuming) })
         }
         (Ok(outcome), Some(part)) => {
             part.discard();
@@ -316,6 +327,13 @@ fn receive_beside(
         }
         (result, None) => result,
     }
+}
+
+/// Leaves a part file for a later attempt, which may be another run's.
+fn put_by(part: PartFile, resuming: &Resuming) -> u64 {
+    let (failed, unusable) = resuming.counts();
+    part.note_failed_resumes(failed, unusable);
+    part.put_by()
 }
 
 /// The path of the part file of a whole file while another is kept.

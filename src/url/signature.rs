@@ -1,23 +1,62 @@
 //! Parameters of a query that are new each time a server signs a URL, and so say nothing of the file.
 
-/// Parameters whose name alone tells that they belong to a signature: Amazon's, Google's, Alibaba's and Tencent's.
-const PREFIXES: [&str; 4] = ["x-amz-", "x-goog-", "x-oss-", "q-sign-"];
-
-/// Names that belong to a signature where all of a group's first names are there, for alone they may be anything. In lower
-/// case.
-const GROUPS: [(&[&str], &[&str]); 5] = [
-    // Amazon S3, version 2, and Google Cloud Storage and Alibaba OSS after it.
+/// The names of each kind of signature, in lower case: those that are always there, and those that may be. Alone a name may
+/// be anything, and some of the same prefix choose what is served (`x-oss-process`).
+const GROUPS: [(&[&str], &[&str]); 10] = [
+    // Amazon S3, version 4, and Google Cloud Storage and Alibaba OSS after it.
+    (
+        &["x-amz-signature"],
+        &[
+            "x-amz-algorithm",
+            "x-amz-credential",
+            "x-amz-date",
+            "x-amz-expires",
+            "x-amz-signedheaders",
+            "x-amz-security-token",
+            "x-amz-content-sha256",
+        ],
+    ),
+    (
+        &["x-goog-signature"],
+        &["x-goog-algorithm", "x-goog-credential", "x-goog-date", "x-goog-expires", "x-goog-signedheaders"],
+    ),
+    (
+        &["x-oss-signature"],
+        &[
+            "x-oss-signature-version",
+            "x-oss-credential",
+            "x-oss-date",
+            "x-oss-expires",
+            "x-oss-additional-headers",
+            "x-oss-security-token",
+        ],
+    ),
+    // Amazon S3, version 2, and those after it.
     (&["awsaccesskeyid", "signature", "expires"], &[]),
     (&["googleaccessid", "signature", "expires"], &[]),
     (&["ossaccesskeyid", "signature", "expires"], &["security-token"]),
+    // Tencent COS.
+    (
+        &["q-signature"],
+        &[
+            "q-sign-algorithm",
+            "q-ak",
+            "q-sign-time",
+            "q-key-time",
+            "q-header-list",
+            "q-url-param-list",
+            "x-cos-security-token",
+        ],
+    ),
     // Amazon CloudFront, with a canned or a custom policy.
-    (&["key-pair-id", "signature"], &["expires", "policy", "hash-algorithm"]),
-    // A shared access signature of Azure.
+    (&["key-pair-id", "signature", "expires"], &["hash-algorithm"]),
+    (&["key-pair-id", "signature", "policy"], &["hash-algorithm"]),
+    // A shared access signature of Azure, to which GitHub adds a token.
     (
         &["sig", "sv"],
         &[
             "se", "st", "sp", "sr", "spr", "sip", "si", "ss", "srt", "sks", "skv", "ske", "skt", "skoid", "sktid",
-            "sdd", "saoid", "suoid", "scid",
+            "sdd", "saoid", "suoid", "scid", "jwt",
         ],
     ),
 ];
@@ -28,10 +67,7 @@ pub fn without_signature(query: &str) -> String {
     let names: Vec<_> = query.split('&').map(name).collect();
     let has = |wanted: &&str| names.iter().any(|name| name == wanted);
     let groups: Vec<_> = GROUPS.iter().filter(|(marks, _)| marks.iter().all(has)).collect();
-    let is_signed = |name: &str| {
-        PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-            || groups.iter().any(|(marks, others)| marks.contains(&name) || others.contains(&name))
-    };
+    let is_signed = |name: &str| groups.iter().any(|(marks, others)| marks.contains(&name) || others.contains(&name));
     let parameters = query.split('&').zip(&names).filter(|(_, name)| !is_signed(name));
     parameters.map(|(parameter, _)| parameter).collect::<Vec<_>>().join("&")
 }
@@ -51,6 +87,10 @@ mod tests {
             ("Signature=s&Expires=1", "Signature=s&Expires=1"),
             ("Policy=p&Signature=s&Key-Pair-Id=k&file=x", "file=x"),
             ("sv=2022&se=2026&sr=b&sp=r&sig=abc&snapshot=1", "snapshot=1"),
+            ("x-oss-process=image/resize&x-oss-signature=s&x-oss-date=d", "x-oss-process=image/resize"),
+            ("x-amz-date=d&x-goog-meta=m", "x-amz-date=d&x-goog-meta=m"),
+            ("q-sign-algorithm=sha1&q-ak=k&q-sign-time=t&q-key-time=t&q-signature=s&versionId=2", "versionId=2"),
+            ("sp=r&sv=2018&sr=b&skoid=o&sig=s&jwt=j&rscd=attachment", "rscd=attachment"),
             ("sig=1", "sig=1"),
             ("sp=2&sr=1", "sp=2&sr=1"),
             ("token=t&expires=1", "token=t&expires=1"),

@@ -96,6 +96,55 @@ fn a_run_that_tries_once_remembers_what_failed_before() {
 }
 
 #[test]
+fn a_run_that_tries_once_remembers_answers_that_were_of_no_use() {
+    let (tdl, server) = interrupted(|request| match request.header("range") {
+        Some(_) => Reply::rest(&body(), CUT),
+        None => Reply::file(request, &body(), TAG),
+    });
+    tdl.again(&[&server.url("/x"), "--retries=0"]).with(75);
+    tdl.again(&[&server.url("/x"), "--retries=0"]).with(0);
+    assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true));
+}
+
+#[test]
+fn a_long_part_of_an_old_version_does_not_keep_a_new_one_from_coming() {
+    // Ranges of the new version work, but no answer is as long as what is there of the old one.
+    for retries in ["--retries=0", "--retries=1"] {
+        let (tdl, server) =
+            interrupted(|request| Reply::file(request, &content(2, LENGTH), "\"two\"").cut_after(LENGTH / 4));
+        let mut runs = 0;
+        while tdl.names() != ["x"] {
+            runs += 1;
+            assert!(runs < 8, "it never comes");
+            tdl.again(&[&server.url("/x"), retries]);
+        }
+        assert!(tdl.got("x") == content(2, LENGTH));
+    }
+}
+
+#[test]
+fn whatever_has_the_name_of_the_second_part_file_the_file_comes() {
+    for (kind, kept) in [("empty", false), ("foreign", true), ("directory", false)] {
+        let (tdl, server) = interrupted(|request| match request.header("range") {
+            Some(_) => Reply::status(404),
+            None => Reply::file(request, &body(), TAG),
+        });
+        let second = tdl.out().join("x.part.new");
+        match kind {
+            "empty" => fs::write(&second, "").unwrap(),
+            "foreign" => fs::write(&second, "the user's").unwrap(),
+            _ => fs::create_dir(&second).unwrap(),
+        }
+        tdl.again(&[&server.url("/x"), "--retries=0"]).with(0);
+        assert!(tdl.got("x") == body(), "{kind}");
+        let mut names = vec!["x"];
+        names.extend(kept.then_some("x.part.new.kept"));
+        names.extend((kind == "directory").then_some("x.part.new"));
+        assert_eq!(tdl.names(), names, "{kind}");
+    }
+}
+
+#[test]
 fn what_is_there_is_kept_while_the_whole_is_tried_and_may_be_whole_first() {
     // Every range fails, and so does the whole; and then the rest comes.
     for comes in [false, true] {
