@@ -103,10 +103,10 @@ impl Answer {
         validator.is_confirmed_by(&marks(&self.response.headers, &self.place))
     }
 
-    /// The URL that answered, after all redirects.
+    /// The URL that answered, where redirects led there from `asked`.
     #[must_use]
-    pub const fn place(&self) -> &WebUrl {
-        &self.place
+    pub fn redirected_from(&self, asked: &WebUrl) -> Option<WebUrl> {
+        Some(&self.place).filter(|place| *place != asked).cloned()
     }
 
     /// How the body is encoded, where the server encoded it although it was asked not to.

@@ -238,7 +238,7 @@ impl Landing<'_> {
             id: self.download.id,
             filling: Arc::clone(part.filling()),
             validator,
-            shortcut: Some(answer.place()).filter(|place| **place != self.download.url).cloned(),
+            shortcut: answer.redirected_from(&self.download.url),
             length,
             latency: self.latency,
             progress: Arc::clone(self.progress),

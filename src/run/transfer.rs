@@ -214,7 +214,7 @@ fn fetch_whole(
         }
         Got::AllThere => Err(Failure::Range("nothing was there, and no rest is").into()),
         Got::Answer(answer) => {
-            transfer.shortcut = shortcut_to(&answer, transfer.download);
+            transfer.shortcut = answer.redirected_from(&transfer.download.url);
             landing(transfer, sought, asked.elapsed(), context).receive(*answer, part, worker)
         }
     }
@@ -256,14 +256,14 @@ fn continue_part(
         // Unless something comes of it.
         let (failed, unusable) = transfer.resuming.counts();
         part.note_failed_resumes(failed + 1, unusable);
-        transfer.shortcut = shortcut_to(&answer, transfer.download);
+        transfer.shortcut = answer.redirected_from(&transfer.download.url);
         let result = landing(transfer, sought, latency, context).receive(answer, Some(part), worker);
         if let Err(Unfinished { failure, kept }) = &result {
             if *kept > before { transfer.resuming.grew() } else { transfer.resuming.failed(failure) }
         }
         return result;
     }
-    transfer.shortcut = shortcut_to(&answer, transfer.download);
+    transfer.shortcut = answer.redirected_from(&transfer.download.url);
     if asks_for == Ask::StartOver || !transfer.resuming.keeps_part() {
         transfer.resuming = Resuming::default();
         return landing(transfer, sought, latency, context).receive(answer, Some(part), worker);
@@ -360,11 +360,6 @@ fn landing<'a>(
         latency,
         context,
     }
-}
-
-/// The URL that answered, if it is not the download's own.
-fn shortcut_to(answer: &Answer, download: &Download) -> Option<WebUrl> {
-    Some(answer.place()).filter(|place| **place != download.url).cloned()
 }
 
 /// Asks for the file, or for the rest of it where a part of it is there and known; or for either only if the file has
