@@ -1,5 +1,4 @@
-//! Why a download did not arrive, as types that the retry policy and the exit code decide by,
-//! and the one table from what happened to how the process ends.
+//! Why a download failed, as types that the retry policy and the exit code decide by.
 
 use std::error::Error as StdError;
 use std::io;
@@ -9,24 +8,16 @@ use std::time::Duration;
 use crate::text::{safe, safe_path};
 use crate::url::{UrlError, WebUrl, redacted};
 
-/// What [`download_file`](crate::download_file) may fail with.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The text is no URL to ask for; nothing was requested.
-    #[error(transparent)]
-    Url(#[from] UrlError),
-    /// The download was tried and failed.
-    #[error(transparent)]
-    Download(#[from] Failure),
-}
-
 /// The cause beneath a failure, in another library's words.
 pub type Cause = Box<dyn StdError + Send + Sync>;
 
 /// Why a download failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Failure {
+pub enum Error {
+    /// The text is not a URL that tdl can request; nothing was requested.
+    #[error(transparent)]
+    Url(#[from] UrlError),
     /// Any status but 200.
     #[error("the server answered {code} {reason}")]
     Status {
@@ -35,7 +26,7 @@ pub enum Failure {
         /// What the code is called.
         reason: &'static str,
         /// What the server says of when to come again.
-        retry_after: Option<Box<HoldBack>>,
+        retry_after: Option<Box<RetryAfter>>,
     },
     /// The rest of a file was asked for, and what came is not that.
     #[error("the partial answer cannot be used: {0}")]
@@ -180,7 +171,7 @@ pub enum Failure {
 
 /// A server's wish that nothing be asked of it for a while.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HoldBack {
+pub struct RetryAfter {
     /// The host and port that said so.
     pub host: String,
     /// For how long.
@@ -214,11 +205,12 @@ pub enum Redirect {
 /// Redirects followed for one request.
 pub const MAX_REDIRECTS: usize = 10;
 
-impl Failure {
+impl Error {
     /// A stable word for machine-readable reports.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
+            Self::Url(_) => "url",
             Self::Status { .. } => "status",
             Self::Range(_) => "range",
             Self::Part(_) => "part",
@@ -276,7 +268,8 @@ impl Failure {
             | Self::PartChanged(_)
             | Self::OutOfTime
             | Self::Cancelled => true,
-            Self::Tls(_)
+            Self::Url(_)
+            | Self::Tls(_)
             | Self::Request(_)
             | Self::Protocol(_)
             | Self::Redirect(_)
@@ -300,7 +293,7 @@ impl Failure {
 
     /// What the server said of when to come again.
     #[must_use]
-    pub fn hold_back(&self) -> Option<&HoldBack> {
+    pub fn retry_after(&self) -> Option<&RetryAfter> {
         match self {
             Self::Status { retry_after, .. } => retry_after.as_deref(),
             _ => None,
@@ -334,7 +327,7 @@ impl Failure {
 
     /// Whether the server refused for want of strength, so that less should be asked of it at once.
     #[must_use]
-    pub const fn is_refusal(&self) -> bool {
+    pub const fn is_throttled(&self) -> bool {
         matches!(self, Self::Status { code: 429 | 503, .. })
     }
 
@@ -361,55 +354,16 @@ fn proxy_status(code: Option<u16>) -> String {
     code.map_or_else(|| " the connection".to_owned(), |code| format!(" the connection: it answered {code}"))
 }
 
-/// How the process ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// Everything was fetched or rightly skipped.
-    Success,
-    /// At least one download failed for good.
-    Failed,
-    /// The command line or a list is wrong; nothing was started.
-    Usage,
-    /// Some failed, all of them for now: the same command may succeed later.
-    Temporary,
-    /// A signal ended the run; its number.
-    Interrupted(u8),
-}
-
-impl Exit {
-    /// The exit code; 75 is `EX_TEMPFAIL` of sysexits.h, and a signal's is 128 and its number, as shells have it.
-    #[must_use]
-    pub const fn code(self) -> u8 {
-        match self {
-            Self::Success => 0,
-            Self::Failed => 1,
-            Self::Usage => 2,
-            Self::Temporary => 75,
-            Self::Interrupted(signal) => 128 + signal,
-        }
-    }
-
-    /// How a run ends in which so many downloads failed for good and so many for now.
-    #[must_use]
-    pub const fn after(failed_for_good: usize, failed_for_now: usize) -> Self {
-        match (failed_for_good, failed_for_now) {
-            (0, 0) => Self::Success,
-            (0, _) => Self::Temporary,
-            _ => Self::Failed,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_status_is_for_now_or_for_good() {
-        let for_now = [408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524];
+    fn every_status_is_temporary_or_permanent() {
+        let temporary = [408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524];
         for status in 100..=599 {
-            let failure = Failure::Status { code: status, reason: "", retry_after: None };
-            assert_eq!(failure.is_temporary(), for_now.contains(&status), "{status}");
+            let failure = Error::Status { code: status, reason: "", retry_after: None };
+            assert_eq!(failure.is_temporary(), temporary.contains(&status), "{status}");
         }
     }
 
@@ -418,27 +372,16 @@ mod tests {
         for (code, temporary) in
             [(400, false), (403, false), (407, false), (408, true), (429, true), (451, false), (500, true), (503, true)]
         {
-            assert_eq!(Failure::Proxy { code: Some(code) }.is_temporary(), temporary, "{code}");
+            assert_eq!(Error::Proxy { code: Some(code) }.is_temporary(), temporary, "{code}");
         }
-        assert!(Failure::Proxy { code: None }.is_temporary());
-        assert_eq!(Failure::Proxy { code: Some(403) }.chain(), "the proxy refused the connection: it answered 403");
-    }
-
-    #[test]
-    fn exit_codes_are_the_documented_ones() {
-        for (good, now, code) in [(0, 0, 0), (1, 0, 1), (1, 1, 1), (0, 3, 75)] {
-            assert_eq!(Exit::after(good, now).code(), code);
-        }
-        assert_eq!(Exit::Usage.code(), 2);
-        for (signal, code) in [(1, 129), (2, 130), (15, 143)] {
-            assert_eq!(Exit::Interrupted(signal).code(), code);
-        }
+        assert!(Error::Proxy { code: None }.is_temporary());
+        assert_eq!(Error::Proxy { code: Some(403) }.chain(), "the proxy refused the connection: it answered 403");
     }
 
     #[test]
     fn a_chain_names_every_cause_and_hides_nothing() {
         let source = io::Error::other("\x1b[31mno");
-        let failure = Failure::Disk { action: "write", path: "out/a\n".into(), source };
+        let failure = Error::Disk { action: "write", path: "out/a\n".into(), source };
         assert_eq!(failure.chain(), "cannot write out/a\\u{a}: \\u{1b}[31mno");
     }
 }

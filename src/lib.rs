@@ -16,7 +16,7 @@
 //!
 //! let summary = run(&plan, &options, &(), &Control::default())?;
 //!
-//! assert_eq!((summary.fetched, summary.failed_for_now), (0, 1));
+//! assert_eq!((summary.fetched, summary.failed_temporarily), (0, 1));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -45,6 +45,8 @@ struct Readme;
 pub mod cli;
 pub mod error;
 pub mod http;
+#[cfg(feature = "cli")]
+mod measure;
 pub mod options;
 pub mod part;
 pub mod plan;
@@ -54,7 +56,7 @@ pub mod run;
 pub mod text;
 pub mod url;
 
-pub use error::{Error, Failure};
+pub use error::Error;
 pub use options::Options;
 pub use plan::Plan;
 pub use run::{Control, Event, Fetched, Reporter, Summary, download_file, run};

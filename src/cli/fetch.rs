@@ -11,13 +11,15 @@ use std::time::Duration;
 use anyhow::{bail, ensure};
 
 use super::args::Fetch;
-use crate::error::{Exit, Failure};
+use super::exit::Exit;
+use super::signal::{self, Signal};
+use crate::error::Error;
+use crate::measure::{self, Compared, Scratch};
 use crate::options::{Header, IfExists, Options};
-use crate::part::{self, Place};
+use crate::part::{self, TargetState};
 use crate::plan::{Plan, SafeName, list};
 use crate::report::{Report, to_stderr};
-use crate::run::signal::{self, Signal};
-use crate::run::{self, Compared, Control, Event, Reporter as _, Scratch, Summary};
+use crate::run::{self, Control, Event, Reporter as _, Summary};
 use crate::text::{safe, safe_path};
 use crate::url::{WebUrl, redacted};
 
@@ -137,7 +139,7 @@ fn plan(mut urls: Vec<WebUrl>, request: &Fetch) -> Plan {
 
 /// Whether something is at the path. Where that cannot be told, the download itself will say why.
 fn is_taken(path: &Path) -> bool {
-    matches!(part::place(path), Ok(Place::Taken(_) | Place::NotAFile))
+    matches!(part::target_state(path), Ok(TargetState::Occupied(_) | TargetState::NotAFile))
 }
 
 fn refuse_existing(plan: &Plan, directory: &Path) -> anyhow::Result<()> {
@@ -151,7 +153,7 @@ fn refuse_existing(plan: &Plan, directory: &Path) -> anyhow::Result<()> {
 
 /// What the thread that waits hears of.
 enum Heard {
-    Ended(Result<Ended, Failure>),
+    Ended(Result<Ended, Error>),
     Signal(Signal),
 }
 
@@ -167,6 +169,7 @@ fn carry_out(plan: Plan, request: Fetch, report: Report) -> anyhow::Result<Exit>
     let signalled = heard.clone();
     signal::listen(move |signal| drop(signalled.send(Heard::Signal(signal))))
         .map_err(exhausted("listen for signals"))?;
+    measure::remove_dead(&request.options.output.directory);
     let scratch = request.compare.then(|| Scratch::create_in(&request.options.output.directory)).transpose();
     let scratch = scratch?;
 
@@ -176,12 +179,12 @@ fn carry_out(plan: Plan, request: Fetch, report: Report) -> anyhow::Result<Exit>
     let controls = Arc::new([Control::default(), Control::default()]);
     let (seen, controlled) = (Arc::clone(&report), Arc::clone(&controls));
     let run = move || match scratch_path {
-        Some(path) => run::compare(&plan, &request.options, &path, &*seen, &controlled).map(Ended::Comparison),
+        Some(path) => measure::compare(&plan, &request.options, &path, &*seen, &controlled).map(Ended::Comparison),
         None => run::run(&plan, &request.options, &*seen, &controlled[0]).map(Ended::Run),
     };
     let run = move || {
         let ended = catch_unwind(AssertUnwindSafe(run));
-        let ended = ended.unwrap_or_else(|_| Err(Failure::Panicked("the run has vanished".to_owned())));
+        let ended = ended.unwrap_or_else(|_| Err(Error::Panicked("the run has vanished".to_owned())));
         let _ = heard.send(Heard::Ended(ended));
     };
     thread::Builder::new().name("tdl-run".to_owned()).spawn(run).map_err(exhausted("start a thread"))?;
@@ -199,7 +202,7 @@ fn carry_out(plan: Plan, request: Fetch, report: Report) -> anyhow::Result<Exit>
     let Some(heard) = heard else {
         controls.iter().for_each(Control::cancel);
         let summary = so_far().out_of_time();
-        let exit = summary.exit();
+        let exit = Exit::of_run(&summary);
         last_words(&report, summary);
         return Ok(exit);
     };
@@ -222,24 +225,23 @@ fn carry_out(plan: Plan, request: Fetch, report: Report) -> anyhow::Result<Exit>
 }
 
 /// A run that needs a thread or a file that the system does not have now.
-fn exhausted(action: &'static str) -> impl Fn(io::Error) -> Failure {
-    move |source| Failure::Exhausted { action, source }
+fn exhausted(action: &'static str) -> impl Fn(io::Error) -> Error {
+    move |source| Error::Exhausted { action, source }
 }
 
 fn conclude(ended: &Ended, report: &Report) -> Exit {
     match ended {
         Ended::Run(summary) => {
             report.summary(summary);
-            summary.exit()
+            Exit::of_run(summary)
         }
         Ended::Comparison(Compared::FirstOnly(first)) => {
             report.summary(first);
-            // Whatever came of it, there are no files.
-            Exit::after(first.failed_for_good, first.failed_for_now.max(1))
+            Exit::of_unfinished_comparison(first)
         }
         Ended::Comparison(Compared::Both(comparison)) => {
             report.comparison(comparison);
-            comparison.exit()
+            Exit::of_comparison(comparison)
         }
     }
 }

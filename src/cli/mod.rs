@@ -1,7 +1,9 @@
 //! The command: arguments in, exit code out.
 
 mod args;
+mod exit;
 mod fetch;
+mod signal;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -9,9 +11,10 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 
-use crate::error::{Exit, Failure};
+use crate::error::Error;
 use crate::report::to_stderr;
 use args::{Args, Command};
+use exit::Exit;
 
 /// Runs `tdl` with these arguments, the first being the program's name, and says how the process should end.
 ///
@@ -28,7 +31,7 @@ pub fn command(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>)
 
 /// How it ends: what keeps a run from starting is a matter of usage, unless it may pass.
 fn exit(ended: anyhow::Result<Exit>) -> Exit {
-    ended.unwrap_or_else(|error| match error.downcast_ref::<Failure>() {
+    ended.unwrap_or_else(|error| match error.downcast_ref::<Error>() {
         Some(failure) if failure.is_temporary() => {
             to_stderr(&format!("{error:#}; the same command may succeed later\n"));
             Exit::Temporary

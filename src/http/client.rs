@@ -5,15 +5,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::answer::{Answer, text_of};
-use super::conditions::{Conditions, Got, Resume};
-use super::exchange::{self, Response};
+use super::exchange::{self, RawResponse};
 use super::lazy_client::{Connection, LazyClient};
-use super::redirect::Hops;
+use super::redirect::RedirectChain;
+use super::request::{Conditions, RangeRequest, Reply};
 use super::resolver::SystemResolver;
+use super::response::{Response, text_of};
 use super::runtime::Runtime;
 use super::{failure, proxy, retry_after, tunnel};
-use crate::error::{Failure, HoldBack};
+use crate::error::{Error, RetryAfter};
 use crate::options::Network;
 use crate::url::WebUrl;
 
@@ -41,14 +41,14 @@ const DRAINED_WITHIN: Duration = Duration::from_millis(200);
 pub struct Clients {
     network: Network,
     headers: HeaderMap,
-    slots: Vec<Slot>,
+    runtimes: Vec<RuntimeClients>,
     /// How many of the slots are used for https.
     secure: usize,
 }
 
 /// A runtime, and the clients of the library that use it.
 #[derive(Debug)]
-struct Slot {
+struct RuntimeClients {
     runtime: Runtime,
     /// For http: it knows no certificates, which take most of the time to set up and may be missing.
     plain: LazyClient,
@@ -61,20 +61,20 @@ impl Clients {
     ///
     /// # Errors
     ///
-    /// [`Failure::Exhausted`] if not one runtime can be started.
-    pub fn new(network: &Network, threads: usize, max_idle: usize) -> Result<Self, Failure> {
+    /// [`Error::Exhausted`] if not one runtime can be started.
+    pub fn new(network: &Network, threads: usize, max_idle: usize) -> Result<Self, Error> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let wanted = cores.min(MAX_RUNTIMES).min(threads).max(1);
         // With two cores, one; see above.
         let secure = (cores / 2).clamp(1, wanted);
         // A client that is made anew more often than its threads need connections would never use one again.
         let lazy = |count: usize| LazyClient::new((max_idle / wanted / 2).max(threads.div_ceil(count) * 3 / 2));
-        let mut slots = Vec::with_capacity(wanted);
+        let mut runtimes = Vec::with_capacity(wanted);
         for number in 0..wanted {
             match Runtime::start(number) {
-                Ok(runtime) => slots.push(Slot { runtime, plain: lazy(wanted), secure: lazy(secure) }),
+                Ok(runtime) => runtimes.push(RuntimeClients { runtime, plain: lazy(wanted), secure: lazy(secure) }),
                 Err(error) if number == 0 => {
-                    return Err(Failure::Exhausted { action: "start a thread", source: error });
+                    return Err(Error::Exhausted { action: "start a thread", source: error });
                 }
                 Err(_) => break,
             }
@@ -88,22 +88,22 @@ impl Clients {
                 headers.append(name, value);
             }
         }
-        let secure = secure.min(slots.len());
-        Ok(Self { network: network.clone(), headers, slots, secure })
+        let secure = secure.min(runtimes.len());
+        Ok(Self { network: network.clone(), headers, runtimes, secure })
     }
 
     /// What a thread asks with. It stays with the same clients, so that it finds their connections again.
     #[must_use]
-    pub fn of_thread(&self, thread: usize) -> Client<'_> {
-        let plain = &self.slots[thread % self.slots.len()];
-        Client { shared: self, plain, secure: &self.slots[thread % self.secure] }
+    pub fn for_thread(&self, thread: usize) -> Client<'_> {
+        let plain = &self.runtimes[thread % self.runtimes.len()];
+        Client { shared: self, plain, secure: &self.runtimes[thread % self.secure] }
     }
 
     /// Closes every connection that is kept open and not in use.
     pub fn close_idle(&self) {
-        for slot in &self.slots {
-            slot.plain.close_idle();
-            slot.secure.close_idle();
+        for runtime_clients in &self.runtimes {
+            runtime_clients.plain.close_idle();
+            runtime_clients.secure.close_idle();
         }
     }
 }
@@ -112,8 +112,8 @@ impl Clients {
 #[derive(Debug, Clone, Copy)]
 pub struct Client<'a> {
     shared: &'a Clients,
-    plain: &'a Slot,
-    secure: &'a Slot,
+    plain: &'a RuntimeClients,
+    secure: &'a RuntimeClients,
 }
 
 impl Client<'_> {
@@ -125,83 +125,88 @@ impl Client<'_> {
     ///
     /// # Errors
     ///
-    /// Any status but 200, or 206 where a range was asked for; [`Failure::Range`] if that is not the very part;
+    /// Any status but 200, or 206 where a range was asked for; [`Error::Range`] if that is not the very part;
     /// and whatever keeps the answer from coming.
     pub fn get(
         &self,
         url: &WebUrl,
-        shortcut: Option<&WebUrl>,
+        effective_url: Option<&WebUrl>,
         conditions: &Conditions<'_>,
         mut on_redirect: impl FnMut(&WebUrl),
-    ) -> Result<Got, Failure> {
-        if let Some(shortcut) = shortcut {
-            match self.get_under(url, Hops::from_answer(url, shortcut), conditions, &mut on_redirect) {
-                Ok(Got::Answer(answer)) if !answer.is_part() => {}
-                Err(failure) if matches!(failure, Failure::Range(_)) || !failure.is_temporary() => {}
+    ) -> Result<Reply, Error> {
+        if let Some(effective_url) = effective_url {
+            match self.get_under(url, RedirectChain::from_answer(url, effective_url), conditions, &mut on_redirect) {
+                Ok(Reply::Response(answer)) if !answer.is_part() => {}
+                Err(failure) if matches!(failure, Error::Range(_)) || !failure.is_temporary() => {}
                 got => return got,
             }
         }
         let Some(resume) = conditions.resume else {
-            return self.get_under(url, Hops::from(url), conditions, &mut on_redirect);
+            return self.get_under(url, RedirectChain::from(url), conditions, &mut on_redirect);
         };
-        match self.get_under(url, Hops::from(url), conditions, &mut on_redirect) {
+        match self.get_under(url, RedirectChain::from(url), conditions, &mut on_redirect) {
             // Some servers give the range that was asked for, and call it the whole file. So what answers a range is taken
             // for the whole only if it is known to be as long.
-            Ok(Got::Answer(answer)) if !answer.is_part() && !resume.is_whole(&answer) => {}
+            Ok(Reply::Response(answer)) if !answer.is_part() && !resume.is_whole(&answer) => {}
             // Others refuse whatever has a range, or lead it astray.
             Err(failure) if !failure.is_temporary() => {}
             got => return got,
         }
         let whole = Conditions { resume: None, ..*conditions };
-        self.get_under(url, Hops::from(url), &whole, &mut on_redirect)
+        self.get_under(url, RedirectChain::from(url), &whole, &mut on_redirect)
     }
 
     /// Asks for a part of a URL's file, to be put beside others.
     ///
     /// # Errors
     ///
-    /// [`Failure::Range`] for anything but that very part, a refusal, or whatever keeps the answer from coming.
-    pub fn get_part(&self, url: &WebUrl, shortcut: Option<&WebUrl>, part: Resume<'_>) -> Result<Answer, Failure> {
+    /// [`Error::Range`] for anything but that very part, a refusal, or whatever keeps the answer from coming.
+    pub fn get_part(
+        &self,
+        url: &WebUrl,
+        effective_url: Option<&WebUrl>,
+        part: RangeRequest<'_>,
+    ) -> Result<Response, Error> {
         let conditions = Conditions { resume: Some(part), changed_since: None };
-        let part_under = |hops| match self.get_under(url, hops, &conditions, &mut |_| {})? {
-            Got::Answer(answer) if answer.is_part() => Ok(*answer),
-            Got::Answer(_) => Err(Failure::Range("it is the whole file")),
-            Got::AllThere | Got::Unchanged => Err(Failure::Range("the file has no such range")),
+        let part_under = |chain| match self.get_under(url, chain, &conditions, &mut |_| {})? {
+            Reply::Response(answer) if answer.is_part() => Ok(*answer),
+            Reply::Response(_) => Err(Error::Range("it is the whole file")),
+            Reply::AlreadyComplete | Reply::NotModified => Err(Error::Range("the file has no such range")),
         };
-        match shortcut.map(|shortcut| part_under(Hops::from_answer(url, shortcut))) {
+        match effective_url.map(|effective_url| part_under(RedirectChain::from_answer(url, effective_url))) {
             Some(Ok(answer)) => Ok(answer),
-            Some(Err(failure)) if failure.is_temporary() && !matches!(failure, Failure::Range(_)) => Err(failure),
-            _ => part_under(Hops::from(url)),
+            Some(Err(failure)) if failure.is_temporary() && !matches!(failure, Error::Range(_)) => Err(failure),
+            _ => part_under(RedirectChain::from(url)),
         }
     }
 
     fn get_under(
         &self,
         url: &WebUrl,
-        mut hops: Hops,
+        mut chain: RedirectChain,
         conditions: &Conditions<'_>,
         on_redirect: &mut impl FnMut(&WebUrl),
-    ) -> Result<Got, Failure> {
+    ) -> Result<Reply, Error> {
         let resume = conditions.resume.as_ref();
         loop {
-            let response = self.request(url, &hops, conditions)?;
+            let response = self.request(url, &chain, conditions)?;
             let status = response.status;
             match (status.as_u16(), resume) {
                 (200, _) => {
-                    let answer = Answer::whole(response, hops.current(), self.shared.network.stall_timeout)?;
-                    return Ok(if conditions.already_have(&answer) { Got::Unchanged } else { answer.into() });
+                    let answer = Response::whole(response, chain.current(), self.shared.network.stall_timeout)?;
+                    return Ok(if conditions.already_have(&answer) { Reply::NotModified } else { answer.into() });
                 }
-                (304, _) if conditions.changed_since.is_some() => return Ok(Got::Unchanged),
+                (304, _) if conditions.changed_since.is_some() => return Ok(Reply::NotModified),
                 (206, Some(resume)) => {
-                    return Answer::part(response, hops.current(), resume, self.shared.network.stall_timeout)
-                        .map(Got::from);
+                    return Response::part(response, chain.current(), resume, self.shared.network.stall_timeout)
+                        .map(Reply::from);
                 }
-                (416, Some(resume)) => return resume.judge_unsatisfied(&response.headers, hops.current()),
+                (416, Some(resume)) => return resume.judge_unsatisfied(&response.headers, chain.current()),
                 (301 | 302 | 303 | 307 | 308, _) => {
                     if let Some(location) = response.headers.get(header::LOCATION).cloned() {
                         drain(response);
-                        hops.follow(location.as_bytes())?;
-                        on_redirect(hops.current());
+                        chain.follow(location.as_bytes())?;
+                        on_redirect(chain.current());
                         continue;
                     }
                 }
@@ -210,48 +215,49 @@ impl Client<'_> {
             let date = text_of(&response.headers, &header::DATE);
             let retry_after = text_of(&response.headers, &header::RETRY_AFTER)
                 .and_then(|value| retry_after::parse(value, date, SystemTime::now()))
-                .map(|wait| Box::new(HoldBack { host: hops.current().host(), wait }));
+                .map(|wait| Box::new(RetryAfter { host: chain.current().host(), wait }));
             drain(response);
             let reason = status.canonical_reason().unwrap_or_default();
-            return Err(Failure::Status { code: status.as_u16(), reason, retry_after });
+            return Err(Error::Status { code: status.as_u16(), reason, retry_after });
         }
     }
 
     /// One request. If it fails on a connection that may have been used before, it is sent once more at once on a new one,
     /// which costs no attempt: the server may have closed the old one at that moment, and a request may then be repeated
     /// (RFC 9110, section 9.2.2); or bytes that belong to no response may have come before the answer.
-    fn request(&self, url: &WebUrl, hops: &Hops, conditions: &Conditions<'_>) -> Result<Response, Failure> {
+    fn request(&self, url: &WebUrl, chain: &RedirectChain, conditions: &Conditions<'_>) -> Result<RawResponse, Error> {
         let begun = Instant::now();
-        let is_https = hops.current().is_https();
-        let slot = if is_https { self.secure } else { self.plain };
-        let lazy = if is_https { &slot.secure } else { &slot.plain };
+        let is_https = chain.current().is_https();
+        let runtime_clients = if is_https { self.secure } else { self.plain };
+        let lazy = if is_https { &runtime_clients.secure } else { &runtime_clients.plain };
         let network = &self.shared.network;
         let send = |connection| {
             let client = lazy.client(connection, || builder(network, is_https))?;
-            let request = self.build(&client, url, hops, conditions)?;
-            let response = exchange::send(slot.runtime.handle(), client, request, lazy.note_answer(connection));
+            let request = self.build(&client, url, chain, conditions)?;
+            let response =
+                exchange::send(runtime_clients.runtime.handle(), client, request, lazy.note_answer(connection));
             response.map_err(|failed| failure::of_exchange(failed, network))
         };
         let mut response = send(Connection::Kept);
         // The library's wait for headers includes connecting, so that a longer wait for a connection has to be several.
-        while matches!(response, Err(Failure::ConnectTimeout(longest)) if begun.elapsed() < longest) {
+        while matches!(response, Err(Error::ConnectTimeout(longest)) if begun.elapsed() < longest) {
             response = send(Connection::Kept);
         }
-        if matches!(response, Err(Failure::Broken { .. } | Failure::Protocol(_))) && lazy.note_failure() {
+        if matches!(response, Err(Error::Broken { .. } | Error::Protocol(_))) && lazy.note_failure() {
             response = send(Connection::New);
         }
-        response.map_err(|failure| tunnel::explained(failure, hops.current(), network))
+        response.map_err(|failure| tunnel::explained(failure, chain.current(), network))
     }
 
     fn build(
         &self,
         client: &reqwest::Client,
         url: &WebUrl,
-        hops: &Hops,
+        chain: &RedirectChain,
         conditions: &Conditions<'_>,
-    ) -> Result<reqwest::Request, Failure> {
-        let mut request = client.get(hops.current().url().clone());
-        if hops.is_at_origin() {
+    ) -> Result<reqwest::Request, Error> {
+        let mut request = client.get(chain.current().url().clone());
+        if chain.is_at_origin() {
             if let Some((user, password)) = url.credentials() {
                 request = request.basic_auth(user, password);
             }
@@ -268,7 +274,7 @@ impl Client<'_> {
     }
 }
 
-fn builder(network: &Network, is_https: bool) -> Result<reqwest::ClientBuilder, Failure> {
+fn builder(network: &Network, is_https: bool) -> Result<reqwest::ClientBuilder, Error> {
     // No-op if the application has already installed a provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     // The library's `read_timeout` covers the wait for headers and then each read anew: it is the stall time-out.
@@ -288,7 +294,7 @@ fn builder(network: &Network, is_https: bool) -> Result<reqwest::ClientBuilder, 
         .dns_resolver(Arc::new(SystemResolver))
         .tls_danger_accept_invalid_certs(network.insecure);
     let builder = proxy::set(builder, &network.proxies)
-        .map_err(|error| Failure::Client { is_temporary: false, cause: error.into() })?;
+        .map_err(|error| Error::Client { is_temporary: false, cause: error.into() })?;
     Ok(if is_https { builder } else { builder.tls_certs_only([]) })
 }
 
@@ -301,7 +307,7 @@ fn http_date(time: SystemTime) -> Option<String> {
 }
 
 /// Waits for a short body that is not wanted, for as long as that is quick.
-fn drain(response: Response) {
+fn drain(response: RawResponse) {
     if response.content_length.is_some_and(|length| length <= DRAINED) {
         response.wait_for_end(DRAINED_WITHIN);
     }

@@ -26,7 +26,7 @@ const FRAMES_AHEAD: usize = 1024;
 
 /// A response whose body is still to be read. Dropped before the end of the body, it closes the connection.
 #[derive(Debug)]
-pub struct Response {
+pub struct RawResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
     /// The length of the body, where a `Content-Length` alone says it.
@@ -39,7 +39,7 @@ pub struct Response {
 
 /// Why there is no response, or no more of it.
 #[derive(Debug)]
-pub enum Failed {
+pub enum ExchangeError {
     /// The library says why.
     Library(reqwest::Error),
     /// The runtime ended before the response did.
@@ -81,7 +81,7 @@ enum End {
     Open,
     /// Everything has come.
     Whole,
-    Failed(Failed),
+    ExchangeError(ExchangeError),
 }
 
 /// Carries out a request on a runtime, and blocks until the head of its response has come.
@@ -98,18 +98,18 @@ pub fn send(
     client: Client,
     request: Request,
     answered: impl FnOnce() + Send + 'static,
-) -> Result<Response, Failed> {
+) -> Result<RawResponse, ExchangeError> {
     let body = Arc::new(Body::default());
     let ending = Ending(Arc::clone(&body));
     let task = runtime.spawn(async move {
         // The runtime comes back to this task after it has asked the system for new events and acted on them.
         yield_now().await;
         let result = exchange(&client, request, answered, &ending.0).await;
-        ending.0.end(result.map_or_else(|error| End::Failed(Failed::Library(error)), |()| End::Whole));
+        ending.0.end(result.map_or_else(|error| End::ExchangeError(ExchangeError::Library(error)), |()| End::Whole));
     });
     let task = task.abort_handle();
     let Head { status, headers, content_length } = body.wait_for_head()?;
-    Ok(Response { status, headers, content_length, body, taken: Vec::new(), task })
+    Ok(RawResponse { status, headers, content_length, body, taken: Vec::new(), task })
 }
 
 async fn exchange(client: &Client, request: Request, answered: impl FnOnce(), body: &Body) -> reqwest::Result<()> {
@@ -144,13 +144,13 @@ async fn before_idle<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     .await
 }
 
-impl Response {
+impl RawResponse {
     /// Reads the next bytes of the body; 0 at its end.
     ///
     /// # Errors
     ///
     /// The body does not come to its end.
-    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Failed> {
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ExchangeError> {
         self.body.take(buffer.len(), &mut self.taken)?;
         let mut filled = 0;
         for frame in self.taken.drain(..) {
@@ -175,7 +175,7 @@ impl Response {
     }
 }
 
-impl Drop for Response {
+impl Drop for RawResponse {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -216,7 +216,7 @@ impl Body {
         }
     }
 
-    fn wait_for_head(&self) -> Result<Head, Failed> {
+    fn wait_for_head(&self) -> Result<Head, ExchangeError> {
         let mut state = self.state();
         loop {
             if let Some(head) = state.head.take() {
@@ -230,13 +230,13 @@ impl Body {
     }
 
     /// Takes frames of up to `room` bytes; none at the end of the body.
-    fn take(&self, room: usize, taken: &mut Vec<Bytes>) -> Result<(), Failed> {
+    fn take(&self, room: usize, taken: &mut Vec<Bytes>) -> Result<(), ExchangeError> {
         let mut state = self.state();
         while state.frames.is_empty() {
             match state.end {
                 End::Open => state = self.wait(state),
                 End::Whole => return Ok(()),
-                End::Failed(_) => return Err(state.failure()),
+                End::ExchangeError(_) => return Err(state.failure()),
             }
         }
         let mut left = room;
@@ -269,10 +269,10 @@ impl Body {
 
 impl State {
     /// Why nothing more comes. Asked again, it still does not.
-    fn failure(&mut self) -> Failed {
-        match std::mem::replace(&mut self.end, End::Failed(Failed::Ended)) {
-            End::Failed(failed) => failed,
-            End::Open | End::Whole => Failed::Ended,
+    fn failure(&mut self) -> ExchangeError {
+        match std::mem::replace(&mut self.end, End::ExchangeError(ExchangeError::Ended)) {
+            End::ExchangeError(failed) => failed,
+            End::Open | End::Whole => ExchangeError::Ended,
         }
     }
 }
@@ -283,7 +283,7 @@ struct Ending(Arc<Body>);
 impl Drop for Ending {
     fn drop(&mut self) {
         if matches!(self.0.state().end, End::Open) {
-            self.0.end(End::Failed(Failed::Ended));
+            self.0.end(End::ExchangeError(ExchangeError::Ended));
         }
     }
 }

@@ -7,72 +7,72 @@ use std::time::Duration;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 
-use super::exchange::Failed;
+use super::exchange::ExchangeError;
 use super::resolver::Unresolved;
-use crate::error::{self, Cause, Failure};
+use crate::error::{self, Cause, Error};
 use crate::options::Network;
 
 /// How the library says that a proxy made no connection; it has no other name that could be written here.
 type TunnelError = <Tunnel<HttpConnector> as tower_service::Service<hyper::Uri>>::Error;
 
 /// The failure of an exchange that brought no response.
-pub fn of_exchange(failed: Failed, network: &Network) -> Failure {
+pub fn of_exchange(failed: ExchangeError, network: &Network) -> Error {
     match failed {
-        Failed::Library(error) => of_request(error, network),
-        Failed::Ended => Failure::Broken { received: 0, cause: ENDED.into() },
+        ExchangeError::Library(error) => of_request(error, network),
+        ExchangeError::Ended => Error::Broken { received: 0, cause: ENDED.into() },
     }
 }
 
 /// The failure of asking: no answer came, or none that can be read.
-pub fn of_request(error: reqwest::Error, network: &Network) -> Failure {
+pub fn of_request(error: reqwest::Error, network: &Network) -> Error {
     // The library prints URLs whole; ours are printed redacted, by whoever names the download.
     let error = error.without_url();
     if error.is_dns() {
         let unresolved = causes(&error).find_map(|cause| cause.downcast_ref::<Unresolved>());
         let is_temporary = unresolved.is_none_or(Unresolved::is_temporary);
-        return Failure::Dns { is_temporary, cause: root(&error) };
+        return Error::Dns { is_temporary, cause: root(&error) };
     }
     if let Some(tunnel) = causes(&error).find_map(|cause| cause.downcast_ref::<TunnelError>()) {
         match tunnel {
-            TunnelError::ProxyAuthRequired => return Failure::Proxy { code: Some(407) },
+            TunnelError::ProxyAuthRequired => return Error::Proxy { code: Some(407) },
             // Every other status, and what is no HTTP.
-            TunnelError::TunnelUnsuccessful => return Failure::Proxy { code: None },
+            TunnelError::TunnelUnsuccessful => return Error::Proxy { code: None },
             _ => {}
         }
     }
     if let Some(source) = out_of_files(&error) {
-        return Failure::Exhausted { action: "connect", source };
+        return Error::Exhausted { action: "connect", source };
     }
     if error.is_connect() {
         return match io_kind(&error) {
-            Some(io::ErrorKind::InvalidData) => Failure::Tls(root(&error)),
-            _ if error.is_timeout() => Failure::ConnectTimeout(network.connect_timeout),
-            _ => Failure::Connect(root(&error)),
+            Some(io::ErrorKind::InvalidData) => Error::Tls(root(&error)),
+            _ if error.is_timeout() => Error::ConnectTimeout(network.connect_timeout),
+            _ => Error::Connect(root(&error)),
         };
     }
     if error.is_builder() {
-        return Failure::Request(root(&error));
+        return Error::Request(root(&error));
     }
     once_connected(&error, 0, network.stall_timeout)
 }
 
 /// The failure of setting a client up: for want of certificates, or for now of threads, files or memory.
-pub fn of_setup(error: reqwest::Error) -> Failure {
+pub fn of_setup(error: reqwest::Error) -> Error {
     let error = error.without_url();
     let exhausted = [io::ErrorKind::WouldBlock, io::ErrorKind::OutOfMemory];
     let is_exhausted = |cause: &io::Error| exhausted.contains(&cause.kind());
     let is_temporary = out_of_files(&error).is_some() || caused_by::<io::Error>(&error, is_exhausted);
-    Failure::Client { is_temporary, cause: root(&error) }
+    Error::Client { is_temporary, cause: root(&error) }
 }
 
 /// What ends a request whose runtime has ended.
 const ENDED: &str = "the client has ended";
 
 /// The failure of reading a body of which `received` of `expected` bytes had come.
-pub fn of_body(failed: Failed, received: u64, expected: Option<u64>, stall_timeout: Duration) -> Failure {
+pub fn of_body(failed: ExchangeError, received: u64, expected: Option<u64>, stall_timeout: Duration) -> Error {
     match failed {
-        Failed::Library(error) => while_reading(&error.without_url(), received, expected, stall_timeout),
-        Failed::Ended => Failure::Broken { received, cause: ENDED.into() },
+        ExchangeError::Library(error) => while_reading(&error.without_url(), received, expected, stall_timeout),
+        ExchangeError::Ended => Error::Broken { received, cause: ENDED.into() },
     }
 }
 
@@ -81,32 +81,32 @@ fn while_reading(
     received: u64,
     expected: Option<u64>,
     stall_timeout: Duration,
-) -> Failure {
+) -> Error {
     let failure = match once_connected(error, received, stall_timeout) {
         // A chunk that is none: what has come until then is as good as before a broken connection.
-        Failure::Protocol(cause) => return Failure::Broken { received, cause },
+        Error::Protocol(cause) => return Error::Broken { received, cause },
         failure => failure,
     };
     // A connection that was closed in good order, only too early; one that was reset says so.
     let is_end = matches!(io_kind(error), None | Some(io::ErrorKind::UnexpectedEof));
     match (failure, expected) {
-        (Failure::Broken { received, .. }, Some(expected)) if is_end => Failure::Truncated { received, expected },
+        (Error::Broken { received, .. }, Some(expected)) if is_end => Error::Truncated { received, expected },
         (failure, _) => failure,
     }
 }
 
 /// Once a connection stands: it stalled, it broke, or what came over it is no HTTP.
-fn once_connected(error: &(dyn StdError + 'static), received: u64, stall_timeout: Duration) -> Failure {
+fn once_connected(error: &(dyn StdError + 'static), received: u64, stall_timeout: Duration) -> Error {
     if caused_by::<reqwest::Error>(error, reqwest::Error::is_timeout) {
-        return Failure::Stalled(stall_timeout);
+        return Error::Stalled(stall_timeout);
     }
     let malformed = caused_by::<hyper::Error>(error, hyper::Error::is_parse)
         // A chunk with a size that is no number, say.
         || matches!(io_kind(error), Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput));
     if malformed {
-        return Failure::Protocol(root(error));
+        return Error::Protocol(root(error));
     }
-    Failure::Broken { received, cause: root(error) }
+    Error::Broken { received, cause: root(error) }
 }
 
 /// The system's error, where too many files are open.

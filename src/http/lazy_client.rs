@@ -9,7 +9,7 @@ use tower_layer::layer_fn;
 use tower_service::Service;
 
 use super::failure;
-use crate::error::Failure;
+use crate::error::Error;
 
 /// A client that is set up when it is first asked for.
 ///
@@ -51,12 +51,12 @@ impl LazyClient {
     ///
     /// # Errors
     ///
-    /// [`Failure::Client`].
+    /// [`Error::Client`].
     pub fn client(
         &self,
         connection: Connection,
-        builder: impl FnOnce() -> Result<ClientBuilder, Failure>,
-    ) -> Result<Client, Failure> {
+        builder: impl FnOnce() -> Result<ClientBuilder, Error>,
+    ) -> Result<Client, Error> {
         match connection {
             Connection::Kept => self.pooled(builder),
             Connection::New => {
@@ -69,7 +69,7 @@ impl LazyClient {
         }
     }
 
-    fn pooled(&self, builder: impl FnOnce() -> Result<ClientBuilder, Failure>) -> Result<Client, Failure> {
+    fn pooled(&self, builder: impl FnOnce() -> Result<ClientBuilder, Error>) -> Result<Client, Error> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(current) = current.as_ref().filter(|current| current.opened() < self.max_connections) {
             return Ok(current.client.clone());

@@ -4,13 +4,13 @@ use crate::error::{MAX_REDIRECTS, Redirect};
 use crate::url::{WebUrl, text_of_bytes};
 
 /// The way of one request through its redirects.
-pub struct Hops {
+pub struct RedirectChain {
     first: WebUrl,
     current: WebUrl,
     count: usize,
 }
 
-impl Hops {
+impl RedirectChain {
     /// Starts at the URL that the user gave.
     pub fn from(url: &WebUrl) -> Self {
         let url = url.without_credentials();
@@ -18,8 +18,8 @@ impl Hops {
     }
 
     /// Starts at the URL that answered an earlier request for the one that the user gave.
-    pub fn from_answer(url: &WebUrl, place: &WebUrl) -> Self {
-        Self { first: url.without_credentials(), current: place.without_credentials(), count: 1 }
+    pub fn from_answer(url: &WebUrl, effective_url: &WebUrl) -> Self {
+        Self { first: url.without_credentials(), current: effective_url.without_credentials(), count: 1 }
     }
 
     /// The URL to ask now.
@@ -57,8 +57,8 @@ mod tests {
     use super::*;
 
     fn after(start: &str, location: &[u8]) -> Result<String, String> {
-        let mut hops = Hops::from(&WebUrl::parse(start).unwrap());
-        hops.follow(location).map(|()| hops.current().unredacted().to_owned()).map_err(|error| error.to_string())
+        let mut chain = RedirectChain::from(&WebUrl::parse(start).unwrap());
+        chain.follow(location).map(|()| chain.current().unredacted().to_owned()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -98,21 +98,21 @@ mod tests {
 
     #[test]
     fn ten_hops_are_followed_and_no_more() {
-        let mut hops = Hops::from(&WebUrl::parse("http://h/0").unwrap());
+        let mut chain = RedirectChain::from(&WebUrl::parse("http://h/0").unwrap());
         for hop in 1..=10 {
-            hops.follow(format!("/{hop}").as_bytes()).unwrap();
+            chain.follow(format!("/{hop}").as_bytes()).unwrap();
         }
-        assert_eq!(hops.follow(b"/11").unwrap_err().to_string(), "more than 10 redirects, the last to http://h/11");
+        assert_eq!(chain.follow(b"/11").unwrap_err().to_string(), "more than 10 redirects, the last to http://h/11");
     }
 
     #[test]
     fn the_origin_is_the_first_urls() {
-        let mut hops = Hops::from(&WebUrl::parse("http://h/a").unwrap());
+        let mut chain = RedirectChain::from(&WebUrl::parse("http://h/a").unwrap());
         for (location, at_origin) in
             [("/b", true), ("http://h:81/c", false), ("http://other/d", false), ("http://h/e", true)]
         {
-            hops.follow(location.as_bytes()).unwrap();
-            assert_eq!(hops.is_at_origin(), at_origin, "{location}");
+            chain.follow(location.as_bytes()).unwrap();
+            assert_eq!(chain.is_at_origin(), at_origin, "{location}");
         }
     }
 }

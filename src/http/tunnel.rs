@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use hyper_util::client::proxy::matcher::Matcher;
 
 use super::proxy;
-use crate::error::Failure;
+use crate::error::Error;
 use crate::options::{Network, Proxies, ProxyUrl};
 use crate::url::WebUrl;
 
@@ -18,8 +18,8 @@ use crate::url::WebUrl;
 const LONGEST: usize = 256;
 
 /// A failure of asking for `url`, with the proxy's status if it is a refusal of which that is not known.
-pub fn explained(failure: Failure, url: &WebUrl, network: &Network) -> Failure {
-    if !matches!(failure, Failure::Proxy { code: None }) {
+pub fn explained(failure: Error, url: &WebUrl, network: &Network) -> Error {
+    if !matches!(failure, Error::Proxy { code: None }) {
         return failure;
     }
     let Ok(Proxies::Given { https: Some(proxy), .. }) = proxy::resolved(&network.proxies) else {
@@ -27,7 +27,7 @@ pub fn explained(failure: Failure, url: &WebUrl, network: &Network) -> Failure {
     };
     let code = status(&proxy, url, network.connect_timeout.min(network.stall_timeout)).ok().flatten();
     // One that opens the tunnel this time may do so for the next attempt as well.
-    Failure::Proxy { code: code.filter(|code| !(200..300).contains(code)) }
+    Error::Proxy { code: code.filter(|code| !(200..300).contains(code)) }
 }
 
 /// What the proxy answers this time; `None` if that is no HTTP. Only of a proxy that is spoken to in plain http: with

@@ -1,48 +1,48 @@
 //! WHERE bytes land: the part file beside a target, its lock and its sidecar, and the one rename that gives it the
 //! final name. Knows no network.
 
-mod aside;
-mod claim;
-mod filling;
+mod checkpoint;
+mod checkpointer;
 mod host;
-mod keeper;
 mod meter;
-mod nameless;
+mod move_aside;
 mod open;
 mod owner;
 mod part_file;
-mod pieces;
 mod platform;
 mod probe;
 mod ranges;
-mod record;
+mod segments;
+mod shared_part;
 mod sidecar;
+mod sidecar_file;
 mod trust;
+mod unnamed;
 
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::error::Failure;
+use crate::error::Error;
 
-pub use filling::{Filling, Share};
+pub use checkpointer::Checkpointer;
 pub use host::{has_ended, token};
-pub use keeper::Keeper;
-pub use nameless::{Linked, Nameless};
-pub use open::Leftover;
+pub use open::Existing;
 pub use part_file::{Commit, PartFile};
 pub use probe::check_writable;
 pub use ranges::Ranges;
+pub use shared_part::{SegmentWriter, SharedPart};
 pub use sidecar::{Sidecar, Unusable};
+pub use unnamed::{Linked, UnnamedFile};
 
 /// What stands at a target's path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum TargetState {
     /// Nothing.
     Free,
     /// A file, or a symbolic link, which is not followed; with the time of its last change.
-    Taken(Option<SystemTime>),
+    Occupied(Option<SystemTime>),
     /// Something that no file can replace: a directory, a device.
     NotAFile,
 }
@@ -52,12 +52,12 @@ pub enum Place {
 /// # Errors
 ///
 /// The directory cannot be searched.
-pub fn place(target: &Path) -> Result<Place, Failure> {
+pub fn target_state(target: &Path) -> Result<TargetState, Error> {
     match target.symlink_metadata() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Place::Free),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(TargetState::Free),
         Err(source) => Err(disk("look at", target, source)),
-        Ok(meta) if meta.is_file() || meta.is_symlink() => Ok(Place::Taken(meta.modified().ok())),
-        Ok(_) => Ok(Place::NotAFile),
+        Ok(meta) if meta.is_file() || meta.is_symlink() => Ok(TargetState::Occupied(meta.modified().ok())),
+        Ok(_) => Ok(TargetState::NotAFile),
     }
 }
 
@@ -75,7 +75,7 @@ pub fn remove_orphans(part: &Path, target: &Path) {
     if is_target {
         let _ = fs::remove_file(part);
     }
-    let _ = record::remove_orphan(part);
+    let _ = sidecar_file::remove_orphan(part);
 }
 
 /// Puts the names in a directory onto the disk.
@@ -83,7 +83,7 @@ pub fn remove_orphans(part: &Path, target: &Path) {
 /// # Errors
 ///
 /// The disk is failing.
-pub fn sync_directory(directory: &Path) -> Result<(), Failure> {
+pub fn sync_directory(directory: &Path) -> Result<(), Error> {
     platform::sync_directory(directory).map_err(|source| disk("write", directory, source))
 }
 
@@ -92,7 +92,7 @@ pub fn sync_directory(directory: &Path) -> Result<(), Failure> {
 /// # Errors
 ///
 /// The disk is failing.
-pub fn sync_parent(path: &Path) -> Result<(), Failure> {
+pub fn sync_parent(path: &Path) -> Result<(), Error> {
     sync_directory(directory_of(path))
 }
 
@@ -102,10 +102,10 @@ fn directory_of(path: &Path) -> &Path {
 }
 
 /// Another process has the part file; no time decides how long.
-fn locked(part: &Path) -> Failure {
-    Failure::Locked { path: part.to_owned(), free_in: None }
+fn locked(part: &Path) -> Error {
+    Error::Locked { path: part.to_owned(), free_in: None }
 }
 
-fn disk(action: &'static str, path: &Path, source: io::Error) -> Failure {
-    Failure::Disk { action, path: path.to_owned(), source }
+fn disk(action: &'static str, path: &Path, source: io::Error) -> Error {
+    Error::Disk { action, path: path.to_owned(), source }
 }

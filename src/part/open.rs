@@ -5,21 +5,21 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::aside::{Moved, move_aside, sentence};
+use super::move_aside::{Moved, move_aside, sentence};
 use super::part_file::PartFile;
-use super::record::{Found, NOT_OURS};
 use super::sidecar::{Sidecar, Unusable};
-use super::{directory_of, disk, host, locked, platform, record, trust};
-use crate::error::Failure;
+use super::sidecar_file::{Found, NOT_OURS};
+use super::{directory_of, disk, host, locked, platform, sidecar_file, trust};
+use crate::error::Error;
 use crate::url::WebUrl;
 
 /// What was found at a part file's path.
 #[derive(Debug, Default)]
-pub struct Leftover {
+pub struct Existing {
     /// The part file of an earlier attempt or run.
     pub part: Option<PartFile>,
     /// Why its bytes cannot be resumed, for the user.
-    pub why_not: Option<String>,
+    pub discard_reason: Option<String>,
 }
 
 impl PartFile {
@@ -28,15 +28,15 @@ impl PartFile {
     ///
     /// # Errors
     ///
-    /// [`Failure::Locked`] if another process holds it, [`Failure::NotAFile`] for links, directories and devices,
-    /// [`Failure::InTheWay`] if it is not ours and cannot be moved aside.
-    pub fn leftover(path: &Path, target: &Path, url: &WebUrl) -> Result<Leftover, Failure> {
+    /// [`Error::Locked`] if another process holds it, [`Error::NotAFile`] for links, directories and devices,
+    /// [`Error::InTheWay`] if it is not ours and cannot be moved aside.
+    pub fn open_existing(path: &Path, target: &Path, url: &WebUrl) -> Result<Existing, Error> {
         let (mut part, meta) = loop {
             match Self::open(path, false, &Arc::default()) {
-                Err(Failure::Disk { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Err(Error::Disk { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                     // The part file may have been removed without its sidecar.
-                    record::remove_orphan(path)?;
-                    return Ok(Leftover::default());
+                    sidecar_file::remove_orphan(path)?;
+                    return Ok(Existing::default());
                 }
                 // A run that died between linking a part to its target and removing the part.
                 Ok((_, meta)) if platform::is_link_to(&meta, target) => remove(path)?,
@@ -46,28 +46,28 @@ impl PartFile {
         };
         let lock_is_proof = part.lock_is_proof();
         if let Some(why) = object_to(&meta, path)? {
-            record::check_foreign_dead(path, lock_is_proof)?;
+            sidecar_file::check_foreign_dead(path, lock_is_proof)?;
             return moved_aside(path, why);
         }
         let is_empty = meta.len() == 0;
-        let found = match record::look(path)? {
+        let found = match sidecar_file::look(path)? {
             Found::Ours(found) => found,
             // Another process may be about to write its sidecar: the first to do so has the file.
             Found::Nothing | Found::Foreign(_) if is_empty => {
                 part.is_new = true;
-                return Ok(Leftover { part: Some(part), why_not: None });
+                return Ok(Existing { part: Some(part), discard_reason: None });
             }
             Found::Nothing | Found::Foreign(NOT_OURS) => return moved_aside(path, NOT_OURS),
             Found::Foreign(why) => return moved_aside(path, &format!("has a sidecar that {why}")),
         };
         found.check_dead(path, lock_is_proof)?;
-        record::remove_unfinished(path, lock_is_proof);
-        let why_not = match Sidecar::parse(&found.text, url, meta.len()) {
+        sidecar_file::remove_unfinished(path, lock_is_proof);
+        let discard_reason = match Sidecar::parse(&found.text, url, meta.len()) {
             Ok(sidecar) if sidecar.validator.is_some() => {
                 let sidecar = sidecar.owned_by(Some(host::new_owner()));
-                record::take_over(path, &sidecar, &found, lock_is_proof, false, &part.filling.moved)?;
+                sidecar_file::take_over(path, &sidecar, &found, lock_is_proof, false, &part.shared.moved)?;
                 let (done, length) = (sidecar.done.clone(), sidecar.length);
-                part.filling.begin(Some(sidecar), done, length);
+                part.shared.begin(Some(sidecar), done, length);
                 None
             }
             _ if is_empty => None,
@@ -76,7 +76,7 @@ impl PartFile {
             Err(Unusable::OtherUrl) => Some("the bytes that are left are of another URL"),
             Err(Unusable::Newer) => Some("a newer version of tdl left the bytes that are there"),
         };
-        Ok(Leftover { part: Some(part), why_not: why_not.map(ToOwned::to_owned) })
+        Ok(Existing { part: Some(part), discard_reason: discard_reason.map(ToOwned::to_owned) })
     }
 
     /// Opens the part file that was filled beside another one, by a run that was killed, if it can be resumed. What of
@@ -85,15 +85,15 @@ impl PartFile {
     ///
     /// # Errors
     ///
-    /// [`Failure::Locked`] if another process holds it; or the disk refuses.
-    pub fn leftover_beside(path: &Path, target: &Path, url: &WebUrl) -> Result<Option<Self>, Failure> {
-        let Ok(Found::Ours(_)) = record::look(path) else { return Ok(None) };
+    /// [`Error::Locked`] if another process holds it; or the disk refuses.
+    pub fn open_replacement(path: &Path, target: &Path, url: &WebUrl) -> Result<Option<Self>, Error> {
+        let Ok(Found::Ours(_)) = sidecar_file::look(path) else { return Ok(None) };
         match path.symlink_metadata() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => record::remove_orphan(path).map(|()| None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => sidecar_file::remove_orphan(path).map(|()| None),
             Err(source) => Err(disk("look at", path, source)),
             Ok(meta) if !meta.is_file() => Ok(None),
             Ok(meta) if !platform::is_link_to(&meta, target) && object_to(&meta, path)?.is_some() => Ok(None),
-            Ok(_) => match Self::leftover(path, target, url)?.part {
+            Ok(_) => match Self::open_existing(path, target, url)?.part {
                 Some(part) if part.received() > 0 => Ok(Some(part)),
                 part => {
                     if let Some(part) = part {
@@ -109,8 +109,8 @@ impl PartFile {
     ///
     /// # Errors
     ///
-    /// [`Failure::Locked`] if another process made one meanwhile.
-    pub fn create(path: &Path) -> Result<Self, Failure> {
+    /// [`Error::Locked`] if another process made one meanwhile.
+    pub fn create(path: &Path) -> Result<Self, Error> {
         Self::open(path, true, &Arc::default()).map(|(part, _)| part).map_err(taken_meanwhile)
     }
 
@@ -119,13 +119,13 @@ impl PartFile {
     ///
     /// # Errors
     ///
-    /// [`Failure::Locked`] if another process has the part file now; or the disk refuses.
-    pub fn renew(self) -> Result<Self, Failure> {
+    /// [`Error::Locked`] if another process has the part file now; or the disk refuses.
+    pub fn renew(self) -> Result<Self, Error> {
         if self.is_new {
             return Ok(self);
         }
         let (path, had_claim) = (self.path().to_owned(), self.received() > 0);
-        let moved = Arc::clone(&self.filling.moved);
+        let moved = Arc::clone(&self.shared.moved);
         self.discard();
         if had_claim {
             // After a power failure the old claim must not stand beside the new bytes.
@@ -135,12 +135,12 @@ impl PartFile {
         Self::open(&path, true, &moved).map(|(part, _)| part).map_err(taken_meanwhile)
     }
 
-    fn open(path: &Path, create: bool, moved: &Arc<Moved>) -> Result<(Self, fs::Metadata), Failure> {
+    fn open(path: &Path, create: bool, moved: &Arc<Moved>) -> Result<(Self, fs::Metadata), Error> {
         loop {
             let file = match platform::open_part(path, create) {
                 Ok(file) => file,
                 Err(error) if error.kind() != io::ErrorKind::NotFound && is_no_file(path) => {
-                    return Err(Failure::NotAFile(path.to_owned()));
+                    return Err(Error::NotAFile(path.to_owned()));
                 }
                 Err(source) => return Err(disk("open", path, source)),
             };
@@ -148,7 +148,7 @@ impl PartFile {
             // After the lock, for what another process wrote before it let go counts.
             let meta = file.metadata().map_err(|source| disk("look at", path, source))?;
             if !meta.is_file() {
-                return Err(Failure::NotAFile(path.to_owned()));
+                return Err(Error::NotAFile(path.to_owned()));
             }
             let part = Self::new(path.to_owned(), file, is_locked, create, Arc::clone(moved));
             // Between the opening and the lock another process may have renamed the file into place.
@@ -160,9 +160,8 @@ impl PartFile {
 }
 
 /// A part file that could not be opened: moved aside if it is another user's, unless a process writes to it.
-fn closed_to_us(path: &Path, failure: Failure) -> Result<Leftover, Failure> {
-    let is_denied =
-        matches!(&failure, Failure::Disk { source, .. } if source.kind() == io::ErrorKind::PermissionDenied);
+fn closed_to_us(path: &Path, failure: Error) -> Result<Existing, Error> {
+    let is_denied = matches!(&failure, Error::Disk { source, .. } if source.kind() == io::ErrorKind::PermissionDenied);
     match path.symlink_metadata() {
         Ok(meta) if is_denied => match object_to(&meta, path)? {
             Some(why) => {
@@ -171,7 +170,7 @@ fn closed_to_us(path: &Path, failure: Failure) -> Result<Leftover, Failure> {
                 if platform::open_to_read(path).is_ok_and(is_held) {
                     return Err(locked(path));
                 }
-                record::check_foreign_dead(path, false)?;
+                sidecar_file::check_foreign_dead(path, false)?;
                 moved_aside(path, why)
             }
             None => Err(failure),
@@ -181,24 +180,24 @@ fn closed_to_us(path: &Path, failure: Failure) -> Result<Leftover, Failure> {
 }
 
 /// The failure to make a part file, where another process was faster.
-fn taken_meanwhile(failure: Failure) -> Failure {
+fn taken_meanwhile(failure: Error) -> Error {
     match failure {
-        Failure::Disk { source, path, .. } if source.kind() == io::ErrorKind::AlreadyExists => locked(&path),
+        Error::Disk { source, path, .. } if source.kind() == io::ErrorKind::AlreadyExists => locked(&path),
         failure => failure,
     }
 }
 
-fn object_to(meta: &fs::Metadata, path: &Path) -> Result<Option<&'static str>, Failure> {
+fn object_to(meta: &fs::Metadata, path: &Path) -> Result<Option<&'static str>, Error> {
     let directory = directory_of(path);
     trust::objection(meta, directory).map_err(|source| disk("write to", directory, source))
 }
 
-fn moved_aside(path: &Path, why: &str) -> Result<Leftover, Failure> {
+fn moved_aside(path: &Path, why: &str) -> Result<Existing, Error> {
     let kept = move_aside(path, why)?;
-    Ok(Leftover { part: None, why_not: Some(sentence(path, why, &kept)) })
+    Ok(Existing { part: None, discard_reason: Some(sentence(path, why, &kept)) })
 }
 
-fn remove(path: &Path) -> Result<(), Failure> {
+fn remove(path: &Path) -> Result<(), Error> {
     fs::remove_file(path).map_err(|source| disk("remove", path, source))
 }
 
@@ -207,7 +206,7 @@ fn is_no_file(path: &Path) -> bool {
 }
 
 /// Locks the file for this process; `Ok(false)` where the file system has no locks.
-fn lock(file: &File, path: &Path) -> Result<bool, Failure> {
+fn lock(file: &File, path: &Path) -> Result<bool, Error> {
     match file.try_lock() {
         Ok(()) => Ok(true),
         Err(fs::TryLockError::WouldBlock) => Err(locked(path)),

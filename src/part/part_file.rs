@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use super::aside::Moved;
-use super::filling::{Filling, Share};
+use super::move_aside::Moved;
 use super::platform::Renamed;
 use super::ranges::Ranges;
-use super::record::Found;
+use super::shared_part::{SegmentWriter, SharedPart};
 use super::sidecar::Sidecar;
-use super::{disk, host, platform, record};
-use crate::error::Failure;
+use super::sidecar_file::Found;
+use super::{disk, host, platform, sidecar_file};
+use crate::error::Error;
 use crate::http::Validator;
 use crate::url::WebUrl;
 
@@ -23,7 +23,7 @@ use crate::url::WebUrl;
 /// first byte: a file without one is not ours.
 #[derive(Debug)]
 pub struct PartFile {
-    pub(super) filling: Arc<Filling>,
+    pub(super) shared: Arc<SharedPart>,
     pub(super) is_locked: bool,
     /// Whether it was empty and without a sidecar of tdl's when it was opened.
     pub(super) is_new: bool,
@@ -44,85 +44,85 @@ pub enum Commit {
 
 impl PartFile {
     pub(super) fn new(path: PathBuf, file: File, is_locked: bool, is_new: bool, moved: Arc<Moved>) -> Self {
-        let filling = Arc::new(Filling::new(path, file, moved));
-        Self { filling, is_locked, is_new, was_renamed_after_a_look: AtomicBool::new(false) }
+        let shared = Arc::new(SharedPart::new(path, file, moved));
+        Self { shared, is_locked, is_new, was_renamed_after_a_look: AtomicBool::new(false) }
     }
 
     /// Whether the path still names this file.
-    pub(super) fn is_in_place(&self, meta: &fs::Metadata) -> Result<bool, Failure> {
-        let Filling { file, path, .. } = &*self.filling;
+    pub(super) fn is_in_place(&self, meta: &fs::Metadata) -> Result<bool, Error> {
+        let SharedPart { file, path, .. } = &*self.shared;
         platform::is_at(file, meta, path).map_err(|source| disk("look at", path, source))
     }
 
     /// What is known of the file, where it can be gone on with.
     #[must_use]
     pub fn sidecar(&self) -> Option<Sidecar> {
-        self.filling.sidecar()
+        self.shared.sidecar()
     }
 
     /// Notes for later runs how many requests in a row for the rest have failed or were answered by something else; none
     /// once more of it has come.
     pub fn note_failed_resumes(&self, failed: u32, unusable: u32) {
-        self.filling.note_failed_resumes(failed, unusable);
+        self.shared.note_failed_resumes(failed, unusable);
     }
 
     /// The file as the threads see it that fill it.
     #[must_use]
-    pub const fn filling(&self) -> &Arc<Filling> {
-        &self.filling
+    pub const fn shared(&self) -> &Arc<SharedPart> {
+        &self.shared
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.filling.path
+        &self.shared.path
     }
 
     /// How many bytes are in the file.
     #[must_use]
     pub fn received(&self) -> u64 {
-        self.filling.received()
+        self.shared.received()
     }
 
     /// Whether every byte is in the file.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.filling.is_whole()
+        self.shared.is_whole()
     }
 
     /// The first bytes that are missing: from a place up to another, or to the end of the file.
     #[must_use]
     pub fn gap(&self) -> Option<(u64, Option<u64>)> {
-        self.filling.gap()
+        self.shared.gap()
     }
 
     /// Takes the first bytes that are missing and that no thread fills.
     #[must_use]
-    pub fn take(&self) -> Option<Share> {
-        self.filling.take()
+    pub fn take(&self) -> Option<SegmentWriter> {
+        self.shared.take()
     }
 
     /// Waits until a thread that fills some of the file leaves it, for so long at most.
     pub fn wait(&self, longest: Duration) {
-        self.filling.wait(longest);
+        self.shared.wait(longest);
     }
 
     /// Whether no thread fills any of the file; if so, none begins to.
     #[must_use]
-    pub fn end_if_idle(&self) -> bool {
-        self.filling.end_if_idle()
+    pub fn close_if_idle(&self) -> bool {
+        self.shared.close_if_idle()
     }
 
     /// Ends the filling, and waits for the threads that are at it; what has arrived is claimed before.
     pub fn stop(&self) {
-        if !self.end_if_idle() {
-            let _ = self.filling.save();
-            self.filling.stop();
+        if !self.close_if_idle() {
+            let _ = self.shared.save();
+            self.shared.stop();
         }
     }
 
     /// What was moved aside for the file and its sidecar since this was asked last, as sentences for the user.
     #[must_use]
     pub fn take_moved(&self) -> Vec<String> {
-        self.filling.moved.take()
+        self.shared.moved.take()
     }
 
     /// Whether the file system could lock the file.
@@ -141,42 +141,42 @@ impl PartFile {
     ///
     /// # Errors
     ///
-    /// [`Failure::Locked`] or [`Failure::PartGone`] if another process was faster; or the sidecar cannot be written.
-    pub fn start(&mut self, url: &WebUrl, validator: Option<&Validator>, length: Option<u64>) -> Result<(), Failure> {
+    /// [`Error::Locked`] or [`Error::PartGone`] if another process was faster; or the sidecar cannot be written.
+    pub fn start(&mut self, url: &WebUrl, validator: Option<&Validator>, length: Option<u64>) -> Result<(), Error> {
         let sidecar = Sidecar::new(url, validator.cloned(), length).owned_by(Some(host::new_owner()));
-        record::claim(self.path(), &sidecar, self.lock_is_proof(), &self.filling.moved)?;
+        sidecar_file::claim(self.path(), &sidecar, self.lock_is_proof(), &self.shared.moved)?;
         if let Err(failure) = self.check_new() {
-            record::remove(self.path());
+            sidecar_file::remove(self.path());
             return Err(failure);
         }
-        self.filling.begin(Some(sidecar), Ranges::default(), length);
+        self.shared.begin(Some(sidecar), Ranges::default(), length);
         Ok(())
     }
 
     /// Checks that the file is as it was made. Before it was claimed, another process that had opened it as well may
     /// have filled it, given it its final name and removed its own claim: a write would go into the finished file.
-    fn check_new(&self) -> Result<(), Failure> {
-        let meta = self.filling.file.metadata().map_err(|source| disk("look at", self.path(), source))?;
+    fn check_new(&self) -> Result<(), Error> {
+        let meta = self.shared.file.metadata().map_err(|source| disk("look at", self.path(), source))?;
         let is_new = meta.len() == 0 && platform::has_one_name(&meta) && self.is_in_place(&meta)?;
-        if is_new { Ok(()) } else { Err(Failure::PartGone(self.path().to_owned())) }
+        if is_new { Ok(()) } else { Err(Error::PartGone(self.path().to_owned())) }
     }
 
     /// Goes on with what is there of a file that is so long; bytes that were never claimed go.
     ///
     /// # Errors
     ///
-    /// [`Failure::Range`] if there is more than that; [`Failure::Locked`] or [`Failure::PartChanged`] if another process
+    /// [`Error::Range`] if there is more than that; [`Error::Locked`] or [`Error::PartChanged`] if another process
     /// has taken the file over or cut it; or the file cannot be cut.
-    pub fn go_on(&mut self, length: u64) -> Result<(), Failure> {
-        let arrived = self.filling.arrived();
+    pub fn resume(&mut self, length: u64) -> Result<(), Error> {
+        let arrived = self.shared.arrived();
         let end = arrived.end();
         if end > length {
-            return Err(Failure::Range("the file is shorter than what is there"));
+            return Err(Error::Range("the file is shorter than what is there"));
         }
-        self.filling.check_held()?;
-        self.filling.check_end()?;
-        self.filling.begin(None, arrived, Some(length));
-        self.filling.cut(end)
+        self.shared.check_held()?;
+        self.shared.check_end()?;
+        self.shared.begin(None, arrived, Some(length));
+        self.shared.cut(end)
     }
 
     /// Writes the first bytes of those that are missing.
@@ -184,8 +184,8 @@ impl PartFile {
     /// # Errors
     ///
     /// The disk is full, or failing.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.take().map_or(Ok(()), |share| share.write(bytes))
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.take().map_or(Ok(()), |writer| writer.write(bytes))
     }
 
     /// Makes sure that there is room for the rest of a file of this length, and keeps it where the platform can, so
@@ -193,19 +193,19 @@ impl PartFile {
     ///
     /// # Errors
     ///
-    /// [`Failure::NoRoom`].
-    pub fn reserve(&self, length: u64) -> Result<(), Failure> {
+    /// [`Error::NoRoom`].
+    pub fn reserve(&self, length: u64) -> Result<(), Error> {
         let needed = length.saturating_sub(self.received());
         if needed == 0 {
             return Ok(());
         }
-        let no_room = |free| Failure::NoRoom { path: self.path().to_owned(), needed, free };
+        let no_room = |free| Error::NoRoom { path: self.path().to_owned(), needed, free };
         let is_large = needed >= LOOK_FROM;
         let free = if is_large { platform::free_space(self.path()) } else { None };
         if let Some(free) = free.filter(|free| *free < needed) {
             return Err(no_room(free));
         }
-        match self.filling.preallocate(length) {
+        match self.shared.preallocate(length) {
             Err(error)
                 if is_large && matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
             {
@@ -221,13 +221,13 @@ impl PartFile {
     /// # Errors
     ///
     /// The disk is full, or failing, or was when the bytes were put onto it before.
-    pub fn sync(&self) -> Result<(), Failure> {
-        self.filling.sync()
+    pub fn sync(&self) -> Result<(), Error> {
+        self.shared.sync()
     }
 
     /// Gives the file the time that the server named; a file system without such a time is no reason to fail.
     pub fn set_modified(&self, time: SystemTime) {
-        let _ = self.filling.file.set_modified(time);
+        let _ = self.shared.file.set_modified(time);
     }
 
     /// Gives the file its final name by one rename, still locked, and then removes the sidecar. Says whether it was
@@ -237,14 +237,14 @@ impl PartFile {
     ///
     /// The rename was refused, or another process has taken the part file away, taken it over or changed it; or bytes
     /// could not be put onto the disk.
-    pub fn commit(&self, target: &Path, commit: Commit) -> Result<bool, Failure> {
-        self.filling.close_claim();
-        self.filling.check_damage()?;
-        self.filling.check_held()?;
-        let meta = self.filling.file.metadata().map_err(|source| disk("look at", self.path(), source))?;
-        self.filling.check_length(meta.len())?;
+    pub fn commit(&self, target: &Path, commit: Commit) -> Result<bool, Error> {
+        self.shared.stop_checkpoints();
+        self.shared.check_damage()?;
+        self.shared.check_held()?;
+        let meta = self.shared.file.metadata().map_err(|source| disk("look at", self.path(), source))?;
+        self.shared.check_length(meta.len())?;
         if !self.is_in_place(&meta)? {
-            return Err(Failure::PartGone(self.path().to_owned()));
+            return Err(Error::PartGone(self.path().to_owned()));
         }
         let renamed = match commit {
             Commit::Replace => fs::rename(self.path(), target).map(|()| Renamed::Exclusively),
@@ -254,8 +254,8 @@ impl PartFile {
             Ok(renamed) => {
                 // Between the look and the rename another process may have cut the file, or put another in its place.
                 self.check_at(target).inspect_err(|_| _ = platform::rename_no_replace(target, self.path()))?;
-                record::remove(self.path());
-                self.filling.forget();
+                sidecar_file::remove(self.path());
+                self.shared.forget();
                 self.was_renamed_after_a_look.store(renamed == Renamed::AfterALook, Ordering::Relaxed);
                 Ok(true)
             }
@@ -265,18 +265,14 @@ impl PartFile {
     }
 
     /// Checks that what is at `target` is this file, and whole.
-    fn check_at(&self, target: &Path) -> Result<(), Failure> {
+    fn check_at(&self, target: &Path) -> Result<(), Error> {
         let refused = |source| disk("look at", target, source);
         // Looked at anew, for a file may get another number by a rename (FUSE).
-        let meta = self.filling.file.metadata().map_err(refused)?;
-        self.filling.check_length(meta.len())?;
-        let is_at = platform::is_at(&self.filling.file, &meta, target).map_err(refused)?;
+        let meta = self.shared.file.metadata().map_err(refused)?;
+        self.shared.check_length(meta.len())?;
+        let is_at = platform::is_at(&self.shared.file, &meta, target).map_err(refused)?;
         // If nothing is there, it was this file, and somebody has moved it since.
-        if is_at || target.symlink_metadata().is_err() {
-            Ok(())
-        } else {
-            Err(Failure::PartGone(self.path().to_owned()))
-        }
+        if is_at || target.symlink_metadata().is_err() { Ok(()) } else { Err(Error::PartGone(self.path().to_owned())) }
     }
 
     /// Whether the commit could not rule out that it replaced a file that had just appeared: the file system has neither a
@@ -288,21 +284,21 @@ impl PartFile {
 
     /// Leaves the file for a later attempt, with a sidecar that claims what is there and names no owner; removes what
     /// could not be resumed. Returns how many bytes are kept: 0 if the file was removed or belongs to another process.
-    pub fn put_by(self) -> u64 {
-        self.filling.close_claim();
-        let claimed = || self.filling.sidecar().map_or(0, |sidecar| sidecar.done.count());
-        let checked = self.filling.check_held().and_then(|()| self.filling.check_end());
+    pub fn keep_for_resume(self) -> u64 {
+        self.shared.stop_checkpoints();
+        let claimed = || self.shared.sidecar().map_or(0, |sidecar| sidecar.done.count());
+        let checked = self.shared.check_held().and_then(|()| self.shared.check_end());
         // Whether it is still this process's cannot be told now, so nothing is removed.
-        if let Err(Failure::Disk { .. }) = checked {
+        if let Err(Error::Disk { .. }) = checked {
             return claimed();
         }
-        if checked.is_ok() && self.filling.can_be_gone_on_with() {
+        if checked.is_ok() && self.shared.is_resumable() {
             // Room that was kept for the rest is given back; a full disk needs it for the sidecar.
-            let _ = self.filling.cut(self.filling.arrived().end());
-            if self.filling.save().is_ok() && self.filling.sidecar().is_some_and(|sidecar| sidecar.done.end() > 0) {
+            let _ = self.shared.cut(self.shared.arrived().end());
+            if self.shared.save().is_ok() && self.shared.sidecar().is_some_and(|sidecar| sidecar.done.end() > 0) {
                 let claimed = claimed();
                 // If that cannot be written, the sidecar names this process, and is free once it has ended.
-                return self.filling.release().unwrap_or(claimed);
+                return self.shared.release().unwrap_or(claimed);
             }
         }
         self.discard();
@@ -315,33 +311,33 @@ impl PartFile {
     }
 
     fn remove(&self) {
-        self.filling.close_claim();
+        self.shared.stop_checkpoints();
         let Some(owns_sidecar) = self.removable() else { return };
-        let meta = self.filling.file.metadata();
+        let meta = self.shared.file.metadata();
         if meta.is_ok_and(|meta| self.is_in_place(&meta).unwrap_or(false)) {
             let _ = fs::remove_file(self.path());
         }
         // The sidecar last: a part file without one would not be ours.
         if owns_sidecar {
-            record::remove(self.path());
+            sidecar_file::remove(self.path());
         }
-        self.filling.forget();
+        self.shared.forget();
     }
 
     /// Whether the file may be removed, because it is this process's or its owner is dead; and if so, whether its
     /// sidecar may be removed as well.
     fn removable(&self) -> Option<bool> {
-        if self.filling.is_claimed() {
-            return self.filling.is_held().then_some(true);
+        if self.shared.is_claimed() {
+            return self.shared.is_held().then_some(true);
         }
-        match record::look(self.path()) {
+        match sidecar_file::look(self.path()) {
             Ok(Found::Foreign(_)) => Some(false),
             // Another process may be about to take it over: this one must be faster.
             Ok(Found::Ours(_) | Found::Nothing) => {
                 let sidecar = Sidecar::unclaimed().owned_by(Some(host::new_owner()));
-                let claimed = record::claim(self.path(), &sidecar, self.lock_is_proof(), &self.filling.moved);
+                let claimed = sidecar_file::claim(self.path(), &sidecar, self.lock_is_proof(), &self.shared.moved);
                 // On a full disk, a lock must do.
-                (claimed.is_ok() || (self.is_locked && !matches!(claimed, Err(Failure::Locked { .. })))).then_some(true)
+                (claimed.is_ok() || (self.is_locked && !matches!(claimed, Err(Error::Locked { .. })))).then_some(true)
             }
             Err(_) => None,
         }
@@ -351,15 +347,14 @@ impl PartFile {
 impl Drop for PartFile {
     fn drop(&mut self) {
         // Nobody writes to a file that another process may lock.
-        self.filling.stop();
-        self.filling.close_claim();
-        if self.filling.is_claimed()
-            && self.filling.release().is_err_and(|error| matches!(error, Failure::PartChanged(_)))
+        self.shared.stop();
+        self.shared.stop_checkpoints();
+        if self.shared.is_claimed() && self.shared.release().is_err_and(|error| matches!(error, Error::PartChanged(_)))
         {
             self.remove();
         }
         // The keeper may hold the file for a moment longer, and nobody is to find it locked.
-        let _ = self.filling.file.unlock();
+        let _ = self.shared.file.unlock();
     }
 }
 
@@ -367,9 +362,9 @@ impl Drop for PartFile {
 mod tests {
     use std::io::Write as _;
 
-    use super::super::{Leftover, Place, place};
+    use super::super::{Existing, TargetState, target_state};
     use super::*;
-    use crate::http::Marks;
+    use crate::http::EntityHeaders;
 
     fn url() -> WebUrl {
         WebUrl::parse("http://h/x").unwrap()
@@ -378,8 +373,8 @@ mod tests {
     const OURS: &str = r#"{"version":1,"url":"http://h/x","validator":null,"length":null,"done":[]}"#;
 
     fn validator() -> Option<Validator> {
-        let place = "http://h/x".to_owned();
-        Validator::of(Marks { etag: Some("\"a\"".to_owned()), place, ..Marks::default() }, None)
+        let effective_url = "http://h/x".to_owned();
+        Validator::of(EntityHeaders { etag: Some("\"a\"".to_owned()), effective_url, ..EntityHeaders::default() }, None)
     }
 
     fn part_in(dir: &Path, bytes: &[u8]) -> PartFile {
@@ -392,8 +387,8 @@ mod tests {
         part
     }
 
-    fn leftover_in(dir: &Path) -> Result<Leftover, Failure> {
-        PartFile::leftover(&dir.join("x.part"), &dir.join("x"), &url())
+    fn leftover_in(dir: &Path) -> Result<Existing, Error> {
+        PartFile::open_existing(&dir.join("x.part"), &dir.join("x"), &url())
     }
 
     fn names(dir: &Path) -> Vec<String> {
@@ -430,9 +425,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let part = part_in(dir.path(), b"mine");
         let second = leftover_in(dir.path());
-        assert!(matches!(second, Err(Failure::Locked { .. })), "{second:?}");
+        assert!(matches!(second, Err(Error::Locked { .. })), "{second:?}");
         let third = PartFile::create(&dir.path().join("x.part"));
-        assert!(matches!(third, Err(Failure::Locked { .. })), "{third:?}");
+        assert!(matches!(third, Err(Error::Locked { .. })), "{third:?}");
         part.commit(&dir.path().join("x"), Commit::Keep).unwrap();
         assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"mine");
     }
@@ -444,7 +439,7 @@ mod tests {
         let first = part_in(dir.path(), b"first");
         fs::remove_file(dir.path().join("x.part")).unwrap();
         let gone = first.commit(&dir.path().join("x"), Commit::Keep);
-        assert!(matches!(gone, Err(Failure::PartGone(_))), "{gone:?}");
+        assert!(matches!(gone, Err(Error::PartGone(_))), "{gone:?}");
         // Its sidecar goes as well, and what has its name now stays.
         fs::write(dir.path().join("x.part"), "the user's").unwrap();
         first.discard();
@@ -465,10 +460,7 @@ mod tests {
             let part = part_in(dir.path(), b"whole");
             intrude(dir.path());
             let changed = part.commit(&dir.path().join("x"), Commit::Keep);
-            assert!(
-                matches!(&changed, Err(failure @ Failure::PartChanged(_)) if failure.is_temporary()),
-                "{changed:?}"
-            );
+            assert!(matches!(&changed, Err(failure @ Error::PartChanged(_)) if failure.is_temporary()), "{changed:?}");
             part.discard();
             assert!(names(dir.path()).is_empty());
         }
@@ -479,29 +471,29 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut part = part_in(dir.path(), b"half");
         change(dir.path(), |file| file.set_len(3).unwrap());
-        assert!(part.go_on(13).is_err());
+        assert!(part.resume(13).is_err());
         drop(part);
         assert!(names(dir.path()).is_empty(), "the next attempt would have to wait for it");
     }
 
     #[test]
     fn a_part_that_was_cut_is_not_written_to_and_not_kept() {
-        let check = |after: &dyn Fn(&mut PartFile) -> Result<(), Failure>| {
+        let check = |after: &dyn Fn(&mut PartFile) -> Result<(), Error>| {
             let dir = tempfile::tempdir().unwrap();
             let mut part = part_in(dir.path(), b"half");
             change(dir.path(), |file| file.set_len(0).unwrap());
             let changed = after(&mut part);
-            assert!(matches!(changed, Err(Failure::PartChanged(_))), "{changed:?}");
-            assert_eq!(part.put_by(), 0);
+            assert!(matches!(changed, Err(Error::PartChanged(_))), "{changed:?}");
+            assert_eq!(part.keep_for_resume(), 0);
             assert!(names(dir.path()).is_empty());
         };
         check(&|part| part.write(b" and rest"));
-        check(&|part| part.filling.save());
-        check(&|part| part.go_on(13));
+        check(&|part| part.shared.save());
+        check(&|part| part.resume(13));
         check(&|part| {
             // As long as it was, but with zeros in it.
             part.write(b" and rest").unwrap_err();
-            part.filling.file.set_len(4).unwrap();
+            part.shared.file.set_len(4).unwrap();
             part.write(b" and rest")
         });
     }
@@ -511,12 +503,12 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_cut_that_a_write_undoes_is_seen() {
-        let check = |after: &dyn Fn(&mut PartFile) -> Result<(), Failure>| {
+        let check = |after: &dyn Fn(&mut PartFile) -> Result<(), Error>| {
             let dir = tempfile::tempdir().unwrap();
             let mut part = PartFile::create(&dir.path().join("x.part")).unwrap();
             part.start(&url(), validator().as_ref(), Some(20)).unwrap();
             part.reserve(20).unwrap();
-            if part.filling.file.metadata().unwrap().len() != 20 {
+            if part.shared.file.metadata().unwrap().len() != 20 {
                 // This file system cannot.
                 return;
             }
@@ -526,13 +518,13 @@ mod tests {
                 platform::write_at(&file, b" and rest", 4).unwrap();
             });
             let changed = after(&mut part);
-            assert!(matches!(changed, Err(Failure::PartChanged(_))), "{changed:?}");
-            assert_eq!(part.put_by(), 0);
+            assert!(matches!(changed, Err(Error::PartChanged(_))), "{changed:?}");
+            assert_eq!(part.keep_for_resume(), 0);
             assert!(names(dir.path()).is_empty());
         };
         check(&|part| part.write(b" and rest"));
-        check(&|part| part.filling.save());
-        check(&|part| part.go_on(20));
+        check(&|part| part.shared.save());
+        check(&|part| part.resume(20));
         check(&|part| part.commit(&part.path().with_file_name("x"), Commit::Keep).map(drop));
     }
 
@@ -544,13 +536,13 @@ mod tests {
         part.start(&url(), validator().as_ref(), Some(13)).unwrap();
         part.reserve(13).unwrap();
         part.write(b"half").unwrap();
-        assert_eq!(part.put_by(), 4);
+        assert_eq!(part.keep_for_resume(), 4);
         assert_eq!(fs::read(dir.path().join("x.part")).unwrap(), b"half");
         // As after a kill.
         change(dir.path(), |file| file.set_len(13).unwrap());
         let mut part = leftover_in(dir.path()).unwrap().part.unwrap();
         assert_eq!((part.received(), part.gap()), (4, Some((4, None))));
-        part.go_on(13).unwrap();
+        part.resume(13).unwrap();
         part.reserve(13).unwrap();
         part.write(b" and rest").unwrap();
         assert!(part.commit(&dir.path().join("x"), Commit::Keep).unwrap());
@@ -560,7 +552,7 @@ mod tests {
     /// As on a file system whose locks do not reach this process.
     #[cfg(unix)]
     fn without_lock(part: PartFile) -> PartFile {
-        part.filling.file.unlock().unwrap();
+        part.shared.file.unlock().unwrap();
         part
     }
 
@@ -581,7 +573,7 @@ mod tests {
         let first = without_lock(part_in(dir.path(), b"whole"));
         make_older(&sidecar_of(dir.path()), 50);
         for second in [leftover_in(dir.path()).map(drop), PartFile::create(&dir.path().join("x.part")).map(drop)] {
-            assert!(matches!(second, Err(Failure::Locked { .. })), "{second:?}");
+            assert!(matches!(second, Err(Error::Locked { .. })), "{second:?}");
         }
         assert!(first.commit(&dir.path().join("x"), Commit::Keep).unwrap());
         assert_eq!((names(dir.path()), fs::read(dir.path().join("x")).unwrap()), (vec!["x".into()], b"whole".into()));
@@ -593,20 +585,20 @@ mod tests {
         for end in ["commit", "keep", "discard", "drop", "resume"] {
             let dir = tempfile::tempdir().unwrap();
             let mut first = without_lock(part_in(dir.path(), b"half"));
-            first.filling.save().unwrap();
+            first.shared.save().unwrap();
             make_older(&sidecar_of(dir.path()), 61);
             let mut second = leftover_in(dir.path()).unwrap().part.unwrap();
             assert_eq!(second.received(), 4);
-            second.go_on(13).unwrap();
+            second.resume(13).unwrap();
             let lost = match end {
                 "commit" => first.commit(&dir.path().join("x"), Commit::Keep).map(drop),
-                "resume" => first.go_on(4),
-                _ => first.filling.check_held(),
+                "resume" => first.resume(4),
+                _ => first.shared.check_held(),
             };
-            assert!(matches!(lost, Err(Failure::Locked { .. })), "{lost:?}");
+            assert!(matches!(lost, Err(Error::Locked { .. })), "{lost:?}");
             assert!(first.write(b"?").is_err(), "once it knows, it writes nothing");
             match end {
-                "keep" => assert_eq!(first.put_by(), 0),
+                "keep" => assert_eq!(first.keep_for_resume(), 0),
                 "discard" => first.discard(),
                 _ => drop(first),
             }
@@ -622,12 +614,12 @@ mod tests {
     fn an_owner_that_is_dead_loses_the_part_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let part = part_in(dir.path(), b"half");
-        part.filling.save().unwrap();
+        part.shared.save().unwrap();
         let mut dead = std::process::Command::new("true").spawn().unwrap();
         dead.wait().unwrap();
         let sidecar = part.sidecar().unwrap();
         let owner = super::super::owner::Owner { process: dead.id(), ..sidecar.owner.clone().unwrap() };
-        record::save(part.path(), &sidecar.owned_by(Some(owner)), &part.filling.moved).unwrap();
+        sidecar_file::save(part.path(), &sidecar.owned_by(Some(owner)), &part.shared.moved).unwrap();
         drop(part);
         assert_eq!(leftover_in(dir.path()).unwrap().part.unwrap().received(), 4);
     }
@@ -644,8 +636,8 @@ mod tests {
             winner.start(&url(), validator().as_ref(), None).unwrap();
             winner.write(b"whole").unwrap();
             let late = loser.start(&url(), validator().as_ref(), None);
-            assert!(matches!(late, Err(Failure::Locked { .. })), "{late:?}");
-            assert_eq!(loser.put_by(), 0);
+            assert!(matches!(late, Err(Error::Locked { .. })), "{late:?}");
+            assert_eq!(loser.keep_for_resume(), 0);
             assert!(winner.commit(&dir.path().join("x"), Commit::Keep).unwrap());
             assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"whole");
         }
@@ -662,7 +654,7 @@ mod tests {
         first.write(b"whole").unwrap();
         assert!(first.commit(&target, Commit::Keep).unwrap());
         let late = second.start(&url(), validator().as_ref(), None);
-        assert!(matches!(late, Err(Failure::PartGone(_))), "{late:?}");
+        assert!(matches!(late, Err(Error::PartGone(_))), "{late:?}");
         second.discard();
         assert_eq!((names(dir.path()), fs::read(&target).unwrap()), (vec!["x".into()], b"whole".into()));
     }
@@ -673,7 +665,7 @@ mod tests {
         let mut part = part_in(dir.path(), b"half");
         for _ in 0..2 {
             fs::remove_file(sidecar_of(dir.path())).unwrap();
-            part.filling.save().unwrap();
+            part.shared.save().unwrap();
             part.write(b" and rest").unwrap();
         }
         fs::remove_file(sidecar_of(dir.path())).unwrap();
@@ -688,14 +680,14 @@ mod tests {
         // As in the middle of a commit.
         fs::rename(dir.path().join("x.part"), dir.path().join("elsewhere")).unwrap();
         let second = leftover_in(dir.path());
-        assert!(matches!(second, Err(Failure::Locked { .. })), "{second:?}");
+        assert!(matches!(second, Err(Error::Locked { .. })), "{second:?}");
         drop(part);
     }
 
     #[test]
     fn a_part_that_is_dropped_is_free() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(part_in(dir.path(), b"half").put_by(), 4);
+        assert_eq!(part_in(dir.path(), b"half").keep_for_resume(), 4);
         // As when the request for the rest fails.
         for _ in 0..2 {
             drop(leftover_in(dir.path()).unwrap().part.unwrap());
@@ -710,10 +702,10 @@ mod tests {
         use std::io::Read as _;
 
         let dir = tempfile::tempdir().unwrap();
-        part_in(dir.path(), b"half").put_by();
+        part_in(dir.path(), b"half").keep_for_resume();
         let mut slow = File::open(dir.path().join("x.part")).unwrap();
         let other = WebUrl::parse("http://h/other").unwrap();
-        let left = PartFile::leftover(&dir.path().join("x.part"), &dir.path().join("x"), &other).unwrap();
+        let left = PartFile::open_existing(&dir.path().join("x.part"), &dir.path().join("x"), &other).unwrap();
         assert!(left.part.unwrap().renew().unwrap().start(&other, None, None).is_ok());
         let mut text = String::new();
         slow.read_to_string(&mut text).unwrap();
@@ -730,17 +722,17 @@ mod tests {
                 [("mode", "may be written to by other users"), ("link", "has a second name, a hard link")]
             {
                 let dir = tempfile::tempdir().unwrap();
-                part_in(dir.path(), b"half").put_by();
+                part_in(dir.path(), b"half").keep_for_resume();
                 let path = dir.path().join(name);
                 match case {
                     "mode" => fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap(),
                     _ => fs::hard_link(&path, dir.path().join("the user's")).unwrap(),
                 }
                 let left = leftover_in(dir.path()).unwrap();
-                assert!(left.part.is_none() && left.why_not.as_ref().unwrap().contains(why), "{left:?}");
+                assert!(left.part.is_none() && left.discard_reason.as_ref().unwrap().contains(why), "{left:?}");
                 let mut part = part_in(dir.path(), b"new");
                 part.write(b"er").unwrap();
-                part.filling.save().unwrap();
+                part.shared.save().unwrap();
                 part.commit(&dir.path().join("x"), Commit::Keep).unwrap();
                 assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"newer");
                 assert_eq!(fs::read(dir.path().join("x.part.kept")).unwrap(), b"half");
@@ -753,27 +745,27 @@ mod tests {
     fn a_part_file_of_another_user_is_moved_aside() {
         for name in ["x.part", "x.part.json"] {
             let dir = tempfile::tempdir().unwrap();
-            part_in(dir.path(), b"half").put_by();
+            part_in(dir.path(), b"half").keep_for_resume();
             if std::os::unix::fs::chown(dir.path().join(name), Some(12_345), None).is_err() {
                 // Only root can give a file away.
                 return;
             }
             let left = leftover_in(dir.path()).unwrap();
-            assert!(left.part.is_none() && left.why_not.unwrap().contains("belongs to another user"));
+            assert!(left.part.is_none() && left.discard_reason.unwrap().contains("belongs to another user"));
         }
     }
 
     #[test]
     fn what_is_put_by_is_gone_on_with() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(part_in(dir.path(), b"half").put_by(), 4);
+        assert_eq!(part_in(dir.path(), b"half").keep_for_resume(), 4);
         // What came after the sidecar was saved is not claimed.
         let mut file = fs::OpenOptions::new().append(true).open(dir.path().join("x.part")).unwrap();
         file.write_all(b" and lost").unwrap();
         drop(file);
         let mut part = leftover_in(dir.path()).unwrap().part.unwrap();
         assert_eq!((part.received(), part.sidecar().unwrap().validator.clone()), (4, validator()));
-        part.go_on(13).unwrap();
+        part.resume(13).unwrap();
         part.write(b" and rest").unwrap();
         assert!(part.commit(&dir.path().join("x"), Commit::Keep).unwrap());
         assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"half and rest");
@@ -786,7 +778,7 @@ mod tests {
         let mut part = PartFile::create(&dir.path().join("x.part")).unwrap();
         part.start(&url(), None, None).unwrap();
         part.write(b"half").unwrap();
-        assert_eq!(part.put_by(), 0);
+        assert_eq!(part.keep_for_resume(), 0);
         assert!(names(dir.path()).is_empty());
     }
 
@@ -805,7 +797,7 @@ mod tests {
             fs::write(dir.path().join("x.part"), b"something much longer").unwrap();
             fs::write(dir.path().join("x.part.json"), sidecar).unwrap();
             let left = leftover_in(dir.path()).unwrap();
-            assert!(left.why_not.as_ref().unwrap().contains(why), "{left:?}");
+            assert!(left.discard_reason.as_ref().unwrap().contains(why), "{left:?}");
             assert_eq!(left.part.as_ref().unwrap().received(), 0);
             drop(left);
             assert!(part_in(dir.path(), b"new").commit(&dir.path().join("x"), Commit::Keep).unwrap());
@@ -819,7 +811,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("x.part"), "the user's").unwrap();
         let left = leftover_in(dir.path()).unwrap();
-        assert!(left.part.is_none() && left.why_not.unwrap().contains("is not tdl's"));
+        assert!(left.part.is_none() && left.discard_reason.unwrap().contains("is not tdl's"));
         assert_eq!(names(dir.path()), ["x.part.kept"]);
         assert_eq!(fs::read(dir.path().join("x.part.kept")).unwrap(), b"the user's");
     }
@@ -842,7 +834,7 @@ mod tests {
         fs::write(dir.path().join("x.part.tmp"), "the user's too").unwrap();
         let part = part_in(dir.path(), b"whole");
         // A checkpoint needs the other name as well.
-        part.filling.save().unwrap();
+        part.shared.save().unwrap();
         part.commit(&dir.path().join("x"), Commit::Keep).unwrap();
         assert_eq!(names(dir.path()), ["x", "x.part.json.kept", "x.part.tmp.kept"]);
         assert_eq!(fs::read(dir.path().join("x.part.json.kept")).unwrap(), b"the user's");
@@ -867,13 +859,13 @@ mod tests {
         for (length, age, remains) in
             [(text.len(), 0, false), (30, 61, false), (30, 0, true), (0, 61, true), (5, 61, true)]
         {
-            part_in(dir.path(), b"half").put_by();
+            part_in(dir.path(), b"half").keep_for_resume();
             fs::write(dir.path().join("x.part.tmp"), &text[..length]).unwrap();
             make_older(&dir.path().join("x.part.tmp"), age);
             let left = leftover_in(dir.path());
             let kept = dir.path().join("x.part.tmp.kept");
             match (remains, age) {
-                (true, 0) => assert!(matches!(left, Err(Failure::Locked { .. })), "{left:?}"),
+                (true, 0) => assert!(matches!(left, Err(Error::Locked { .. })), "{left:?}"),
                 _ => assert_eq!((left.unwrap().part.unwrap().received(), kept.exists()), (4, remains), "{length}"),
             }
             fs::remove_dir_all(dir.path()).unwrap();
@@ -885,7 +877,7 @@ mod tests {
     fn of_what_lies_beside_only_tdls_own_is_taken_or_removed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.part.new");
-        let beside = || PartFile::leftover_beside(&path, &dir.path().join("x"), &url()).unwrap();
+        let beside = || PartFile::open_replacement(&path, &dir.path().join("x"), &url()).unwrap();
         let sidecar = dir.path().join("x.part.new.json");
         for (content, of_sidecar, remaining) in [
             (Some("the user's"), None, &["x.part.new"][..]),
@@ -911,9 +903,9 @@ mod tests {
         let mut part = PartFile::create(&path).unwrap();
         part.start(&url(), validator().as_ref(), None).unwrap();
         part.write(b"half").unwrap();
-        let live = PartFile::leftover_beside(&path, &dir.path().join("x"), &url());
-        assert!(matches!(live, Err(Failure::Locked { .. })), "{live:?}");
-        assert_eq!(part.put_by(), 4);
+        let live = PartFile::open_replacement(&path, &dir.path().join("x"), &url());
+        assert!(matches!(live, Err(Error::Locked { .. })), "{live:?}");
+        assert_eq!(part.keep_for_resume(), 4);
         assert_eq!(beside().unwrap().received(), 4);
     }
 
@@ -925,13 +917,13 @@ mod tests {
         fs::write(&elsewhere, b"the user's").unwrap();
         std::os::unix::fs::symlink(&elsewhere, dir.path().join("x.part")).unwrap();
         let left = leftover_in(dir.path());
-        assert!(matches!(left, Err(Failure::NotAFile(_))), "{left:?}");
+        assert!(matches!(left, Err(Error::NotAFile(_))), "{left:?}");
         assert_eq!(fs::read(&elsewhere).unwrap(), b"the user's");
 
         fs::remove_file(dir.path().join("x.part")).unwrap();
         assert!(std::process::Command::new("mkfifo").arg(dir.path().join("x.part")).status().unwrap().success());
         let left = leftover_in(dir.path());
-        assert!(matches!(left, Err(Failure::NotAFile(_))), "{left:?}");
+        assert!(matches!(left, Err(Error::NotAFile(_))), "{left:?}");
     }
 
     #[cfg(unix)]
@@ -968,8 +960,8 @@ mod tests {
     fn a_place_is_free_taken_or_no_file() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("file"), b"").unwrap();
-        assert_eq!(place(&dir.path().join("none")).unwrap(), Place::Free);
-        assert!(matches!(place(&dir.path().join("file")).unwrap(), Place::Taken(Some(_))));
-        assert_eq!(place(dir.path()).unwrap(), Place::NotAFile);
+        assert_eq!(target_state(&dir.path().join("none")).unwrap(), TargetState::Free);
+        assert!(matches!(target_state(&dir.path().join("file")).unwrap(), TargetState::Occupied(Some(_))));
+        assert_eq!(target_state(dir.path()).unwrap(), TargetState::NotAFile);
     }
 }

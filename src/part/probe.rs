@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use super::disk;
-use crate::error::{Failure, is_out_of_files};
+use crate::error::{Error, is_out_of_files};
 
 /// Checks that a file can be made in `directory`.
 ///
@@ -14,7 +14,7 @@ use crate::error::{Failure, is_out_of_files};
 ///
 /// The directory cannot be written to. A full disk or too many open files are not reported here: they may pass, and a
 /// download that meets them says so.
-pub fn check_writable(directory: &Path) -> Result<(), Failure> {
+pub fn check_writable(directory: &Path) -> Result<(), Error> {
     match probe(directory) {
         Err(source) if !may_pass(&source) => Err(disk("write to", directory, source)),
         _ => Ok(()),

@@ -172,15 +172,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::http::Marks;
+    use crate::http::EntityHeaders;
 
     fn url(text: &str) -> WebUrl {
         WebUrl::parse(text).unwrap()
     }
 
     fn validator(etag: &str) -> Option<Validator> {
-        let place = "http://h/x".to_owned();
-        Validator::of(Marks { etag: Some(etag.to_owned()), place, ..Marks::default() }, None)
+        let effective_url = "http://h/x".to_owned();
+        Validator::of(EntityHeaders { etag: Some(etag.to_owned()), effective_url, ..EntityHeaders::default() }, None)
     }
 
     fn sidecar(url: &WebUrl, done: u64) -> Sidecar {

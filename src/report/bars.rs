@@ -44,7 +44,7 @@ struct State {
     /// Bytes of the fetched files.
     bytes: u64,
     /// Bytes that came over the network for ended downloads.
-    arrived: u64,
+    transferred: u64,
     running: Vec<Running>,
     /// Lines that scroll by above the bars when they are next drawn.
     lines: String,
@@ -91,12 +91,12 @@ impl Bars {
                 // The bar tells of it.
                 return;
             }
-            Event::Ended(download, ending) => {
+            Event::Finished(download, finished) => {
                 state.running.retain(|running| running.id != download.id);
-                state.arrived += ending.arrived;
-                state.done += usize::from(is_done(&ending.outcome));
-                state.failed += usize::from(matches!(ending.outcome, Outcome::Failed(_)));
-                if let Outcome::Fetched(file) = &ending.outcome {
+                state.transferred += finished.transferred;
+                state.done += usize::from(is_done(&finished.outcome));
+                state.failed += usize::from(matches!(finished.outcome, Outcome::Failed(_)));
+                if let Outcome::Fetched(file) = &finished.outcome {
                     state.fetched += 1;
                     state.bytes += file.bytes;
                 }
@@ -222,8 +222,9 @@ impl Screen {
     /// Files done, failed and left, bytes, speed and the time to go.
     fn first_line(&mut self, state: &State) -> String {
         let received = state.bytes + state.running.iter().map(|running| running.progress.received()).sum::<u64>();
-        let arrived = state.arrived + state.running.iter().map(|running| running.progress.arrived()).sum::<u64>();
-        self.samples.push_back((Instant::now(), arrived));
+        let transferred =
+            state.transferred + state.running.iter().map(|running| running.progress.transferred()).sum::<u64>();
+        self.samples.push_back((Instant::now(), transferred));
         if self.samples.len() > SAMPLES {
             self.samples.pop_front();
         }

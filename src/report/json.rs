@@ -8,9 +8,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Stdout;
+use crate::measure::Comparison;
 use crate::options::Mode;
 use crate::plan::{Download, SafeName};
-use crate::run::{Comparison, Event, Outcome, Skip, Summary};
+use crate::run::{Event, Outcome, Skip, Summary};
 
 /// Writes the records.
 pub struct JsonLines {
@@ -127,19 +128,19 @@ impl JsonLines {
                 };
                 self.record("retrying", download, details);
             }
-            Event::Ended(download, ending) => {
+            Event::Finished(download, finished) => {
                 let details = Details {
-                    seconds: Some(seconds(ending.own_time)),
-                    attempts: Some(ending.attempts),
-                    received: Some(ending.arrived),
+                    seconds: Some(seconds(finished.own_time)),
+                    attempts: Some(finished.attempts),
+                    received: Some(finished.transferred),
                     ..Details::default()
                 };
-                self.ended(download, &ending.outcome, details);
+                self.ended(download, &finished.outcome, details);
             }
             Event::StartingOver(..)
             | Event::Redirected(..)
-            | Event::Helped(..)
-            | Event::HelpFailed(..)
+            | Event::Split(..)
+            | Event::SegmentFailed(..)
             | Event::Warning(_) => {}
         }
     }
@@ -148,7 +149,7 @@ impl JsonLines {
         match outcome {
             Outcome::Fetched(file) => {
                 let (bytes, status, checked) =
-                    (Some(file.bytes), Some(file.status), Some(file.framing.shows_the_end()));
+                    (Some(file.bytes), Some(file.status), Some(file.framing.detects_truncation()));
                 let content_encoding = file.content_encoding.clone();
                 let details = Details { bytes, status, checked, content_encoding, ..details };
                 self.record_as("finished", download, &file.name, details);
@@ -240,7 +241,7 @@ fn closing<'a>(summary: &Summary, comparison: Option<Compared<'a>>) -> Closing<'
         cancelled: summary.cancelled(),
         encoded: summary.encoded,
         bytes: summary.bytes,
-        received: summary.arrived,
+        received: summary.transferred,
         seconds: seconds(summary.elapsed),
         mode: if comparison.is_some() { "compare" } else { summary.mode.name() },
         threads: summary.threads,

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use super::units::{count, size, time};
-use crate::error::Failure;
+use crate::error::Error;
 use crate::http::Framing;
 use crate::options::Mode;
 use crate::plan::{Download, Plan};
-use crate::run::{Ending, Event, Outcome, Skip};
+use crate::run::{Event, Finished, Outcome, Skip};
 use crate::text::{safe, safe_path};
 
 /// How much is told.
@@ -24,7 +24,7 @@ pub enum Detail {
 /// The line for an event; `None` where it is not worth one.
 pub fn of_event(event: &Event<'_>, detail: Detail) -> Option<String> {
     match event {
-        Event::Ended(download, ending) => of_end(download, ending, detail),
+        Event::Finished(download, finished) => of_end(download, finished, detail),
         _ if detail == Detail::Failures => None,
         Event::Started(download, _) => Some(format!("{}: started", download.url)),
         Event::Retrying { download, failure, wait, .. } => {
@@ -34,8 +34,8 @@ pub fn of_event(event: &Event<'_>, detail: Detail) -> Option<String> {
         Event::Warning(text) => Some(format!("warning: {text}")),
         _ if detail < Detail::Everything => None,
         Event::Redirected(download, to) => Some(format!("{}: redirected to {to}", download.url)),
-        Event::Helped(download, from) => Some(format!("{}: a further connection, from byte {from} on", download.url)),
-        Event::HelpFailed(download, failure) => {
+        Event::Split(download, from) => Some(format!("{}: a further connection, from byte {from} on", download.url)),
+        Event::SegmentFailed(download, failure) => {
             Some(format!("{}: a further connection ended early: {}", download.url, failure.chain()))
         }
         Event::Planned(..) => None,
@@ -51,14 +51,14 @@ pub fn of_pass(plan: &Plan, mode: Mode) -> String {
     }
 }
 
-fn of_end(download: &Download, ending: &Ending, detail: Detail) -> Option<String> {
+fn of_end(download: &Download, finished: &Finished, detail: Detail) -> Option<String> {
     let url = &download.url;
-    match &ending.outcome {
+    match &finished.outcome {
         Outcome::Failed(failure) => Some(format!("{url}: failed: {}{}", failure.chain(), help(failure))),
         _ if detail == Detail::Failures => None,
         Outcome::Fetched(file) => {
             let path = safe_path(&file.path);
-            let took = time(ending.own_time);
+            let took = time(finished.own_time);
             let mut line = format!("{url}: fetched, {} in {took}, to {path}", size(file.bytes));
             if let Some(coding) = &file.content_encoding {
                 line += &format!("; saved as the server sent it, in the content coding {}", safe(coding));
@@ -69,7 +69,7 @@ fn of_end(download: &Download, ending: &Ending, detail: Detail) -> Option<String
                     Framing::Chunked => "its last chunk came",
                     Framing::Close => "no length was announced, so only the connection's close showed its end",
                 };
-                line += &format!("; status {}, attempts {}; {checked}", file.status, ending.attempts);
+                line += &format!("; status {}, attempts {}; {checked}", file.status, finished.attempts);
             }
             Some(line)
         }
@@ -77,7 +77,7 @@ fn of_end(download: &Download, ending: &Ending, detail: Detail) -> Option<String
         Outcome::Skipped(Skip::Unchanged) => {
             Some(format!("{url}: skipped, {} has not changed, the server says", download.target))
         }
-        Outcome::Cancelled => (ending.attempts > 0).then(|| format!("{url}: not finished")),
+        Outcome::Cancelled => (finished.attempts > 0).then(|| format!("{url}: not finished")),
     }
 }
 
@@ -88,21 +88,21 @@ pub fn planned(download: &Download, directory: &Path, exists: bool) -> String {
 }
 
 /// What may help against a failure, as the end of its message.
-pub const fn help(failure: &Failure) -> &'static str {
+pub const fn help(failure: &Error) -> &'static str {
     match failure {
-        Failure::Status { code: 401, .. } => "; give credentials with -H 'Authorization: ...' or in the URL",
-        Failure::Dns { is_temporary: false, .. } => "; is it spelled right?",
-        Failure::Status { code: 407, .. } | Failure::Proxy { code: Some(407) } => {
+        Error::Status { code: 401, .. } => "; give credentials with -H 'Authorization: ...' or in the URL",
+        Error::Dns { is_temporary: false, .. } => "; is it spelled right?",
+        Error::Status { code: 407, .. } | Error::Proxy { code: Some(407) } => {
             "; give the proxy's URL the user info, as in http://USER:PASSWORD@HOST:PORT"
         }
-        Failure::Tls(_) => "; --insecure takes any certificate",
-        Failure::Client { is_temporary: false, .. } => "; is a certificate store installed (ca-certificates)?",
-        Failure::Stalled(_) => "; --stall-timeout sets how long to wait",
-        Failure::ConnectTimeout(_) => "; --connect-timeout sets how long to wait",
-        Failure::TooLarge(_) => "; --max-filesize says how long it may be",
-        Failure::OutOfTime => "; --max-time says how long it may take",
-        Failure::Exists(_) => "; --if-exists says what to do then",
-        Failure::Panicked(_) => "; please report this as a bug",
+        Error::Tls(_) => "; --insecure takes any certificate",
+        Error::Client { is_temporary: false, .. } => "; is a certificate store installed (ca-certificates)?",
+        Error::Stalled(_) => "; --stall-timeout sets how long to wait",
+        Error::ConnectTimeout(_) => "; --connect-timeout sets how long to wait",
+        Error::TooLarge(_) => "; --max-filesize says how long it may be",
+        Error::OutOfTime => "; --max-time says how long it may take",
+        Error::Exists(_) => "; --if-exists says what to do then",
+        Error::Panicked(_) => "; please report this as a bug",
         _ => "",
     }
 }

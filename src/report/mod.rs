@@ -10,9 +10,10 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use crate::measure::Comparison;
 use crate::options::Mode;
 use crate::plan::{Download, Plan};
-use crate::run::{Comparison, Event, Outcome, Reporter, Summary};
+use crate::run::{Event, Outcome, Reporter, Summary};
 use bars::Bars;
 use json::JsonLines;
 

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::units::{count, size, speed, time};
+use crate::measure::Comparison;
 use crate::options::Mode;
-use crate::run::{Comparison, Summary};
+use crate::run::Summary;
 
 /// A speed-up nearer to 1 than this may be chance: one measurement is no more exact.
 const NOISE: f64 = 0.1;
@@ -71,19 +72,19 @@ pub fn of_differences(comparison: &Comparison) -> String {
 
 /// What came, in one line, and a line for each thing that a reader has to know beside it.
 fn counts(summary: &Summary) -> String {
-    let Summary { total, fetched, bytes, arrived, elapsed, .. } = summary;
+    let Summary { total, fetched, bytes, transferred, elapsed, .. } = summary;
     let files = if *total == 1 { "file" } else { "files" };
     let mut text = format!("{fetched} of {total} {files}");
     if *bytes > 0 {
         let _ = write!(text, ", {}", size(*bytes));
     }
     let _ = write!(text, " in {}", time(*elapsed));
-    if *arrived > 0 {
-        let _ = write!(text, " ({})", speed(*arrived, *elapsed));
+    if *transferred > 0 {
+        let _ = write!(text, " ({})", speed(*transferred, *elapsed));
     }
     text.push('\n');
-    if arrived < bytes {
-        let _ = writeln!(text, "  resumed     {:>6}   of it were there before", size(bytes - arrived));
+    if transferred < bytes {
+        let _ = writeln!(text, "  resumed     {:>6}   of it were there before", size(bytes - transferred));
     }
     let mut note = |number: usize, what: &str, why: &str| {
         if number > 0 {
@@ -95,7 +96,7 @@ fn counts(summary: &Summary) -> String {
     note(summary.unchecked, "unchecked", "no length was announced, so a file cut short could not be told");
     note(summary.encoded, "encoded", "the server sent them in a content coding, and so they were saved");
     note(summary.cancelled(), "not done", "the run ended before them");
-    let for_now = match summary.failed_for_now {
+    let for_now = match summary.failed_temporarily {
         0 => String::new(),
         number => format!("{number} of them only for now: the same command may succeed later"),
     };
@@ -125,12 +126,12 @@ mod tests {
             fetched: 16,
             skipped: 0,
             unchanged: 0,
-            failed_for_good: 0,
-            failed_for_now: 0,
+            failed_permanently: 0,
+            failed_temporarily: 0,
             unchecked: 0,
             encoded: 0,
             bytes: 148 * 1024 * 1024,
-            arrived: 148 * 1024 * 1024,
+            transferred: 148 * 1024 * 1024,
             elapsed: Duration::from_millis(2_410),
             own_times: Duration::from_millis(31_200),
             longest: Duration::from_millis(2_100),
@@ -160,8 +161,8 @@ mod tests {
         let summary = Summary {
             fetched: 1,
             skipped: 1,
-            failed_for_good: 2,
-            failed_for_now: 1,
+            failed_permanently: 2,
+            failed_temporarily: 1,
             unchecked: 1,
             encoded: 2,
             failures: vec![failure; 2],
@@ -182,7 +183,7 @@ mod tests {
 
     #[test]
     fn bytes_that_were_there_before_make_no_speed() {
-        let summary = Summary { arrived: 1024 * 1024, fetched: 1, ..summary(Mode::Concurrent) };
+        let summary = Summary { transferred: 1024 * 1024, fetched: 1, ..summary(Mode::Concurrent) };
         insta::assert_snapshot!(counts(&summary).lines().take(2).collect::<Vec<_>>().join("\n"), @"
         1 of 16 files, 148.0 MiB in 2.41 s (424.9 KiB/s)
           resumed     147.0 MiB   of it were there before

@@ -2,32 +2,32 @@
 
 use super::context::Context;
 use super::event::Progress;
-use crate::error::Failure;
-use crate::http::Answer;
-use crate::part::Share;
+use crate::error::Error;
+use crate::http::Response;
+use crate::part::SegmentWriter;
 
 /// Reads a body into what a thread fills of a part file, until that is full or the body ends.
 pub fn receive(
-    answer: &mut Answer,
-    share: &Share,
+    answer: &mut Response,
+    writer: &SegmentWriter,
     buffer: &mut [u8],
     progress: &Progress,
     context: &Context<'_>,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     loop {
-        let room = share.room().min(buffer.len());
+        let room = writer.room().min(buffer.len());
         if room == 0 {
             break;
         }
         match read(answer, &mut buffer[..room], progress, context)? {
             0 => {
-                share.body_ended();
+                writer.body_ended();
                 break;
             }
-            count => share.write(&buffer[..count])?,
+            count => writer.write(&buffer[..count])?,
         }
-        if let Some(most) = context.limits.max_filesize.filter(|most| share.from() > *most) {
-            return Err(Failure::TooLarge(most));
+        if let Some(most) = context.limits.max_filesize.filter(|most| writer.from() > *most) {
+            return Err(Error::TooLarge(most));
         }
     }
     if answer.is_read() {
@@ -39,13 +39,13 @@ pub fn receive(
 
 /// Reads the next bytes of a body, and counts them.
 pub fn read(
-    answer: &mut Answer,
+    answer: &mut Response,
     buffer: &mut [u8],
     progress: &Progress,
     context: &Context<'_>,
-) -> Result<usize, Failure> {
+) -> Result<usize, Error> {
     if context.control.is_cancelled() {
-        return Err(Failure::Cancelled);
+        return Err(Error::Cancelled);
     }
     let count = answer.read(buffer)?;
     progress.add(count as u64);

@@ -5,7 +5,7 @@ use super::event::Reporter;
 use super::help::Board;
 use crate::http::Client;
 use crate::options::{Limits, Output, Retry};
-use crate::part::Keeper;
+use crate::part::Checkpointer;
 use crate::plan::Plan;
 
 /// Bytes read at once. 64 KiB and 256 KiB make no difference (measured).
@@ -17,7 +17,7 @@ pub struct Context<'a> {
     pub output: &'a Output,
     pub retry: &'a Retry,
     pub limits: &'a Limits,
-    pub keeper: &'a Keeper,
+    pub checkpointer: &'a Checkpointer,
     /// Whether nothing was in the output directory when the run began, so that a first attempt need not look for
     /// anything. What appears there meanwhile is seen when a file gets its name.
     pub began_empty: bool,

@@ -5,7 +5,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::event::{Event, Reporter};
-use super::outcome::{Ending, FailureNote, Outcome, Skip, Summary};
+use super::outcome::{FailureNote, Finished, Outcome, Skip, Summary};
 use crate::options::{Limits, Mode};
 use crate::url::WebUrl;
 
@@ -20,12 +20,12 @@ pub struct Control {
     fetched: AtomicUsize,
     skipped: AtomicUsize,
     unchanged: AtomicUsize,
-    failed_for_good: AtomicUsize,
-    failed_for_now: AtomicUsize,
+    failed_permanently: AtomicUsize,
+    failed_temporarily: AtomicUsize,
     unchecked: AtomicUsize,
     encoded: AtomicUsize,
     bytes: AtomicU64,
-    arrived: AtomicU64,
+    transferred: AtomicU64,
     own_nanoseconds: AtomicU64,
     longest_nanoseconds: AtomicU64,
     threads: AtomicUsize,
@@ -69,12 +69,12 @@ impl Control {
             fetched: self.fetched.load(Ordering::Relaxed),
             skipped: self.skipped.load(Ordering::Relaxed),
             unchanged: self.unchanged.load(Ordering::Relaxed),
-            failed_for_good: self.failed_for_good.load(Ordering::Relaxed),
-            failed_for_now: self.failed_for_now.load(Ordering::Relaxed),
+            failed_permanently: self.failed_permanently.load(Ordering::Relaxed),
+            failed_temporarily: self.failed_temporarily.load(Ordering::Relaxed),
             unchecked: self.unchecked.load(Ordering::Relaxed),
             encoded: self.encoded.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
-            arrived: self.arrived.load(Ordering::Relaxed),
+            transferred: self.transferred.load(Ordering::Relaxed),
             elapsed: start.map_or(Duration::ZERO, |start| start.at.elapsed()),
             own_times: Duration::from_nanos(self.own_nanoseconds.load(Ordering::Relaxed)),
             longest: Duration::from_nanos(self.longest_nanoseconds.load(Ordering::Relaxed)),
@@ -113,17 +113,17 @@ impl Control {
     }
 
     /// Counts a download that has ended.
-    pub(super) fn count(&self, url: &WebUrl, ending: &Ending) {
+    pub(super) fn count(&self, url: &WebUrl, finished: &Finished) {
         let of = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let nanoseconds = of(ending.own_time);
-        self.arrived.fetch_add(ending.arrived, Ordering::Relaxed);
-        self.own_nanoseconds.fetch_add(nanoseconds + of(ending.helpers_time), Ordering::Relaxed);
+        let nanoseconds = of(finished.own_time);
+        self.transferred.fetch_add(finished.transferred, Ordering::Relaxed);
+        self.own_nanoseconds.fetch_add(nanoseconds + of(finished.helper_time), Ordering::Relaxed);
         self.longest_nanoseconds.fetch_max(nanoseconds, Ordering::Relaxed);
-        match &ending.outcome {
+        match &finished.outcome {
             Outcome::Fetched(file) => {
                 self.fetched.fetch_add(1, Ordering::Relaxed);
                 self.bytes.fetch_add(file.bytes, Ordering::Relaxed);
-                self.unchecked.fetch_add(usize::from(!file.framing.shows_the_end()), Ordering::Relaxed);
+                self.unchecked.fetch_add(usize::from(!file.framing.detects_truncation()), Ordering::Relaxed);
                 self.encoded.fetch_add(usize::from(file.content_encoding.is_some()), Ordering::Relaxed);
             }
             Outcome::Skipped(Skip::Exists) => {
@@ -137,7 +137,7 @@ impl Control {
                 if failures.len() < TOLD {
                     failures.push(FailureNote { url: url.to_string(), why: failure.chain() });
                 }
-                let counter = if failure.is_temporary() { &self.failed_for_now } else { &self.failed_for_good };
+                let counter = if failure.is_temporary() { &self.failed_temporarily } else { &self.failed_permanently };
                 counter.fetch_add(1, Ordering::Relaxed);
             }
             Outcome::Cancelled => {}
@@ -148,7 +148,7 @@ impl Control {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Failure;
+    use crate::error::Error;
     use crate::http::Framing;
     use crate::plan::SafeName;
     use crate::run::outcome::Fetched;
@@ -163,12 +163,12 @@ mod tests {
         let count = |outcome, milliseconds| {
             control.count(
                 &url,
-                &Ending {
+                &Finished {
                     outcome,
                     attempts: 1,
-                    arrived: 2,
+                    transferred: 2,
                     own_time: Duration::from_millis(milliseconds),
-                    helpers_time: Duration::ZERO,
+                    helper_time: Duration::ZERO,
                 },
             );
         };
@@ -187,8 +187,8 @@ mod tests {
                         count(Outcome::Fetched(file), (thread * ROUNDS + round) as u64);
                         count(Outcome::Skipped(Skip::Exists), 0);
                         count(Outcome::Skipped(Skip::Unchanged), 0);
-                        count(Outcome::Failed(Failure::Status { code: 404, reason: "", retry_after: None }), 0);
-                        count(Outcome::Failed(Failure::Status { code: 503, reason: "", retry_after: None }), 0);
+                        count(Outcome::Failed(Error::Status { code: 404, reason: "", retry_after: None }), 0);
+                        count(Outcome::Failed(Error::Status { code: 503, reason: "", retry_after: None }), 0);
                     }
                 });
             }
@@ -196,8 +196,8 @@ mod tests {
         let all = THREADS * ROUNDS;
         let summary = control.summary();
         assert_eq!((summary.fetched, summary.skipped, summary.unchanged), (all, all, all));
-        assert_eq!((summary.bytes, summary.arrived), (3 * all as u64, 10 * all as u64));
-        assert_eq!((summary.failed_for_good, summary.failed_for_now, summary.unchecked), (all, all, all / 2));
+        assert_eq!((summary.bytes, summary.transferred), (3 * all as u64, 10 * all as u64));
+        assert_eq!((summary.failed_permanently, summary.failed_temporarily, summary.unchecked), (all, all, all / 2));
         assert_eq!(summary.own_times, Duration::from_millis((all * (all - 1) / 2) as u64));
         assert_eq!(summary.longest, Duration::from_millis(all as u64 - 1));
         assert_eq!((summary.cancelled(), summary.failures.len()), (0, TOLD));

@@ -11,14 +11,14 @@ use super::context::{Context, Worker};
 use super::event::Event;
 use super::help::{Help, Helpable};
 use super::open_files::Affordable;
-use super::outcome::{Ending, Outcome, Skip};
+use super::outcome::{Finished, Outcome, Skip};
 use super::pace::Era;
 use super::queue::{Next, Queue};
-use super::retry::LONGEST_WISH;
+use super::retry::MAX_RETRY_AFTER;
 use super::sequential::sequential;
 use super::transfer::{Transfer, Turn};
 use super::turn::{closes, conclude, never_begun, tell, text_of, turn};
-use crate::error::{Failure, HoldBack};
+use crate::error::{Error, RetryAfter};
 use crate::http::Clients;
 use crate::plan::{Download, Plan};
 
@@ -36,7 +36,7 @@ pub fn concurrent(context: &Context<'_>, clients: &Clients, affordable: Affordab
     let pool = &Pool { context, clients, hosts, shared, changed: Condvar::new(), clock: Condvar::new() };
     thread::scope(|scope| {
         let spawn = |number: usize| {
-            let work = move || pool.work(Worker::new(clients.of_thread(number)));
+            let work = move || pool.work(Worker::new(clients.for_thread(number)));
             thread::Builder::new().name(format!("tdl-{number}")).spawn_scoped(scope, work).map(drop)
         };
         for number in 0..threads {
@@ -104,9 +104,9 @@ impl<'a> Pool<'a> {
         let download = &self.context.plan.downloads()[id];
         let transfer = transfer.unwrap_or_else(|| Transfer::new(download));
         match turn(transfer, self.context, worker) {
-            Turn::Ended(ending) => {
-                let left = self.end(id, &ending);
-                conclude(download, &ending, self.context);
+            Turn::Ended(finished) => {
+                let left = self.end(id, &finished);
+                conclude(download, &finished, self.context);
                 for id in left {
                     conclude(&self.context.plan.downloads()[id], &never_begun(self.context), self.context);
                 }
@@ -119,19 +119,19 @@ impl<'a> Pool<'a> {
     fn help(&self, help: Help, era: Era, worker: &mut Worker<'_>) {
         let id = help.download.id;
         let result = catch_unwind(AssertUnwindSafe(|| help.carry_out(self.context, worker)));
-        let result = result.unwrap_or_else(|panic| Err(Failure::Panicked(text_of(&*panic))));
+        let result = result.unwrap_or_else(|panic| Err(Error::Panicked(text_of(&*panic))));
         if let Err(failure) = &result {
-            tell(&Event::HelpFailed(&self.context.plan.downloads()[id], failure), self.context);
+            tell(&Event::SegmentFailed(&self.context.plan.downloads()[id], failure), self.context);
         }
         {
             let shared = &mut *self.lock();
             match &result {
                 Ok(()) => _ = shared.queue.answered(id),
                 Err(failure) => {
-                    if failure.is_refusal() {
+                    if failure.is_throttled() {
                         shared.queue.help_refused(id, era);
                     }
-                    self.hold_back(&mut shared.queue, id, failure);
+                    self.hold_host(&mut shared.queue, id, failure);
                     self.spare_files(shared, failure);
                 }
             }
@@ -218,44 +218,44 @@ impl<'a> Pool<'a> {
     }
 
     /// Takes an ended download out of the queue, and what is not to begin after it: that is handed out.
-    fn end(&self, id: usize, ending: &Ending) -> Vec<usize> {
+    fn end(&self, id: usize, finished: &Finished) -> Vec<usize> {
         let mut shared = self.lock();
-        if let Outcome::Failed(failure) = &ending.outcome {
+        if let Outcome::Failed(failure) = &finished.outcome {
             self.spare_files(&mut shared, failure);
         }
         shared.busy -= 1;
         let queue = &mut shared.queue;
-        match &ending.outcome {
-            Outcome::Failed(failure) if failure.is_refusal() => {
+        match &finished.outcome {
+            Outcome::Failed(failure) if failure.is_throttled() => {
                 queue.refused(id);
-                self.hold_back(queue, id, failure);
+                self.hold_host(queue, id, failure);
             }
             // The host bore the request, whatever it said.
             Outcome::Fetched(_)
             | Outcome::Skipped(Skip::Unchanged)
-            | Outcome::Failed(Failure::Status { .. } | Failure::Range(_))
+            | Outcome::Failed(Error::Status { .. } | Error::Range(_))
                 if queue.answered(id) =>
             {
                 self.changed.notify_one();
             }
             _ => {}
         }
-        let is_last = closes(ending, self.context.limits) || self.context.control.is_cancelled();
+        let is_last = closes(finished, self.context.limits) || self.context.control.is_cancelled();
         let left = if is_last { queue.close() } else { Vec::new() };
         queue.end(id);
         left
     }
 
-    fn put_back(&self, id: usize, wait: Duration, failure: &Failure, transfer: Transfer<'a>) {
+    fn put_back(&self, id: usize, wait: Duration, failure: &Error, transfer: Transfer<'a>) {
         let now = Instant::now();
         let mut shared = self.lock();
         self.spare_files(&mut shared, failure);
         shared.busy -= 1;
         let queue = &mut shared.queue;
-        if failure.is_refusal() {
+        if failure.is_throttled() {
             queue.refused(id);
         }
-        self.hold_back(queue, id, failure);
+        self.hold_host(queue, id, failure);
         queue.put_back(id, now + wait, transfer);
         // There may be an earlier time to watch for now.
         self.clock.notify_one();
@@ -263,8 +263,8 @@ impl<'a> Pool<'a> {
 
     /// Holds back the host of a download, and that of the redirect that said so. A wish that nobody waits for holds
     /// back no other download either: each is asked, and told so.
-    fn hold_back(&self, queue: &mut Queue<Transfer<'a>>, id: usize, failure: &Failure) {
-        if let Some(HoldBack { host, wait }) = failure.hold_back().filter(|hold| hold.wait <= LONGEST_WISH) {
+    fn hold_host(&self, queue: &mut Queue<Transfer<'a>>, id: usize, failure: &Error) {
+        if let Some(RetryAfter { host, wait }) = failure.retry_after().filter(|hold| hold.wait <= MAX_RETRY_AFTER) {
             let until = Instant::now() + *wait;
             queue.hold_host_of(id, until);
             if let Some(host) = self.hosts.get(host) {
@@ -274,7 +274,7 @@ impl<'a> Pool<'a> {
     }
 
     /// Where too many files are open: closes the connections that nothing uses, and has fewer threads from now on.
-    fn spare_files(&self, shared: &mut Shared<'a>, failure: &Failure) {
+    fn spare_files(&self, shared: &mut Shared<'a>, failure: &Error) {
         if failure.is_out_of_files() {
             self.clients.close_idle();
             let fewer = (shared.busy * 3 / 4).max(1);

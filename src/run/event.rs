@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::outcome::Ending;
-use crate::error::Failure;
+use super::outcome::Finished;
+use crate::error::Error;
 use crate::options::Mode;
 use crate::plan::{Download, Plan};
 use crate::url::WebUrl;
@@ -27,18 +27,18 @@ pub enum Event<'a> {
         /// Which.
         download: &'a Download,
         /// Why.
-        failure: &'a Failure,
+        failure: &'a Error,
         /// How long it waits.
         wait: Duration,
         /// How many attempts were made.
         attempts: u32,
     },
     /// A further connection gets a part of a running download, from this place on.
-    Helped(&'a Download, u64),
+    Split(&'a Download, u64),
     /// A further connection did not get all of its part; the others go on.
-    HelpFailed(&'a Download, &'a Failure),
+    SegmentFailed(&'a Download, &'a Error),
     /// A download has ended, also one that never began.
-    Ended(&'a Download, &'a Ending),
+    Finished(&'a Download, &'a Finished),
     /// Something that the user should know, and that fails no download.
     Warning(&'a str),
 }
@@ -58,7 +58,7 @@ impl Reporter for () {
 #[derive(Debug)]
 pub struct Progress {
     /// Over the network, by all attempts.
-    arrived: AtomicU64,
+    transferred: AtomicU64,
     received: AtomicU64,
     length: AtomicU64,
 }
@@ -68,15 +68,15 @@ const UNKNOWN: u64 = u64::MAX;
 
 impl Default for Progress {
     fn default() -> Self {
-        Self { arrived: AtomicU64::new(0), received: AtomicU64::new(0), length: AtomicU64::new(UNKNOWN) }
+        Self { transferred: AtomicU64::new(0), received: AtomicU64::new(0), length: AtomicU64::new(UNKNOWN) }
     }
 }
 
 impl Progress {
     /// Bytes that have come over the network in this run: what speed is measured by.
     #[must_use]
-    pub fn arrived(&self) -> u64 {
-        self.arrived.load(Ordering::Relaxed)
+    pub fn transferred(&self) -> u64 {
+        self.transferred.load(Ordering::Relaxed)
     }
 
     /// Bytes of the file that are there, those of earlier attempts and runs included.
@@ -102,7 +102,7 @@ impl Progress {
     }
 
     pub(super) fn add(&self, bytes: u64) {
-        self.arrived.fetch_add(bytes, Ordering::Relaxed);
+        self.transferred.fetch_add(bytes, Ordering::Relaxed);
         self.received.fetch_add(bytes, Ordering::Relaxed);
     }
 

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use super::body;
 use super::context::{Context, Worker};
 use super::event::{Event, Progress};
-use crate::error::Failure;
-use crate::http::{Resume, Validator};
-use crate::part::{Filling, Share};
+use crate::error::Error;
+use crate::http::{RangeRequest, Validator};
+use crate::part::{SegmentWriter, SharedPart};
 use crate::plan::Download;
 use crate::url::WebUrl;
 
@@ -27,10 +27,10 @@ const LEFT_ALONE_LONGEST: Duration = Duration::from_secs(60);
 pub struct Helpable {
     /// Its number in the plan.
     pub id: usize,
-    pub filling: Arc<Filling>,
+    pub shared: Arc<SharedPart>,
     pub validator: Validator,
     /// The URL that answered, where redirects led to it.
-    pub shortcut: Option<WebUrl>,
+    pub effective_url: Option<WebUrl>,
     pub length: u64,
     /// How long the server took to answer the download's own request.
     pub latency: Duration,
@@ -42,7 +42,7 @@ pub struct Helpable {
 #[derive(Debug)]
 pub struct Help {
     pub download: Arc<Helpable>,
-    share: Share,
+    writer: SegmentWriter,
     from: u64,
     begun: Instant,
 }
@@ -62,7 +62,7 @@ struct State {
     failures_in_a_row: u32,
     left_alone_until: Option<Instant>,
     /// The last failure of another thread.
-    failure: Option<Failure>,
+    failure: Option<Error>,
     helped: Duration,
     waited: Duration,
 }
@@ -108,48 +108,48 @@ impl Helpable {
     /// How long the slowest of its threads will take, if help is wanted: it has to come in time to be any.
     fn longest(&self) -> Option<Duration> {
         let may = self.standing.state().may_be_helped(Instant::now());
-        let longest = may.then(|| self.filling.longest()).flatten();
+        let longest = may.then(|| self.shared.longest()).flatten();
         longest.filter(|time| *time > self.latency.saturating_mul(2))
     }
 
     /// Takes a part to help with: one that is free, or half of what takes longest.
     pub fn take(self: &Arc<Self>) -> Option<Help> {
-        let share = self.longest().and_then(|_| self.filling.help())?;
+        let writer = self.longest().and_then(|_| self.shared.help())?;
         self.standing.state().asked += 1;
-        Some(Help { download: Arc::clone(self), from: share.from(), share, begun: Instant::now() })
+        Some(Help { download: Arc::clone(self), from: writer.from(), writer, begun: Instant::now() })
     }
 
     /// What the download's own thread does next: a part that is free; or, if the work is shared, half of what takes
     /// longest.
-    pub fn take_own(&self, is_shared: bool) -> Option<Share> {
-        let share = if is_shared && self.longest().is_some() { self.filling.help() } else { self.filling.take() }?;
+    pub fn take_own(&self, is_shared: bool) -> Option<SegmentWriter> {
+        let writer = if is_shared && self.longest().is_some() { self.shared.help() } else { self.shared.take() }?;
         self.standing.state().asked += 1;
-        Some(share)
+        Some(writer)
     }
 
     /// Gets a part that was taken.
     ///
     /// # Errors
     ///
-    /// [`Failure::Part`] if the server does not give it, or gives something else; and whatever may pass.
+    /// [`Error::Part`] if the server does not give it, or gives something else; and whatever may pass.
     pub fn get(
         &self,
-        share: &Share,
+        writer: &SegmentWriter,
         download: &Download,
         context: &Context<'_>,
         worker: &mut Worker<'_>,
-    ) -> Result<(), Failure> {
-        let (from, to) = (share.from(), share.to());
-        let part = Resume { from, to, validator: &self.validator, length: Some(self.length) };
-        let answer = worker.client.get_part(&download.url, self.shortcut.as_ref(), part);
+    ) -> Result<(), Error> {
+        let (from, to) = (writer.from(), writer.to());
+        let part = RangeRequest { from, to, validator: &self.validator, length: Some(self.length) };
+        let answer = worker.client.get_part(&download.url, self.effective_url.as_ref(), part);
         self.standing.state().answered(answer.is_ok());
         let mut answer = answer.map_err(of_part)?;
-        if !share.answered(answer.position(), answer.reach()) {
+        if !writer.answered(answer.position(), answer.range_end()) {
             return Ok(());
         }
-        let result = body::receive(&mut answer, share, &mut worker.buffer, &self.progress, context);
-        if let Err(Failure::Range(_)) = result {
-            self.progress.take_back(share.disown());
+        let result = body::receive(&mut answer, writer, &mut worker.buffer, &self.progress, context);
+        if let Err(Error::Range(_)) = result {
+            self.progress.take_back(writer.discard_written());
             return result.map_err(of_part);
         }
         result
@@ -157,42 +157,42 @@ impl Helpable {
 }
 
 /// What is wrong with one part is not wrong with the file.
-fn of_part(failure: Failure) -> Failure {
+fn of_part(failure: Error) -> Error {
     match failure {
-        Failure::Range(_) => Failure::Part(Box::new(failure)),
+        Error::Range(_) => Error::Part(Box::new(failure)),
         _ if failure.is_temporary() => failure,
-        _ => Failure::Part(Box::new(failure)),
+        _ => Error::Part(Box::new(failure)),
     }
 }
 
 impl Help {
     /// Gets the part.
-    pub fn carry_out(&self, context: &Context<'_>, worker: &mut Worker<'_>) -> Result<(), Failure> {
+    pub fn carry_out(&self, context: &Context<'_>, worker: &mut Worker<'_>) -> Result<(), Error> {
         let download = &context.plan.downloads()[self.download.id];
-        context.reporter.event(&Event::Helped(download, self.from));
-        self.download.get(&self.share, download, context, worker)
+        context.reporter.event(&Event::Split(download, self.from));
+        self.download.get(&self.writer, download, context, worker)
     }
 
     /// Takes note of how it went; what is missing is for others.
-    pub fn end(self, result: Result<(), Failure>) {
-        let Self { download, share, from, begun } = self;
+    pub fn end(self, result: Result<(), Error>) {
+        let Self { download, writer, from, begun } = self;
         let now = Instant::now();
         let mut state = download.standing.state();
         state.helped += now - begun;
-        if share.from() > from {
+        if writer.from() > from {
             state.failures_in_a_row = 0;
         }
         state.ended(&result, now);
         state.failure = result.err();
         drop(state);
         // Last, so that whoever finds the part free knows why.
-        drop(share);
+        drop(writer);
     }
 }
 
 impl Standing {
     /// Takes note of how the download's own thread fared.
-    pub fn ended(&self, result: &Result<(), Failure>) {
+    pub fn ended(&self, result: &Result<(), Error>) {
         self.state().ended(result, Instant::now());
     }
 
@@ -202,7 +202,7 @@ impl Standing {
     }
 
     /// Why a part is missing that another thread was to get.
-    pub fn take_failure(&self) -> Option<Failure> {
+    pub fn take_failure(&self) -> Option<Error> {
         self.state().failure.take()
     }
 
@@ -212,7 +212,7 @@ impl Standing {
     }
 
     /// The time that others spent on the download, less that which its own thread waited for them.
-    pub fn helpers_time(&self) -> Duration {
+    pub fn helper_time(&self) -> Duration {
         let state = self.state();
         state.helped.saturating_sub(state.waited)
     }
@@ -238,16 +238,16 @@ impl State {
         self.given += usize::from(as_it_should);
     }
 
-    fn ended(&mut self, result: &Result<(), Failure>, now: Instant) {
+    fn ended(&mut self, result: &Result<(), Error>, now: Instant) {
         match result {
             Ok(()) => (self.failures_in_a_row, self.left_alone_until) = (0, None),
-            Err(failure) if !failure.is_temporary() || matches!(failure, Failure::Part(_) | Failure::Range(_)) => {
+            Err(failure) if !failure.is_temporary() || matches!(failure, Error::Part(_) | Error::Range(_)) => {
                 self.is_refused = true;
             }
             // One of a burst, of which the first said it all.
             Err(_) if self.is_left_alone(now) => {}
             Err(failure) => {
-                let wish = failure.hold_back().map(|hold_back| hold_back.wait).unwrap_or_default();
+                let wish = failure.retry_after().map(|hold_back| hold_back.wait).unwrap_or_default();
                 let wait = LEFT_ALONE.saturating_mul(1 << self.failures_in_a_row.min(16)).min(LEFT_ALONE_LONGEST);
                 self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
                 self.left_alone_until = Some(now + wait.max(wish));
@@ -273,7 +273,7 @@ mod tests {
             assert_eq!(asked.count(), at_once);
             (0..at_once).for_each(|_| state.answered(true));
         }
-        state.ended(&Err(Failure::Part(Box::new(Failure::Range("it is the whole file")))), now);
+        state.ended(&Err(Error::Part(Box::new(Error::Range("it is the whole file")))), now);
         assert!(!state.may_be_helped(now + LEFT_ALONE_LONGEST), "it gives none");
     }
 
@@ -281,7 +281,7 @@ mod tests {
     fn after_a_failure_for_now_nobody_helps_for_a_while() {
         let now = Instant::now();
         let mut state = State::default();
-        let failure = || Err(Failure::Status { code: 503, reason: "", retry_after: None });
+        let failure = || Err(Error::Status { code: 503, reason: "", retry_after: None });
         let mut now = now;
         for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
             // A burst counts once.
@@ -299,8 +299,8 @@ mod tests {
         let now = Instant::now();
         let mut state = State::default();
         let wait = Duration::from_secs(10);
-        let retry_after = Some(Box::new(crate::error::HoldBack { host: "h:80".to_owned(), wait }));
-        state.ended(&Err(Failure::Status { code: 503, reason: "", retry_after }), now);
+        let retry_after = Some(Box::new(crate::error::RetryAfter { host: "h:80".to_owned(), wait }));
+        state.ended(&Err(Error::Status { code: 503, reason: "", retry_after }), now);
         assert!(state.is_left_alone(now + wait - Duration::from_millis(1)) && !state.is_left_alone(now + wait));
     }
 }

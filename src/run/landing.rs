@@ -10,14 +10,14 @@ use super::context::{Context, Worker};
 use super::event::{Event, Progress};
 use super::help::{Helpable, Standing};
 use super::outcome::{Fetched, Outcome, Skip, Unfinished};
-use crate::error::Failure;
-use crate::http::{Answer, Framing};
+use crate::error::Error;
+use crate::http::{Framing, Response};
 use crate::options::IfExists;
-use crate::part::{self, Commit, Linked, Nameless, PartFile, Place, Share};
+use crate::part::{self, Commit, Linked, PartFile, SegmentWriter, TargetState, UnnamedFile};
 use crate::plan::{Download, SafeName};
 
 /// A body no longer than this, which is less than a worker's buffer, is received whole before there is any file of it.
-const SMALL: u64 = 64 * 1024;
+const SMALL_BODY: u64 = 64 * 1024;
 
 /// Whoever waits for others to get their parts looks this often whether there is something else to do.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -49,14 +49,14 @@ impl Landing<'_> {
     /// Receives an answer's body, after what is in `part` if it is the rest of that, and gives the file its name.
     pub fn receive(
         &self,
-        answer: Answer,
+        answer: Response,
         part: Option<PartFile>,
         worker: &mut Worker<'_>,
     ) -> Result<Outcome, Unfinished> {
         let length = answer.framing().length();
         if let Some(most) = self.context.limits.max_filesize.filter(|most| length.is_some_and(|length| length > *most))
         {
-            let failure = Failure::TooLarge(most);
+            let failure = Error::TooLarge(most);
             let kept = part.map_or(0, |part| self.keep(part, &failure));
             return Err(Unfinished { failure, kept });
         }
@@ -87,8 +87,8 @@ impl Landing<'_> {
     /// Gives a part file its name that has everything already, by the server's word.
     pub fn finish_part(&self, mut part: PartFile) -> Result<Outcome, Unfinished> {
         let length = part.received();
-        let encoding = part.sidecar().and_then(|sidecar| sidecar.validator?.coding());
-        match part.go_on(length) {
+        let encoding = part.sidecar().and_then(|sidecar| sidecar.validator?.content_encoding());
+        match part.resume(length) {
             Ok(()) => self.finish(part, NO_REST, Framing::Length(length), encoding),
             Err(failure) => {
                 let kept = self.keep(part, &failure);
@@ -99,51 +99,52 @@ impl Landing<'_> {
 
     /// Looks at the final name before a large body is received, where nobody has: a run that began at the same moment
     /// may have the file.
-    fn look_again(&self, length: Option<u64>) -> Result<Option<Outcome>, Failure> {
+    fn look_again(&self, length: Option<u64>) -> Result<Option<Outcome>, Error> {
         if !self.is_unseen || length.is_some_and(|length| length <= UNSEEN) {
             return Ok(None);
         }
         let path = self.path(&self.download.target);
-        match (part::place(&path)?, self.context.output.if_exists) {
-            (Place::Taken(_), IfExists::Skip) => Ok(Some(Outcome::Skipped(Skip::Exists))),
-            (Place::Taken(_), IfExists::Fail) => Err(Failure::Exists(path)),
+        match (part::target_state(&path)?, self.context.output.if_exists) {
+            (TargetState::Occupied(_), IfExists::Skip) => Ok(Some(Outcome::Skipped(Skip::Exists))),
+            (TargetState::Occupied(_), IfExists::Fail) => Err(Error::Exists(path)),
             _ => Ok(None),
         }
     }
 
-    fn is_small(&self, answer: &Answer) -> bool {
-        answer.framing().length().is_some_and(|length| length <= SMALL) && self.commit == Commit::Keep
+    fn is_small(&self, answer: &Response) -> bool {
+        answer.framing().length().is_some_and(|length| length <= SMALL_BODY) && self.commit == Commit::Keep
     }
 
     /// All of a small body, and only then a file.
-    fn receive_small(&self, mut answer: Answer, buffer: &mut [u8]) -> Result<Outcome, Unfinished> {
+    fn receive_small(&self, mut answer: Response, buffer: &mut [u8]) -> Result<Outcome, Unfinished> {
         self.progress.begin(0, answer.framing().length());
-        let mut filled = 0;
+        let mut active = 0;
         while !answer.is_read() {
-            match body::read(&mut answer, &mut buffer[filled..], self.progress, self.context) {
+            match body::read(&mut answer, &mut buffer[active..], self.progress, self.context) {
                 Ok(0) => break,
-                Ok(count) => filled += count,
+                Ok(count) => active += count,
                 Err(failure) => {
                     let mut kept = 0;
-                    if filled > 0 && answer.validator().is_some() {
-                        kept = self.part_of(&answer, &buffer[..filled])?.put_by();
+                    if active > 0 && answer.validator().is_some() {
+                        kept = self.part_of(&answer, &buffer[..active])?.keep_for_resume();
                     }
                     return Err(Unfinished { failure, kept });
                 }
             }
         }
-        let (bytes, modified) = (&buffer[..filled], answer.last_modified());
-        if let Some(file) = Nameless::write(&self.context.output.directory, bytes, modified, self.context.output.fsync)?
+        let (bytes, modified) = (&buffer[..active], answer.last_modified());
+        if let Some(file) =
+            UnnamedFile::write(&self.context.output.directory, bytes, modified, self.context.output.fsync)?
         {
             let mut is_possible = true;
             let name = self.settle(|path| {
                 let linked = file.link(path)?;
-                is_possible = linked != Linked::Impossible;
+                is_possible = linked != Linked::Unsupported;
                 Ok(linked != Linked::Taken)
             })?;
             if is_possible {
                 let (status, framing, encoding) = (answer.status(), answer.framing(), answer.content_encoding());
-                return Ok(self.outcome(name, filled as u64, status, framing, encoding)?);
+                return Ok(self.outcome(name, active as u64, status, framing, encoding)?);
             }
         }
         let part = self.part_of(&answer, bytes)?;
@@ -154,7 +155,7 @@ impl Landing<'_> {
     }
 
     /// A part file of bytes that are there already.
-    fn part_of(&self, answer: &Answer, bytes: &[u8]) -> Result<PartFile, Failure> {
+    fn part_of(&self, answer: &Response, bytes: &[u8]) -> Result<PartFile, Error> {
         let mut part = PartFile::create(self.part_path)?;
         let start = part.start(&self.download.url, answer.validator().as_ref(), answer.framing().length());
         match start.and_then(|()| part.write(bytes)) {
@@ -167,14 +168,14 @@ impl Landing<'_> {
     }
 
     /// A body into the part file, as served; and with it, or after it, whatever else is missing.
-    fn receive_into(&self, part: &mut PartFile, answer: Answer, worker: &mut Worker<'_>) -> Result<(), Failure> {
+    fn receive_into(&self, part: &mut PartFile, answer: Response, worker: &mut Worker<'_>) -> Result<(), Error> {
         let helpable = self.begin(part, &answer)?.map(Arc::new);
         // Before anyone else may take it.
-        let share = part.take();
-        let board = self.context.board.filter(|_| answer.may_give_parts());
+        let writer = part.take();
+        let board = self.context.board.filter(|_| answer.allows_ranges());
         let offer = helpable.as_ref().zip(board).map(|(helpable, board)| board.offer(helpable));
         let modified = answer.last_modified();
-        let first = self.receive_first(answer, share, worker);
+        let first = self.receive_first(answer, writer, worker);
         self.standing.ended(&first);
         self.receive_rest(part, first, helpable.as_ref(), offer.is_some(), worker)?;
         if let Some(time) = modified {
@@ -190,11 +191,11 @@ impl Landing<'_> {
     fn receive_rest(
         &self,
         part: &PartFile,
-        first: Result<(), Failure>,
+        first: Result<(), Error>,
         helpable: Option<&Arc<Helpable>>,
         is_shared: bool,
         worker: &mut Worker<'_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Error> {
         let mut result = first;
         loop {
             if result.as_ref().is_err_and(ends_all) {
@@ -205,16 +206,16 @@ impl Landing<'_> {
                 return Ok(());
             }
             let own = helpable.filter(|_| result.is_ok() && !self.standing.is_left_alone());
-            if let Some((helpable, share)) = own.and_then(|helpable| Some((helpable, helpable.take_own(is_shared)?))) {
-                result = helpable.get(&share, self.download, self.context, worker);
+            if let Some((helpable, writer)) = own.and_then(|helpable| Some((helpable, helpable.take_own(is_shared)?))) {
+                result = helpable.get(&writer, self.download, self.context, worker);
                 self.standing.ended(&result);
-            } else if own.is_none() && part.end_if_idle() {
+            } else if own.is_none() && part.close_if_idle() {
                 // Another thread was to get what is missing.
                 let expected = helpable.map_or(0, |helpable| helpable.length);
-                let truncated = || Failure::Truncated { received: part.received(), expected };
+                let truncated = || Error::Truncated { received: part.received(), expected };
                 return result.and(Err(self.standing.take_failure().unwrap_or_else(truncated)));
             } else if self.context.control.is_cancelled() {
-                result = Err(Failure::Cancelled);
+                result = Err(Error::Cancelled);
             } else {
                 self.wait_for_others(part);
             }
@@ -222,23 +223,23 @@ impl Landing<'_> {
     }
 
     /// Makes the part file ready for an answer. What others need to help, where a part can be proven to be one.
-    fn begin(&self, part: &mut PartFile, answer: &Answer) -> Result<Option<Helpable>, Failure> {
+    fn begin(&self, part: &mut PartFile, answer: &Response) -> Result<Option<Helpable>, Error> {
         let length = answer.framing().length();
         match length.filter(|_| is_rest(answer)) {
-            Some(length) => part.go_on(length)?,
+            Some(length) => part.resume(length)?,
             None => part.start(&self.download.url, answer.validator().as_ref(), length)?,
         }
         if let Some(length) = length {
             part.reserve(length)?;
         }
-        self.context.keeper.keep(part);
+        self.context.checkpointer.keep(part);
         self.progress.begin(part.received(), length);
         let validator = part.sidecar().and_then(|sidecar| sidecar.validator);
         Ok(validator.zip(length).map(|(validator, length)| Helpable {
             id: self.download.id,
-            filling: Arc::clone(part.filling()),
+            shared: Arc::clone(part.shared()),
             validator,
-            shortcut: answer.redirected_from(&self.download.url),
+            effective_url: answer.redirect_target(&self.download.url),
             length,
             latency: self.latency,
             progress: Arc::clone(self.progress),
@@ -247,16 +248,21 @@ impl Landing<'_> {
     }
 
     /// The body of the answer that the attempt began with.
-    fn receive_first(&self, mut answer: Answer, share: Option<Share>, worker: &mut Worker<'_>) -> Result<(), Failure> {
-        match share {
-            Some(share) if share.answered(answer.position(), answer.reach()) => {
-                let result = body::receive(&mut answer, &share, &mut worker.buffer, self.progress, self.context);
-                if let Err(Failure::Range(_)) = result {
-                    self.progress.take_back(share.disown());
+    fn receive_first(
+        &self,
+        mut answer: Response,
+        writer: Option<SegmentWriter>,
+        worker: &mut Worker<'_>,
+    ) -> Result<(), Error> {
+        match writer {
+            Some(writer) if writer.answered(answer.position(), answer.range_end()) => {
+                let result = body::receive(&mut answer, &writer, &mut worker.buffer, self.progress, self.context);
+                if let Err(Error::Range(_)) = result {
+                    self.progress.take_back(writer.discard_written());
                 }
                 result
             }
-            Some(_) => Err(Failure::Range("it is not what is missing")),
+            Some(_) => Err(Error::Range("it is not what is missing")),
             // The file is empty.
             None => Ok(()),
         }
@@ -298,13 +304,13 @@ impl Landing<'_> {
     }
 
     /// Keeps what has arrived for the next attempt, unless the failure says that it is of no use. Says how much is kept.
-    fn keep(&self, part: PartFile, failure: &Failure) -> u64 {
+    fn keep(&self, part: PartFile, failure: &Error) -> u64 {
         self.tell_moved(&part);
-        if matches!(failure, Failure::Exists(_) | Failure::PartGone(_) | Failure::PartChanged(_)) {
+        if matches!(failure, Error::Exists(_) | Error::PartGone(_) | Error::PartChanged(_)) {
             part.discard();
             return 0;
         }
-        part.put_by()
+        part.keep_for_resume()
     }
 
     /// Says which files of the user's were in the way.
@@ -315,13 +321,13 @@ impl Landing<'_> {
     }
 
     /// The bytes of a file that is to have its name, onto the disk.
-    fn sync(&self, part: &PartFile) -> Result<(), Failure> {
+    fn sync(&self, part: &PartFile) -> Result<(), Error> {
         if self.context.output.fsync { part.sync() } else { Ok(()) }
     }
 
     /// Finds the final name with `give`, which says whether a path could be taken. `None`: a file that appeared
     /// meanwhile was left alone.
-    fn settle(&self, mut give: impl FnMut(&Path) -> Result<bool, Failure>) -> Result<Option<SafeName>, Failure> {
+    fn settle(&self, mut give: impl FnMut(&Path) -> Result<bool, Error>) -> Result<Option<SafeName>, Error> {
         // First, so that a process that is killed between the two leaves nothing beside the whole file.
         if let Some(part) = self.superseded.take() {
             part.discard();
@@ -331,11 +337,11 @@ impl Landing<'_> {
             return Ok(Some(target.clone()));
         }
         match self.context.output.if_exists {
-            IfExists::Skip | IfExists::Update if part::place(&self.path(target))? == Place::NotAFile => {
-                Err(Failure::NotAFile(self.path(target)))
+            IfExists::Skip | IfExists::Update if part::target_state(&self.path(target))? == TargetState::NotAFile => {
+                Err(Error::NotAFile(self.path(target)))
             }
             IfExists::Skip | IfExists::Update => Ok(None),
-            IfExists::Overwrite | IfExists::Fail => Err(Failure::Exists(self.path(target))),
+            IfExists::Overwrite | IfExists::Fail => Err(Error::Exists(self.path(target))),
             IfExists::Rename => {
                 let mut number = 2;
                 loop {
@@ -360,7 +366,7 @@ impl Landing<'_> {
         status: u16,
         framing: Framing,
         content_encoding: Option<String>,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Outcome, Error> {
         let Some(name) = name else { return Ok(Outcome::Skipped(Skip::Exists)) };
         if self.context.output.fsync {
             part::sync_directory(&self.context.output.directory)?;
@@ -370,19 +376,15 @@ impl Landing<'_> {
 }
 
 /// Whether an answer continues a part file, and is not the beginning of a new one.
-const fn is_rest(answer: &Answer) -> bool {
+const fn is_rest(answer: &Response) -> bool {
     answer.is_part() && answer.framing().length().is_some()
 }
 
 /// Whether a failure ends the whole attempt, whatever others get.
-fn ends_all(failure: &Failure) -> bool {
+fn ends_all(failure: &Error) -> bool {
     !failure.is_temporary()
         || matches!(
             failure,
-            Failure::Range(_)
-                | Failure::Locked { .. }
-                | Failure::PartChanged(_)
-                | Failure::Cancelled
-                | Failure::OutOfTime
+            Error::Range(_) | Error::Locked { .. } | Error::PartChanged(_) | Error::Cancelled | Error::OutOfTime
         )
 }

@@ -1,7 +1,6 @@
 //! DOING it: carries out a plan and says how it went. Knows no command line, no bar and no terminal.
 
 mod body;
-mod compare;
 mod context;
 mod control;
 mod engine;
@@ -14,25 +13,20 @@ mod pace;
 mod queue;
 mod resuming;
 mod retry;
-mod scratch;
 mod sequential;
-#[cfg(feature = "cli")]
-pub mod signal;
 mod transfer;
 mod turn;
 
 use std::path::Path;
 
-pub use compare::{Compared, Comparison, compare};
 pub use control::Control;
 pub use event::{Event, Progress, Reporter};
-pub use outcome::{Ending, FailureNote, Fetched, Outcome, Skip, Summary};
-pub use scratch::Scratch;
+pub use outcome::{FailureNote, Fetched, Finished, Outcome, Skip, Summary};
 
-use crate::error::{Error, Failure};
+use crate::error::Error;
 use crate::http::Clients;
 use crate::options::{IfExists, Mode, Options, Output};
-use crate::part::{self, Keeper, Place};
+use crate::part::{self, Checkpointer, TargetState};
 use crate::plan::Plan;
 use crate::url::WebUrl;
 use context::{Context, Worker};
@@ -46,14 +40,18 @@ use help::Board;
 /// # Errors
 ///
 /// The output directory cannot be made, or not written to although something is to be fetched; nothing was started.
-pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Control) -> Result<Summary, Failure> {
+pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Control) -> Result<Summary, Error> {
     make_directory(&options.output.directory, options.output.fsync)?;
-    scratch::remove_dead(&options.output.directory);
     run_in(plan, options, reporter, control)
 }
 
 /// Carries out a plan in a directory that is there, and in which a comparison may be under way.
-fn run_in(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Control) -> Result<Summary, Failure> {
+pub(crate) fn run_in(
+    plan: &Plan,
+    options: &Options,
+    reporter: &dyn Reporter,
+    control: &Control,
+) -> Result<Summary, Error> {
     let began_empty = part::is_empty(&options.output.directory);
     check_writable(plan, &options.output)?;
     let limits = &options.limits;
@@ -66,13 +64,13 @@ fn run_in(plan: &Plan, options: &Options, reporter: &dyn Reporter, control: &Con
     };
     let affordable = open_files::affordable(jobs, most, reporter);
     let clients = Clients::new(&options.network, affordable.most, affordable.idle)?;
-    let (board, keeper) = (Board::default(), Keeper::default());
+    let (board, checkpointer) = (Board::default(), Checkpointer::default());
     let context = Context {
         plan,
         output: &options.output,
         retry: &options.retry,
         limits,
-        keeper: &keeper,
+        checkpointer: &checkpointer,
         began_empty,
         board: Some(&board).filter(|_| limits.mode == Mode::Concurrent && limits.split),
         control,
@@ -127,23 +125,24 @@ pub fn download_file(url: &str, directory: impl AsRef<Path>) -> Result<Fetched, 
     let clients = Clients::new(&options.network, 1, 1)?;
     let control = Control::default();
     let Options { output, retry, limits, .. } = &options;
-    let (keeper, plan) = (&Keeper::default(), &plan);
+    let (checkpointer, plan) = (&Checkpointer::default(), &plan);
     let (board, began_empty) = (None, false);
-    let context = Context { plan, output, retry, limits, keeper, board, began_empty, control: &control, reporter: &() };
-    let ending =
-        sequential::to_its_end(&plan.downloads()[0], &context, &clients, &mut Worker::new(clients.of_thread(0)));
-    match ending.outcome {
+    let context =
+        Context { plan, output, retry, limits, checkpointer, board, began_empty, control: &control, reporter: &() };
+    let finished =
+        sequential::to_its_end(&plan.downloads()[0], &context, &clients, &mut Worker::new(clients.for_thread(0)));
+    match finished.outcome {
         Outcome::Fetched(file) => Ok(file),
-        Outcome::Failed(failure) => Err(failure.into()),
+        Outcome::Failed(failure) => Err(failure),
         // What exists fails here, and nobody can cancel this.
-        Outcome::Skipped(_) | Outcome::Cancelled => Err(Failure::Cancelled.into()),
+        Outcome::Skipped(_) | Outcome::Cancelled => Err(Error::Cancelled),
     }
 }
 
 /// Checks once, before the first request, that files can be made in the output directory. It need not be so if every
 /// file is there and none is to be replaced: a rerun in a read-only directory succeeds.
-fn check_writable(plan: &Plan, output: &Output) -> Result<(), Failure> {
-    let is_missing = |path: &Path| part::place(path).is_ok_and(|place| place == Place::Free);
+fn check_writable(plan: &Plan, output: &Output) -> Result<(), Error> {
+    let is_missing = |path: &Path| part::target_state(path).is_ok_and(|place| place == TargetState::Free);
     let wants_a_file = || match output.if_exists {
         IfExists::Overwrite | IfExists::Rename => !plan.downloads().is_empty(),
         IfExists::Skip | IfExists::Fail | IfExists::Update => {
@@ -156,8 +155,8 @@ fn check_writable(plan: &Plan, output: &Output) -> Result<(), Failure> {
 
 /// Makes a directory and those above it. If `durable`, the names of those that were missing are put onto the disk, for
 /// a file in a directory that is lost is lost as well.
-fn make_directory(path: &Path, durable: bool) -> Result<(), Failure> {
-    let refused = |source| Failure::Disk { action: "make the directory", path: path.to_owned(), source };
+pub(crate) fn make_directory(path: &Path, durable: bool) -> Result<(), Error> {
+    let refused = |source| Error::Disk { action: "make the directory", path: path.to_owned(), source };
     let is_missing = |path: &&Path| !path.as_os_str().is_empty() && path.symlink_metadata().is_err();
     let missing: Vec<_> = path.ancestors().take_while(is_missing).collect();
     std::fs::create_dir_all(path).map_err(refused)?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::error::{Exit, Failure};
+use crate::error::Error;
 use crate::http::Framing;
 use crate::options::Mode;
 use crate::plan::SafeName;
@@ -16,7 +16,7 @@ pub enum Outcome {
     /// Its target was there, and was left alone.
     Skipped(Skip),
     /// It was given up.
-    Failed(Failure),
+    Failed(Error),
     /// The run ended before it was done, or before it began.
     Cancelled,
 }
@@ -50,31 +50,31 @@ pub struct Fetched {
 /// An attempt that brought no whole file.
 #[derive(Debug)]
 pub struct Unfinished {
-    pub failure: Failure,
+    pub failure: Error,
     /// Bytes that are there for a later attempt.
     pub kept: u64,
 }
 
-impl From<Failure> for Unfinished {
-    fn from(failure: Failure) -> Self {
+impl From<Error> for Unfinished {
+    fn from(failure: Error) -> Self {
         Self { failure, kept: 0 }
     }
 }
 
 /// A download's end, with what it took.
 #[derive(Debug)]
-pub struct Ending {
+pub struct Finished {
     /// How it ended.
     pub outcome: Outcome,
     /// Requests that were begun, without their redirects.
     pub attempts: u32,
     /// Bytes that came over the network for it.
-    pub arrived: u64,
+    pub transferred: u64,
     /// Its own time: its attempts, and the waits between them that the retry policy asked for; not its time in the
     /// queue.
     pub own_time: Duration,
     /// The time that other threads spent on it, less that which its own waited for them.
-    pub helpers_time: Duration,
+    pub helper_time: Duration,
 }
 
 /// What a run came to, so far or in all.
@@ -89,9 +89,9 @@ pub struct Summary {
     /// Files that were there, and have not changed since, by the server's word.
     pub unchanged: usize,
     /// Failures for good.
-    pub failed_for_good: usize,
+    pub failed_permanently: usize,
     /// Failures that may pass.
-    pub failed_for_now: usize,
+    pub failed_temporarily: usize,
     /// Fetched files whose end only the close of the connection showed, so that a shorter one could not be told.
     pub unchecked: usize,
     /// Fetched files that were saved in the content coding in which they came.
@@ -99,7 +99,7 @@ pub struct Summary {
     /// Bytes of the fetched files.
     pub bytes: u64,
     /// Bytes that came over the network: fewer than those of the fetched files where some were there before.
-    pub arrived: u64,
+    pub transferred: u64,
     /// From the start of the run.
     pub elapsed: Duration,
     /// The own times of all downloads and of their helpers, added up.
@@ -127,7 +127,7 @@ impl Summary {
     /// Failures of both kinds.
     #[must_use]
     pub const fn failed(&self) -> usize {
-        self.failed_for_good + self.failed_for_now
+        self.failed_permanently + self.failed_temporarily
     }
 
     /// Downloads that did not end: the run was interrupted, or stopped at a failure.
@@ -139,13 +139,7 @@ impl Summary {
     /// The same run, when its time is over: what did not end has failed for now.
     #[must_use]
     pub const fn out_of_time(mut self) -> Self {
-        self.failed_for_now += self.cancelled();
+        self.failed_temporarily += self.cancelled();
         self
-    }
-
-    /// How the process should end after this run.
-    #[must_use]
-    pub const fn exit(&self) -> Exit {
-        Exit::after(self.failed_for_good, self.failed_for_now)
     }
 }

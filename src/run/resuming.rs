@@ -9,7 +9,7 @@
 //!   another version of a server. Only the third in a row starts over.
 //! - Whatever makes the part grow begins all of this anew.
 
-use crate::error::Failure;
+use crate::error::Error;
 
 /// Answers in a row that did not continue what is there, after which it is given up.
 const MAX_UNUSABLE: u32 = 3;
@@ -77,11 +77,11 @@ impl Resuming {
     }
 
     /// An attempt failed and left the part as it was.
-    pub const fn failed(&mut self, failure: &Failure) {
+    pub const fn failed(&mut self, failure: &Error) {
         match failure {
-            Failure::Range(_) => self.unusable += 1,
-            Failure::Status { code, .. } if *code != 429 => self.failures += 1,
-            Failure::Broken { .. } | Failure::Truncated { .. } | Failure::Stalled(_) | Failure::Protocol(_) => {
+            Error::Range(_) => self.unusable += 1,
+            Error::Status { code, .. } if *code != 429 => self.failures += 1,
+            Error::Broken { .. } | Error::Truncated { .. } | Error::Stalled(_) | Error::Protocol(_) => {
                 self.failures += 1;
             }
             // They say nothing of how the server answers a range.
@@ -106,16 +106,16 @@ mod tests {
 
     use super::*;
 
-    const UNUSABLE: Failure = Failure::Range("it begins elsewhere");
-    const STALLED: Failure = Failure::Stalled(Duration::from_secs(1));
-    const REFUSED: Failure = Failure::Status { code: 500, reason: "", retry_after: None };
-    const BUSY: Failure = Failure::Status { code: 429, reason: "", retry_after: None };
-    const UNREACHABLE: Failure = Failure::ConnectTimeout(Duration::from_secs(1));
+    const UNUSABLE: Error = Error::Range("it begins elsewhere");
+    const STALLED: Error = Error::Stalled(Duration::from_secs(1));
+    const REFUSED: Error = Error::Status { code: 500, reason: "", retry_after: None };
+    const BUSY: Error = Error::Status { code: 429, reason: "", retry_after: None };
+    const UNREACHABLE: Error = Error::ConnectTimeout(Duration::from_secs(1));
 
     /// What is asked for, where each attempt fails with the next of these.
-    fn asked(failures: &[&Failure]) -> Vec<Ask> {
+    fn asked(failures: &[&Error]) -> Vec<Ask> {
         let mut resuming = Resuming::default();
-        let ask = |failure: &&Failure| {
+        let ask = |failure: &&Error| {
             let ask = resuming.ask();
             resuming.failed(failure);
             ask

@@ -2,7 +2,7 @@
 //!
 //! The policy, which is pure (its caller rolls the dice and does the waiting):
 //!
-//! - Only failures that may pass are retried: [`Failure::is_temporary`] is the list.
+//! - Only failures that may pass are retried: [`Error::is_temporary`] is the list.
 //! - A download may be retried as often in a row as [`Retry::retries`] says. A failure that left more of the file
 //!   than any before it begins a new row, for something was gained; a server that cuts every answer at the same
 //!   point, and cannot resume, therefore does not go on for ever.
@@ -15,7 +15,7 @@
 
 use std::time::Duration;
 
-use crate::error::Failure;
+use crate::error::Error;
 use crate::options::Retry;
 
 /// The longest wait before the first retry.
@@ -25,7 +25,7 @@ const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// A server that wants a longer wait is not waited for.
-pub const LONGEST_WISH: Duration = Duration::from_secs(5 * 60);
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// The failures of one download so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,10 +59,10 @@ impl History {
 
 /// Decides after a failure that `history` has been told of; `chance` is drawn evenly from 0 to 1.
 #[must_use]
-pub fn decide(policy: &Retry, history: &History, failure: &Failure, chance: f64) -> Verdict {
-    let of_server = failure.hold_back().map(|hold_back| hold_back.wait);
+pub fn decide(policy: &Retry, history: &History, failure: &Error, chance: f64) -> Verdict {
+    let of_server = failure.retry_after().map(|hold_back| hold_back.wait);
     let wish = of_server.or(failure.free_in()).unwrap_or_default();
-    if !failure.is_temporary() || history.in_a_row > policy.retries || wish > LONGEST_WISH {
+    if !failure.is_temporary() || history.in_a_row > policy.retries || wish > MAX_RETRY_AFTER {
         return Verdict::GiveUp;
     }
     let doublings = history.in_a_row.saturating_sub(1).min(16);
@@ -73,13 +73,13 @@ pub fn decide(policy: &Retry, history: &History, failure: &Failure, chance: f64)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::HoldBack;
+    use crate::error::RetryAfter;
 
     const POLICY: Retry = Retry { retries: 8 };
 
-    fn status(code: u16, wish: Option<u64>) -> Failure {
-        let hold_back = |seconds| HoldBack { host: "h:80".to_owned(), wait: Duration::from_secs(seconds) };
-        Failure::Status { code, reason: "", retry_after: wish.map(|seconds| Box::new(hold_back(seconds))) }
+    fn status(code: u16, wish: Option<u64>) -> Error {
+        let hold_back = |seconds| RetryAfter { host: "h:80".to_owned(), wait: Duration::from_secs(seconds) };
+        Error::Status { code, reason: "", retry_after: wish.map(|seconds| Box::new(hold_back(seconds))) }
     }
 
     fn after(failures: u32) -> History {
@@ -101,17 +101,17 @@ mod tests {
 
     #[test]
     fn the_jitter_is_full() {
-        let failure = Failure::Truncated { received: 1, expected: 2 };
+        let failure = Error::Truncated { received: 1, expected: 2 };
         assert_eq!(decide(&POLICY, &after(3), &failure, 0.0), seconds(0));
         assert_eq!(decide(&POLICY, &after(3), &failure, 0.5), seconds(2));
     }
 
     #[test]
     fn what_is_for_good_is_not_tried_again() {
-        for failure in [status(404, None), Failure::Panicked(String::new())] {
+        for failure in [status(404, None), Error::Panicked(String::new())] {
             assert_eq!(decide(&POLICY, &after(1), &failure, 0.5), Verdict::GiveUp, "{failure}");
         }
-        let failure = Failure::Stalled(Duration::from_secs(1));
+        let failure = Error::Stalled(Duration::from_secs(1));
         assert_eq!(decide(&Retry { retries: 0 }, &after(1), &failure, 0.5), Verdict::GiveUp);
         let ever = Retry { retries: u32::MAX };
         assert!(matches!(decide(&ever, &after(u32::MAX), &failure, 0.5), Verdict::Wait(_)));
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn another_process_is_waited_for_until_it_may_count_as_dead() {
         let locked =
-            |free_in: Option<u64>| Failure::Locked { path: "x.part".into(), free_in: free_in.map(Duration::from_secs) };
+            |free_in: Option<u64>| Error::Locked { path: "x.part".into(), free_in: free_in.map(Duration::from_secs) };
         assert_eq!(decide(&POLICY, &after(1), &locked(Some(60)), 0.5), seconds(60));
         assert_eq!(decide(&POLICY, &after(5), &locked(Some(2)), 1.0), seconds(16), "the longer wait counts");
         assert_eq!(decide(&POLICY, &after(2), &locked(None), 0.5), seconds(1));

@@ -9,13 +9,13 @@ use super::context::{Context, Worker};
 use super::event::{Event, Progress};
 use super::help::Standing;
 use super::landing::Landing;
-use super::outcome::{Ending, Outcome, Skip, Unfinished};
+use super::outcome::{Finished, Outcome, Skip, Unfinished};
 use super::resuming::{Ask, Resuming};
 use super::retry::{self, History, Verdict};
-use crate::error::Failure;
-use crate::http::{Answer, Conditions, Got, Resume};
+use crate::error::Error;
+use crate::http::{Conditions, RangeRequest, Reply, Response};
 use crate::options::IfExists;
-use crate::part::{self, Commit, Leftover, PartFile, Place, Sidecar};
+use crate::part::{self, Commit, Existing, PartFile, Sidecar, TargetState};
 use crate::plan::Download;
 use crate::url::WebUrl;
 
@@ -28,20 +28,20 @@ pub struct Transfer<'a> {
     resuming: Resuming,
     standing: Arc<Standing>,
     /// The URL whose answer is in the part file, where redirects led to it.
-    shortcut: Option<WebUrl>,
+    effective_url: Option<WebUrl>,
     attempts: u32,
     own_time: Duration,
 }
 
 /// How far a transfer came without waiting.
 pub enum Turn<'a> {
-    Ended(Ending),
+    Ended(Finished),
     /// To be gone on with after a time.
     Wait {
         transfer: Transfer<'a>,
         wait: Duration,
         /// Why.
-        failure: Failure,
+        failure: Error,
     },
 }
 
@@ -54,17 +54,17 @@ impl<'a> Transfer<'a> {
             history: History::default(),
             resuming: Resuming::default(),
             standing: Arc::default(),
-            shortcut: None,
+            effective_url: None,
             attempts: 0,
             own_time: Duration::ZERO,
         }
     }
 
     /// An end at any point, for a reason outside of the transfer.
-    pub fn ended(&self, outcome: Outcome) -> Ending {
+    pub fn ended(&self, outcome: Outcome) -> Finished {
         let Self { progress, attempts, own_time, standing, .. } = self;
-        let (arrived, helpers_time) = (progress.arrived(), standing.helpers_time());
-        Ending { outcome, attempts: *attempts, arrived, own_time: *own_time, helpers_time }
+        let (transferred, helper_time) = (progress.transferred(), standing.helper_time());
+        Finished { outcome, attempts: *attempts, transferred, own_time: *own_time, helper_time }
     }
 }
 
@@ -78,7 +78,7 @@ pub fn download_file<'a>(mut transfer: Transfer<'a>, context: &Context<'_>, work
     transfer.own_time += begun.elapsed();
     let Unfinished { failure, kept } = match attempt {
         Ok(outcome) => return Turn::Ended(transfer.ended(outcome)),
-        Err(Unfinished { failure: Failure::Cancelled, .. }) => {
+        Err(Unfinished { failure: Error::Cancelled, .. }) => {
             return Turn::Ended(transfer.ended(cancelled(context)));
         }
         Err(unfinished) => unfinished,
@@ -104,12 +104,12 @@ fn attempt(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Work
     // A first attempt finds nothing where there was nothing when the run began; what has appeared since, the commit sees.
     let is_unseen = transfer.attempts == 0 && context.began_empty;
     let mut known = None;
-    let place = if is_unseen { Place::Free } else { part::place(&target)? };
+    let place = if is_unseen { TargetState::Free } else { part::target_state(&target)? };
     match (place, context.output.if_exists) {
-        (Place::Free, _) | (Place::Taken(_), IfExists::Overwrite | IfExists::Rename) => {}
-        (Place::NotAFile, IfExists::Rename) => {}
-        (Place::Taken(modified), IfExists::Update) => known = modified,
-        (Place::Taken(_), IfExists::Skip) => {
+        (TargetState::Free, _) | (TargetState::Occupied(_), IfExists::Overwrite | IfExists::Rename) => {}
+        (TargetState::NotAFile, IfExists::Rename) => {}
+        (TargetState::Occupied(modified), IfExists::Update) => known = modified,
+        (TargetState::Occupied(_), IfExists::Skip) => {
             let parts = [&part_path, &beside(&part_path)];
             if transfer.attempts == 0 {
                 parts.into_iter().for_each(|part| part::remove_orphans(part, &target));
@@ -119,18 +119,18 @@ fn attempt(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Work
             }
             return Ok(Outcome::Skipped(Skip::Exists));
         }
-        (Place::Taken(_), IfExists::Fail) => return Err(Failure::Exists(target).into()),
-        (Place::NotAFile, _) => return Err(Failure::NotAFile(target).into()),
+        (TargetState::Occupied(_), IfExists::Fail) => return Err(Error::Exists(target).into()),
+        (TargetState::NotAFile, _) => return Err(Error::NotAFile(target).into()),
     }
     if transfer.attempts == 0 {
         context.reporter.event(&Event::Started(download, &transfer.progress));
     }
     transfer.attempts += 1;
-    let Leftovers { part, part_path, beside, why_not } = match is_unseen {
-        true => Leftovers { part: None, beside: beside(&part_path), part_path, why_not: None },
+    let Leftovers { part, part_path, beside, discard_reason } = match is_unseen {
+        true => Leftovers { part: None, beside: beside(&part_path), part_path, discard_reason: None },
         false => Leftovers::find(&part_path, &target, &download.url)?,
     };
-    if let (1, Some(why)) = (transfer.attempts, why_not) {
+    if let (1, Some(why)) = (transfer.attempts, discard_reason) {
         context.reporter.event(&Event::StartingOver(download, &why));
     }
     let commit = match context.output.if_exists {
@@ -153,22 +153,23 @@ struct Leftovers {
     /// Where a whole file is received while the part is kept.
     beside: PathBuf,
     /// Why what is there is not in `part`.
-    why_not: Option<String>,
+    discard_reason: Option<String>,
 }
 
 impl Leftovers {
     /// Finds the part file of `target`. Where a whole file was received beside it, the longer one counts, and the other
     /// goes.
-    fn find(part_path: &Path, target: &Path, url: &WebUrl) -> Result<Self, Failure> {
-        let mut found = Self { part: None, part_path: part_path.to_owned(), beside: beside(part_path), why_not: None };
-        let Leftover { part, why_not } = PartFile::leftover(part_path, target, url)?;
-        (found.part, found.why_not) = (part, why_not);
-        if let Some(mut other) = PartFile::leftover_beside(&found.beside, target, url)? {
+    fn find(part_path: &Path, target: &Path, url: &WebUrl) -> Result<Self, Error> {
+        let mut found =
+            Self { part: None, part_path: part_path.to_owned(), beside: beside(part_path), discard_reason: None };
+        let Existing { part, discard_reason } = PartFile::open_existing(part_path, target, url)?;
+        (found.part, found.discard_reason) = (part, discard_reason);
+        if let Some(mut other) = PartFile::open_replacement(&found.beside, target, url)? {
             if other.received() > found.part.as_ref().map_or(0, PartFile::received) {
                 std::mem::swap(&mut found.part_path, &mut found.beside);
-                (found.why_not, other) = match found.part.replace(other) {
+                (found.discard_reason, other) = match found.part.replace(other) {
                     Some(part) => (None, part),
-                    None => return Ok(Self { why_not: None, ..found }),
+                    None => return Ok(Self { discard_reason: None, ..found }),
                 };
             }
             other.discard();
@@ -206,15 +207,15 @@ fn fetch_whole(
 ) -> Result<Outcome, Unfinished> {
     let asked = Instant::now();
     match ask(transfer, None, sought, context, worker)? {
-        Got::Unchanged => {
+        Reply::NotModified => {
             if let Some(part) = part {
                 part.discard();
             }
             Ok(Outcome::Skipped(Skip::Unchanged))
         }
-        Got::AllThere => Err(Failure::Range("nothing was there, and no rest is").into()),
-        Got::Answer(answer) => {
-            transfer.shortcut = answer.redirected_from(&transfer.download.url);
+        Reply::AlreadyComplete => Err(Error::Range("nothing was there, and no rest is").into()),
+        Reply::Response(answer) => {
+            transfer.effective_url = answer.redirect_target(&transfer.download.url);
             landing(transfer, sought, asked.elapsed(), context).receive(*answer, part, worker)
         }
     }
@@ -238,17 +239,17 @@ fn continue_part(
     let before = part.received();
     let asked = Instant::now();
     let answer = match ask(transfer, resumed, sought, context, worker) {
-        Ok(Got::Answer(answer)) => *answer,
-        Ok(Got::AllThere) => return landing(transfer, sought, asked.elapsed(), context).finish_part(part),
-        Ok(Got::Unchanged) => {
+        Ok(Reply::Response(answer)) => *answer,
+        Ok(Reply::AlreadyComplete) => return landing(transfer, sought, asked.elapsed(), context).finish_part(part),
+        Ok(Reply::NotModified) => {
             part.discard();
             return Ok(Outcome::Skipped(Skip::Unchanged));
         }
         Err(failure) => {
             // The redirects may lead elsewhere the next time.
-            transfer.shortcut = None;
+            transfer.effective_url = None;
             transfer.resuming.failed(&failure);
-            return Err(Unfinished { failure, kept: put_by(part, &transfer.resuming) });
+            return Err(Unfinished { failure, kept: keep_for_resume(part, &transfer.resuming) });
         }
     };
     let latency = asked.elapsed();
@@ -256,14 +257,14 @@ fn continue_part(
         // Unless something comes of it.
         let (failed, unusable) = transfer.resuming.counts();
         part.note_failed_resumes(failed + 1, unusable);
-        transfer.shortcut = answer.redirected_from(&transfer.download.url);
+        transfer.effective_url = answer.redirect_target(&transfer.download.url);
         let result = landing(transfer, sought, latency, context).receive(answer, Some(part), worker);
         if let Err(Unfinished { failure, kept }) = &result {
             if *kept > before { transfer.resuming.grew() } else { transfer.resuming.failed(failure) }
         }
         return result;
     }
-    transfer.shortcut = answer.redirected_from(&transfer.download.url);
+    transfer.effective_url = answer.redirect_target(&transfer.download.url);
     if asks_for == Ask::StartOver || !transfer.resuming.keeps_part() {
         transfer.resuming = Resuming::default();
         return landing(transfer, sought, latency, context).receive(answer, Some(part), worker);
@@ -275,21 +276,21 @@ fn continue_part(
 fn receive_beside(
     transfer: &mut Transfer<'_>,
     part: PartFile,
-    answer: Answer,
+    answer: Response,
     sought: &Sought<'_>,
     latency: Duration,
     context: &Context<'_>,
     worker: &mut Worker<'_>,
 ) -> Result<Outcome, Unfinished> {
     let before = part.received();
-    let room = match PartFile::leftover(&sought.beside, sought.target, &transfer.download.url) {
-        Ok(Leftover { part: room, why_not }) => {
-            if let Some(why) = why_not {
+    let room = match PartFile::open_existing(&sought.beside, sought.target, &transfer.download.url) {
+        Ok(Existing { part: room, discard_reason }) => {
+            if let Some(why) = discard_reason {
                 context.reporter.event(&Event::Warning(&why));
             }
             room
         }
-        Err(failure) if failure.is_temporary() => return Err(Unfinished { failure, kept: part.put_by() }),
+        Err(failure) if failure.is_temporary() => return Err(Unfinished { failure, kept: part.keep_for_resume() }),
         // Something has that name. What is there is worth less than the file.
         Err(_) => return landing(transfer, sought, latency, context).receive(answer, Some(part), worker),
     };
@@ -308,18 +309,18 @@ fn receive_beside(
             Err(Unfinished { failure, kept })
         }
         (Err(Unfinished { failure, .. }), Some(part)) => {
-            transfer.shortcut = None;
+            transfer.effective_url = None;
             transfer.resuming.whole_failed();
-            if let Some(shorter) = PartFile::leftover_beside(&sought.beside, sought.target, &transfer.download.url)? {
+            if let Some(shorter) = PartFile::open_replacement(&sought.beside, sought.target, &transfer.download.url)? {
                 shorter.discard();
             }
-            let has_no_room = matches!(failure, Failure::NoRoom { .. }) || failure.is_full_disk();
+            let has_no_room = matches!(failure, Error::NoRoom { .. }) || failure.is_full_disk();
             if has_no_room {
                 transfer.resuming.give_up_part();
             }
             let failure =
-                if has_no_room { Failure::Range("there is no room for it beside what is there") } else { failure };
-            Err(Unfinished { failure, kept: put_by(part, &transfer.resuming) })
+                if has_no_room { Error::Range("there is no room for it beside what is there") } else { failure };
+            Err(Unfinished { failure, kept: keep_for_resume(part, &transfer.resuming) })
         }
         (Ok(outcome), Some(part)) => {
             part.discard();
@@ -330,10 +331,10 @@ fn receive_beside(
 }
 
 /// Leaves a part file for a later attempt, which may be another run's.
-fn put_by(part: PartFile, resuming: &Resuming) -> u64 {
+fn keep_for_resume(part: PartFile, resuming: &Resuming) -> u64 {
     let (failed, unusable) = resuming.counts();
     part.note_failed_resumes(failed, unusable);
-    part.put_by()
+    part.keep_for_resume()
 }
 
 /// The path of the part file of a whole file while another is kept.
@@ -370,21 +371,21 @@ fn ask(
     sought: &Sought<'_>,
     context: &Context<'_>,
     worker: &Worker<'_>,
-) -> Result<Got, Failure> {
+) -> Result<Reply, Error> {
     let download = transfer.download;
     let sidecar = part.and_then(PartFile::sidecar);
     let resume = part.zip(sidecar.as_ref()).and_then(|(part, sidecar)| {
         // Where nothing is missing, the server is to say that nothing is beyond.
         let (from, to) = part.gap().unwrap_or((part.received(), None));
-        Some(Resume { from, to, validator: sidecar.validator.as_ref()?, length: sidecar.length })
+        Some(RangeRequest { from, to, validator: sidecar.validator.as_ref()?, length: sidecar.length })
     });
-    let shortcut = transfer.shortcut.as_ref().filter(|_| resume.is_some());
+    let effective_url = transfer.effective_url.as_ref().filter(|_| resume.is_some());
     let conditions = Conditions { resume, changed_since: sought.known };
     let on_redirect = |to: &_| context.reporter.event(&Event::Redirected(download, to));
-    worker.client.get(&download.url, shortcut, &conditions, on_redirect)
+    worker.client.get(&download.url, effective_url, &conditions, on_redirect)
 }
 
 /// What becomes of a download that a cancelled run does not finish.
 pub fn cancelled(context: &Context<'_>) -> Outcome {
-    if context.control.is_out_of_time() { Outcome::Failed(Failure::OutOfTime) } else { Outcome::Cancelled }
+    if context.control.is_out_of_time() { Outcome::Failed(Error::OutOfTime) } else { Outcome::Cancelled }
 }

@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use super::context::{Context, Worker};
 use super::event::Event;
-use super::outcome::{Ending, Outcome};
+use super::outcome::{Finished, Outcome};
 use super::transfer::{Transfer, Turn, cancelled, download_file};
-use crate::error::Failure;
+use crate::error::Error;
 use crate::options::Limits;
 use crate::plan::Download;
 
 /// One turn of a download. A panic in it is that download's failure.
 pub fn turn<'a>(transfer: Transfer<'a>, context: &Context<'_>, worker: &mut Worker<'_>) -> Turn<'a> {
     catch_unwind(AssertUnwindSafe(|| download_file(transfer, context, worker))).unwrap_or_else(|panic| {
-        let failure = Failure::Panicked(text_of(&*panic));
-        Turn::Ended(Ending { outcome: Outcome::Failed(failure), ..never_begun(context) })
+        let failure = Error::Panicked(text_of(&*panic));
+        Turn::Ended(Finished { outcome: Outcome::Failed(failure), ..never_begun(context) })
     })
 }
 
@@ -27,9 +27,9 @@ pub fn text_of(panic: &(dyn Any + Send)) -> String {
 }
 
 /// Counts and reports an end.
-pub fn conclude(download: &Download, ending: &Ending, context: &Context<'_>) {
-    context.control.count(&download.url, ending);
-    tell(&Event::Ended(download, ending), context);
+pub fn conclude(download: &Download, finished: &Finished, context: &Context<'_>) {
+    context.control.count(&download.url, finished);
+    tell(&Event::Finished(download, finished), context);
 }
 
 /// Reports an event. A reporter that panics at it is not the run's concern.
@@ -38,17 +38,17 @@ pub fn tell(event: &Event<'_>, context: &Context<'_>) {
 }
 
 /// Whether nothing new is to begin after this end: a full disk leaves room for nothing, and the user may want it so.
-pub fn closes(ending: &Ending, limits: &Limits) -> bool {
-    let Outcome::Failed(failure) = &ending.outcome else { return false };
+pub fn closes(finished: &Finished, limits: &Limits) -> bool {
+    let Outcome::Failed(failure) = &finished.outcome else { return false };
     failure.is_full_disk() || (limits.fail_fast && !failure.is_temporary())
 }
 
-pub fn never_begun(context: &Context<'_>) -> Ending {
-    Ending {
+pub fn never_begun(context: &Context<'_>) -> Finished {
+    Finished {
         outcome: cancelled(context),
         attempts: 0,
-        arrived: 0,
+        transferred: 0,
         own_time: Duration::ZERO,
-        helpers_time: Duration::ZERO,
+        helper_time: Duration::ZERO,
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tdl::error::Redirect;
 use tdl::options::{IfExists, Mode};
 use tdl::run::{Outcome, Reporter};
-use tdl::{Control, Error, Event, Failure, Options, Plan, WebUrl, download_file, run};
+use tdl::{Control, Error, Event, Options, Plan, WebUrl, download_file, run};
 
 use crate::command::{content, names};
 use crate::server::{Gate, Reply, Server};
@@ -49,12 +49,12 @@ fn one_file_is_one_call() {
     assert_eq!(std::fs::read(dir.path().join("x")).unwrap(), body);
 
     let again = download_file(&server.url("/x"), dir.path());
-    assert!(matches!(again, Err(Error::Download(Failure::Exists(_)))), "{again:?}");
+    assert!(matches!(again, Err(Error::Exists(_))), "{again:?}");
     let missing = download_file(&server.url("/y"), dir.path());
-    assert!(matches!(missing, Err(Error::Download(Failure::Status { code: 404, .. }))), "{missing:?}");
+    assert!(matches!(missing, Err(Error::Status { code: 404, .. })), "{missing:?}");
     assert!(matches!(download_file("not a url", dir.path()), Err(Error::Url(_))));
     match download_file(&server.url("/loop"), dir.path()) {
-        Err(Error::Download(Failure::Redirect(redirect))) => {
+        Err(Error::Redirect(redirect)) => {
             assert!(matches!(*redirect, Redirect::TooMany(_)));
         }
         other => panic!("{other:?}"),
@@ -72,7 +72,7 @@ fn a_long_list_runs_in_no_more_threads_than_jobs() {
         options.output.if_exists = IfExists::Overwrite;
         let threads = Mutex::new(HashSet::<ThreadId>::new());
         let reporter = Hears(|event: &Event<'_>| {
-            if let Event::Started(..) | Event::Ended(..) = event {
+            if let Event::Started(..) | Event::Finished(..) = event {
                 threads.lock().unwrap().insert(thread::current().id());
             }
         });
@@ -123,15 +123,15 @@ fn a_panic_in_one_download_is_its_failure_alone() {
         let failures = Mutex::new(Vec::new());
         let reporter = Hears(|event: &Event<'_>| match event {
             Event::Started(download, _) if download.id == 3 => panic!("the third is unlucky"),
-            Event::Ended(download, ending) => {
-                if let Outcome::Failed(failure) = &ending.outcome {
+            Event::Finished(download, finished) => {
+                if let Outcome::Failed(failure) = &finished.outcome {
                     failures.lock().unwrap().push((download.id, failure.chain()));
                 }
             }
             _ => {}
         });
         let summary = run(&plan(&server, 6), &options, &reporter, &Control::default()).unwrap();
-        assert_eq!((summary.fetched, summary.failed_for_good), (5, 1));
+        assert_eq!((summary.fetched, summary.failed_permanently), (5, 1));
         assert_eq!(failures.into_inner().unwrap(), [(3, "internal error: the third is unlucky".to_owned())]);
         assert_eq!(names(&dir.path().join("out")), ["0", "1", "2", "4", "5"]);
     }
@@ -145,7 +145,7 @@ fn a_reporter_that_panics_at_an_end_stops_nothing() {
         let mut options = options(&dir);
         (options.limits.mode, options.limits.jobs) = (mode, jobs);
         let reporter = Hears(|event: &Event<'_>| {
-            if let Event::Ended(..) = event {
+            if let Event::Finished(..) = event {
                 panic!("no news is good news");
             }
         });

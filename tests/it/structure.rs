@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, and those it may import from. The order is the way of a URL; nothing looks back.
-const ROOMS: [(&str, &[&str]); 11] = [
+const ROOMS: [(&str, &[&str]); 12] = [
     ("text", &[]),
     ("url", &["text"]),
     ("options", &[]),
@@ -13,8 +13,9 @@ const ROOMS: [(&str, &[&str]); 11] = [
     ("http", &["error", "options", "url"]),
     ("part", &["error", "text", "url", "http"]),
     ("run", &["error", "options", "url", "plan", "http", "part"]),
-    ("report", &["error", "options", "text", "plan", "http", "run"]),
-    ("cli", &["error", "options", "text", "url", "plan", "http", "part", "run", "report"]),
+    ("measure", &["error", "options", "plan", "part", "run"]),
+    ("report", &["error", "options", "text", "plan", "http", "run", "measure"]),
+    ("cli", &["measure", "error", "options", "text", "url", "plan", "http", "part", "run", "report"]),
     ("main", &["cli"]),
 ];
 
@@ -44,7 +45,7 @@ const PURE: [&str; 16] = [
     "src/http/validator.rs",
     "src/part/meter.rs",
     "src/part/owner.rs",
-    "src/part/pieces.rs",
+    "src/part/segments.rs",
     "src/part/ranges.rs",
     "src/part/sidecar.rs",
     "src/run/pace.rs",

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::platform;
-use crate::error::Failure;
+use crate::error::Error;
 use crate::text::safe_path;
 
 /// Renames the file at `path` to `path` with `.kept` appended. `why` says what is wrong with it ("is not tdl's"). There
@@ -15,13 +15,12 @@ use crate::text::safe_path;
 ///
 /// # Errors
 ///
-/// [`Failure::InTheWay`] if a `.kept` is there already, or if the rename is refused.
-pub fn move_aside(path: &Path, why: &str) -> Result<PathBuf, Failure> {
+/// [`Error::InTheWay`] if a `.kept` is there already, or if the rename is refused.
+pub fn move_aside(path: &Path, why: &str) -> Result<PathBuf, Error> {
     let mut kept = OsString::from(path);
     kept.push(".kept");
     let kept = PathBuf::from(kept);
-    let in_the_way =
-        |help: String| Failure::InTheWay { path: path.to_owned(), reason: format!("it {why}, and {help}") };
+    let in_the_way = |help: String| Error::InTheWay { path: path.to_owned(), reason: format!("it {why}, and {help}") };
     match platform::rename_no_replace(path, &kept) {
         Ok(_) => Ok(kept),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -32,7 +31,7 @@ pub fn move_aside(path: &Path, why: &str) -> Result<PathBuf, Failure> {
             }
             Err(in_the_way(format!("{} is there already: remove or rename one of the two", safe_path(&kept))))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Failure::PartGone(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::PartGone(path.to_owned())),
         Err(error) => {
             Err(in_the_way(format!("it cannot be moved aside ({error}): remove it, or choose another directory")))
         }
@@ -49,7 +48,7 @@ impl Moved {
     /// # Errors
     ///
     /// As [`move_aside`].
-    pub fn move_aside(&self, path: &Path, why: &str) -> Result<(), Failure> {
+    pub fn move_aside(&self, path: &Path, why: &str) -> Result<(), Error> {
         let kept = move_aside(path, why)?;
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(sentence(path, why, &kept));
         Ok(())

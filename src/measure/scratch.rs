@@ -11,9 +11,10 @@ use std::fs::{self, DirBuilder, File, Metadata};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::error::Failure;
+use crate::error::Error;
 use crate::part;
 use crate::plan::COMPARISONS;
+use crate::run::make_directory;
 
 const LOCK: &str = "lock";
 const FILES: &str = "files";
@@ -43,9 +44,9 @@ impl Scratch {
     /// # Errors
     ///
     /// The directory cannot be made, or `.tdl-compare` is another user's.
-    pub fn create_in(directory: &Path) -> Result<Self, Failure> {
+    pub fn create_in(directory: &Path) -> Result<Self, Error> {
         // Durably: whether the run that makes it is to survive a power failure is not known here.
-        super::make_directory(directory, true)?;
+        make_directory(directory, true)?;
         remove_dead(directory);
         let parent = directory.join(COMPARISONS);
         let mut attempt = 1;
@@ -53,7 +54,7 @@ impl Scratch {
             match Self::create(&parent) {
                 Ok(scratch) => return Ok(scratch),
                 Err(error) if attempt < ATTEMPTS && is_passing(&error) => attempt += 1,
-                Err(source) => return Err(Failure::Disk { action: "make the directory", path: parent, source }),
+                Err(source) => return Err(Error::Disk { action: "make the directory", path: parent, source }),
             }
         }
     }

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::aside::Moved;
-use super::pieces::{Piece, Pieces};
+use super::move_aside::Moved;
 use super::ranges::Ranges;
+use super::segments::{Segment, Segments};
 use super::sidecar::Sidecar;
 use super::{disk, locked, platform};
-use crate::error::Failure;
+use crate::error::Error;
 
 /// Stands for the length of a file that was given none in advance.
 const UNKNOWN: u64 = u64::MAX;
@@ -20,12 +20,12 @@ const UNKNOWN: u64 = u64::MAX;
 /// A part file that threads fill. Bytes are written without a lock; one lock is around the pieces, and held for moments
 /// only; another is around the claim, and held while that goes onto the disk.
 #[derive(Debug)]
-pub struct Filling {
+pub struct SharedPart {
     pub(super) path: PathBuf,
     pub(super) file: File,
     /// What was moved aside for its sidecar.
     pub(super) moved: Arc<Moved>,
-    pieces: Mutex<Pieces>,
+    segments: Mutex<Segments>,
     /// A thread has left its piece.
     left: Condvar,
     /// Whether nobody is to begin a piece, which the lock around them makes sure; who fills one sees it before long.
@@ -35,16 +35,16 @@ pub struct Filling {
     /// The length that the file was given in advance, and keeps until it is whole; [`UNKNOWN`] if it grows as it is
     /// written.
     full_length: AtomicU64,
-    intrusion: OnceLock<Intrusion>,
+    interference: OnceLock<Interference>,
     /// Why the system failed to put bytes onto the disk; it does not say so twice. None of what has arrived since the
     /// last claim counts then.
     pub(super) damage: OnceLock<io::Error>,
-    claim: Mutex<Claim>,
+    checkpoint: Mutex<Checkpoint>,
 }
 
 /// What another process did to the part file. Nothing more is written to it then.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Intrusion {
+pub(super) enum Interference {
     /// It is the owner now.
     TakenOver,
     /// It cut or extended the file.
@@ -52,7 +52,7 @@ pub(super) enum Intrusion {
 }
 
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(super) struct Checkpoint {
     /// What the sidecar says; it has an owner while the part file is this process's.
     pub(super) sidecar: Option<Sidecar>,
     pub(super) saved: Instant,
@@ -62,99 +62,99 @@ pub(super) struct Claim {
 
 /// What one thread fills of a part file. Dropped, it leaves the rest to others.
 #[derive(Debug)]
-pub struct Share {
-    filling: Arc<Filling>,
-    piece: Arc<Piece>,
+pub struct SegmentWriter {
+    shared: Arc<SharedPart>,
+    segment: Arc<Segment>,
 }
 
-impl Filling {
+impl SharedPart {
     pub(super) fn new(path: PathBuf, file: File, moved: Arc<Moved>) -> Self {
-        let claim = Claim { sidecar: None, saved: Instant::now(), is_closed: false };
+        let checkpoint = Checkpoint { sidecar: None, saved: Instant::now(), is_closed: false };
         Self {
             path,
             file,
             moved,
-            pieces: Mutex::default(),
+            segments: Mutex::default(),
             left: Condvar::new(),
             is_over: AtomicBool::new(false),
             end: AtomicU64::new(0),
             full_length: AtomicU64::new(UNKNOWN),
-            intrusion: OnceLock::new(),
+            interference: OnceLock::new(),
             damage: OnceLock::new(),
-            claim: Mutex::new(claim),
+            checkpoint: Mutex::new(checkpoint),
         }
     }
 
     /// How long the slowest piece that is worth splitting will take; nothing at all where a piece is free.
     #[must_use]
     pub fn longest(&self) -> Option<Duration> {
-        let mut pieces = self.pieces();
-        match pieces.gap() {
+        let mut segments = self.segments();
+        match segments.gap() {
             _ if self.is_over() => None,
             Some(_) => Some(Duration::MAX),
-            None => pieces.longest(Instant::now()),
+            None => segments.longest(Instant::now()),
         }
     }
 
     /// Takes a free piece, or else half of the slowest, if that is worth it.
     #[must_use]
-    pub fn help(self: &Arc<Self>) -> Option<Share> {
-        let mut pieces = self.pieces();
+    pub fn help(self: &Arc<Self>) -> Option<SegmentWriter> {
+        let mut segments = self.segments();
         if self.is_over() {
             return None;
         }
-        let piece = pieces.take().or_else(|| pieces.split(Instant::now()))?;
-        drop(pieces);
-        Some(Share { filling: Arc::clone(self), piece })
+        let segment = segments.take().or_else(|| segments.split(Instant::now()))?;
+        drop(segments);
+        Some(SegmentWriter { shared: Arc::clone(self), segment })
     }
 
     /// Takes a free piece.
     #[must_use]
-    pub fn take(self: &Arc<Self>) -> Option<Share> {
-        let piece = self.pieces().take()?;
-        Some(Share { filling: Arc::clone(self), piece })
+    pub fn take(self: &Arc<Self>) -> Option<SegmentWriter> {
+        let segment = self.segments().take()?;
+        Some(SegmentWriter { shared: Arc::clone(self), segment })
     }
 
     pub(super) fn received(&self) -> u64 {
-        self.pieces().received()
+        self.segments().received()
     }
 
     pub(super) fn arrived(&self) -> Ranges {
-        self.pieces().arrived()
+        self.segments().arrived()
     }
 
     pub(super) fn gap(&self) -> Option<(u64, Option<u64>)> {
-        self.pieces().gap()
+        self.segments().gap()
     }
 
     pub(super) fn is_whole(&self) -> bool {
-        self.pieces().is_whole()
+        self.segments().is_whole()
     }
 
     /// Ends the filling if no thread is at it. Says whether it is over.
-    pub(super) fn end_if_idle(&self) -> bool {
-        let pieces = self.pieces();
-        if pieces.is_idle() {
+    pub(super) fn close_if_idle(&self) -> bool {
+        let segments = self.segments();
+        if segments.is_idle() {
             self.is_over.store(true, Ordering::Relaxed);
         }
-        pieces.is_idle()
+        segments.is_idle()
     }
 
     /// Asks every thread to leave its piece, and waits until those have that could write.
     pub(super) fn stop(&self) {
-        let mut pieces = self.pieces();
+        let mut segments = self.segments();
         self.is_over.store(true, Ordering::Relaxed);
-        pieces.take_back_what_is_asked();
-        while !pieces.is_idle() {
-            pieces = self.left.wait(pieces).unwrap_or_else(PoisonError::into_inner);
+        segments.release_unanswered();
+        while !segments.is_idle() {
+            segments = self.left.wait(segments).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     /// Waits until a thread leaves its piece, for so long at most.
     pub(super) fn wait(&self, longest: Duration) {
-        let pieces = self.pieces();
-        if !pieces.is_idle() {
-            drop(self.left.wait_timeout(pieces, longest));
+        let segments = self.segments();
+        if !segments.is_idle() {
+            drop(self.left.wait_timeout(segments, longest));
         }
     }
 
@@ -164,22 +164,22 @@ impl Filling {
 
     /// What is known of the download.
     pub(super) fn sidecar(&self) -> Option<Sidecar> {
-        self.claim().sidecar.clone()
+        self.checkpoint().sidecar.clone()
     }
 
     /// Begins anew with these bytes there, and with this sidecar or the one that there is. No thread is at it.
     pub(super) fn begin(&self, sidecar: Option<Sidecar>, done: Ranges, length: Option<u64>) {
-        let mut claim = self.claim();
+        let mut checkpoint = self.checkpoint();
         if sidecar.is_some() {
-            claim.sidecar = sidecar;
+            checkpoint.sidecar = sidecar;
         }
-        if let Some(sidecar) = &mut claim.sidecar {
+        if let Some(sidecar) = &mut checkpoint.sidecar {
             (sidecar.done, sidecar.length) = (done.clone(), length.or(sidecar.length));
         }
-        (claim.saved, claim.is_closed) = (Instant::now(), false);
+        (checkpoint.saved, checkpoint.is_closed) = (Instant::now(), false);
         self.end.store(done.end(), Ordering::SeqCst);
         self.full_length.store(UNKNOWN, Ordering::SeqCst);
-        *self.pieces() = Pieces::new(done, length);
+        *self.segments() = Segments::new(done, length);
         self.is_over.store(false, Ordering::Relaxed);
     }
 
@@ -198,7 +198,7 @@ impl Filling {
     }
 
     /// Cuts the file to a length, from which it may grow again. No thread fills it.
-    pub(super) fn cut(&self, length: u64) -> Result<(), Failure> {
+    pub(super) fn cut(&self, length: u64) -> Result<(), Error> {
         self.full_length.store(UNKNOWN, Ordering::SeqCst);
         self.file.set_len(length).map_err(|source| disk("cut", &self.path, source))
     }
@@ -206,8 +206,8 @@ impl Filling {
     /// Checks that the file has the length that it was given in advance, or else that it is not shorter than what has
     /// been written. Otherwise the next write would leave a hole of zeros, and the file would have the right length in
     /// the end.
-    pub(super) fn check_end(&self) -> Result<(), Failure> {
-        self.check_intrusion()?;
+    pub(super) fn check_end(&self) -> Result<(), Error> {
+        self.check_interference()?;
         // Loaded before the length is read: another thread may write in between.
         let end = self.end.load(Ordering::SeqCst);
         // By a seek (0.1 µs): on NFS, fstat waits until the server has everything that was written.
@@ -216,42 +216,42 @@ impl Filling {
             UNKNOWN => length >= end,
             full_length => length == full_length,
         };
-        if is_right { Ok(()) } else { self.intruded(Intrusion::Changed) }
+        if is_right { Ok(()) } else { self.interfered(Interference::Changed) }
     }
 
     /// Checks that the file has exactly the length of what has arrived.
-    pub(super) fn check_length(&self, length: u64) -> Result<(), Failure> {
-        self.check_intrusion()?;
-        if length == self.arrived().end() { Ok(()) } else { self.intruded(Intrusion::Changed) }
+    pub(super) fn check_length(&self, length: u64) -> Result<(), Error> {
+        self.check_interference()?;
+        if length == self.arrived().end() { Ok(()) } else { self.interfered(Interference::Changed) }
     }
 
-    pub(super) fn check_intrusion(&self) -> Result<(), Failure> {
-        self.intrusion.get().map_or(Ok(()), |intrusion| self.intruded(*intrusion))
+    pub(super) fn check_interference(&self) -> Result<(), Error> {
+        self.interference.get().map_or(Ok(()), |interference| self.interfered(*interference))
     }
 
     /// Records what another process did, and fails with it.
-    pub(super) fn intruded(&self, intrusion: Intrusion) -> Result<(), Failure> {
-        Err(match self.intrusion.get_or_init(|| intrusion) {
-            Intrusion::TakenOver => locked(&self.path),
-            Intrusion::Changed => Failure::PartChanged(self.path.clone()),
+    pub(super) fn interfered(&self, interference: Interference) -> Result<(), Error> {
+        Err(match self.interference.get_or_init(|| interference) {
+            Interference::TakenOver => locked(&self.path),
+            Interference::Changed => Error::PartChanged(self.path.clone()),
         })
     }
 
     /// The bytes and their length, onto the disk.
-    pub(super) fn sync(&self) -> Result<(), Failure> {
+    pub(super) fn sync(&self) -> Result<(), Error> {
         self.check_damage()?;
         self.file.sync_all().or_else(|error| self.damaged(error))
     }
 
     /// Checks that no bytes were lost on their way to the disk, as far as the system has said.
-    pub(super) fn check_damage(&self) -> Result<(), Failure> {
+    pub(super) fn check_damage(&self) -> Result<(), Error> {
         let Some(damage) = self.damage.get() else { return Ok(()) };
         let again = damage.raw_os_error().map_or_else(|| damage.kind().into(), io::Error::from_raw_os_error);
         Err(disk("write", &self.path, again))
     }
 
     /// Records that bytes could not be put onto the disk, and fails with it.
-    pub(super) fn damaged(&self, error: io::Error) -> Result<(), Failure> {
+    pub(super) fn damaged(&self, error: io::Error) -> Result<(), Error> {
         // A file system that cannot do it at all has lost nothing.
         if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput) {
             return Err(disk("write", &self.path, error));
@@ -260,45 +260,45 @@ impl Filling {
         self.check_damage()
     }
 
-    fn pieces(&self) -> MutexGuard<'_, Pieces> {
-        self.pieces.lock().unwrap_or_else(PoisonError::into_inner)
+    fn segments(&self) -> MutexGuard<'_, Segments> {
+        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn claim(&self) -> MutexGuard<'_, Claim> {
-        self.claim.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn checkpoint(&self) -> MutexGuard<'_, Checkpoint> {
+        self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Share {
+impl SegmentWriter {
     /// The first byte that is wanted.
     #[must_use]
     pub fn from(&self) -> u64 {
-        self.piece.position()
+        self.segment.position()
     }
 
     /// The place after the last byte that is wanted; `None` where nobody knows it.
     #[must_use]
     pub fn to(&self) -> Option<u64> {
-        self.piece.end()
+        self.segment.end()
     }
 
     /// An answer has come that goes from a place up to `reach`, or nobody knows how far. Says whether it is what is
     /// wanted, and still is; if not, nothing of it may be written.
     #[must_use]
-    pub fn answered(&self, from: u64, reach: Option<u64>) -> bool {
-        let mut pieces = self.filling.pieces();
-        from == self.from() && !self.filling.is_over() && pieces.answered(&self.piece, reach, Instant::now())
+    pub fn answered(&self, from: u64, range_end: Option<u64>) -> bool {
+        let mut segments = self.shared.segments();
+        from == self.from() && !self.shared.is_over() && segments.answered(&self.segment, range_end, Instant::now())
     }
 
     /// How many bytes are wanted next; 0 when the piece is full, or was given up.
     #[must_use]
     pub fn room(&self) -> usize {
         loop {
-            let room = usize::try_from(self.piece.room()).unwrap_or(usize::MAX);
-            if self.filling.is_over() {
+            let room = usize::try_from(self.segment.room()).unwrap_or(usize::MAX);
+            if self.shared.is_over() {
                 return 0;
             }
-            if room > 0 || !self.filling.pieces().goes_on(&self.piece) {
+            if room > 0 || !self.shared.segments().extend(&self.segment) {
                 return room;
             }
         }
@@ -309,32 +309,32 @@ impl Share {
     /// # Errors
     ///
     /// The disk is full, or failing; or another process has changed the file or taken it over.
-    pub fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
-        let Filling { file, path, end, .. } = &*self.filling;
-        self.filling.check_damage()?;
-        self.filling.check_end()?;
-        platform::write_at(file, bytes, self.piece.position()).map_err(|source| disk("write", path, source))?;
-        self.piece.advance(bytes.len() as u64);
-        end.fetch_max(self.piece.position(), Ordering::SeqCst);
+    pub fn write(&self, bytes: &[u8]) -> Result<(), Error> {
+        let SharedPart { file, path, end, .. } = &*self.shared;
+        self.shared.check_damage()?;
+        self.shared.check_end()?;
+        platform::write_at(file, bytes, self.segment.position()).map_err(|source| disk("write", path, source))?;
+        self.segment.advance(bytes.len() as u64);
+        end.fetch_max(self.segment.position(), Ordering::SeqCst);
         Ok(())
     }
 
     /// Counts what was written as missing again, for it proved not to be of the file. Says how many bytes that were.
     #[must_use]
-    pub fn disown(&self) -> u64 {
-        self.filling.pieces().disown(&self.piece)
+    pub fn discard_written(&self) -> u64 {
+        self.shared.segments().discard_written(&self.segment)
     }
 
     /// The body has ended where the end of the file was not known.
     pub fn body_ended(&self) {
-        self.filling.pieces().body_ended(&self.piece);
+        self.shared.segments().body_ended(&self.segment);
     }
 }
 
-impl Drop for Share {
+impl Drop for SegmentWriter {
     fn drop(&mut self) {
-        self.filling.pieces().leave(&self.piece);
-        self.filling.left.notify_all();
+        self.shared.segments().leave(&self.segment);
+        self.shared.left.notify_all();
     }
 }
 
@@ -363,8 +363,8 @@ mod tests {
         for (seconds, is_refreshed) in [(14, false), (15, true)] {
             // A machine that has just been started has no earlier time.
             let Some(saved) = Instant::now().checked_sub(Duration::from_secs(seconds)) else { return };
-            part.filling().claim().saved = saved;
-            part.filling().save_after(Duration::from_millis(700)).unwrap();
+            part.shared().checkpoint().saved = saved;
+            part.shared().save_after(Duration::from_millis(700)).unwrap();
             assert_eq!(age() < Duration::from_secs(40), is_refreshed, "{seconds}");
         }
         assert_eq!(fs::read(sidecar::path(&path)).unwrap(), before);

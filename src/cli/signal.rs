@@ -19,7 +19,7 @@ mod imp {
     use signal_hook::iterator::Signals;
 
     use super::*;
-    use crate::error::Exit;
+    use crate::cli::exit::Exit;
 
     /// Calls `first` from a thread of its own at the first SIGINT, SIGTERM or SIGHUP.
     /// Those that were ignored when the process began, as under nohup, stay so.
@@ -96,7 +96,7 @@ mod imp {
 #[cfg(windows)]
 mod imp {
     use super::*;
-    use crate::error::Exit;
+    use crate::cli::exit::Exit;
 
     /// Calls `first` at the first Ctrl-C, Ctrl-Break or closing of the console.
     ///

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
 
-use super::{Control, Reporter, Summary, make_directory, run_in};
-use crate::error::{Exit, Failure};
+use crate::error::Error;
 use crate::options::{IfExists, Mode, Options, Output};
 use crate::plan::Plan;
+use crate::run::{Control, Reporter, Summary, make_directory, run_in};
 
 /// Both runs of a comparison.
 #[derive(Debug, Clone)]
@@ -39,14 +39,6 @@ impl Comparison {
         let seconds = self.concurrent.elapsed.as_secs_f64();
         (complete && seconds > 0.0).then(|| self.sequential.elapsed.as_secs_f64() / seconds)
     }
-
-    /// How the process should end: files that differ are failures for good.
-    #[must_use]
-    pub const fn exit(&self) -> Exit {
-        let (first, second) = (&self.sequential, &self.concurrent);
-        let for_good = first.failed_for_good + second.failed_for_good + self.differing.len();
-        Exit::after(for_good, first.failed_for_now + second.failed_for_now)
-    }
 }
 
 /// Downloads a plan with the plain loop into `scratch`, then with threads into its target directory, and compares the
@@ -63,7 +55,7 @@ pub fn compare(
     scratch: &Path,
     reporter: &dyn Reporter,
     controls: &[Control; 2],
-) -> Result<Compared, Failure> {
+) -> Result<Compared, Error> {
     let in_mode = |mode, directory: &Path| {
         let mut options = options.clone();
         options.limits.mode = mode;

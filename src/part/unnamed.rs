@@ -4,12 +4,12 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::error::Failure;
+use crate::error::Error;
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub use elsewhere::Nameless;
+pub use elsewhere::UnnamedFile;
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub use linux::Nameless;
+pub use linux::UnnamedFile;
 
 /// What came of giving it a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum Linked {
     /// Something else has it.
     Taken,
     /// Names cannot be given here.
-    Impossible,
+    Unsupported,
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -31,13 +31,13 @@ mod linux {
     use rustix::fs::{AtFlags, CWD, Mode, OFlags};
     use rustix::io::Errno;
 
-    use super::{Failure, Linked, Path, SystemTime};
+    use super::{Error, Linked, Path, SystemTime};
 
     /// A whole file without a name.
     #[derive(Debug)]
-    pub struct Nameless(File);
+    pub struct UnnamedFile(File);
 
-    impl Nameless {
+    impl UnnamedFile {
         /// Writes all of a file into `directory`, and onto the disk if it is to be in `sync`; `None` where files must
         /// have names.
         ///
@@ -49,7 +49,7 @@ mod linux {
             bytes: &[u8],
             modified: Option<SystemTime>,
             sync: bool,
-        ) -> Result<Option<Self>, Failure> {
+        ) -> Result<Option<Self>, Error> {
             let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
             let mode = Mode::from_raw_mode(0o666);
             let Ok(file) = rustix::fs::openat(CWD, directory, flags, mode) else {
@@ -57,7 +57,7 @@ mod linux {
                 return Ok(None);
             };
             let mut file = File::from(file);
-            let refused = |source| Failure::Disk { action: "write to", path: directory.to_owned(), source };
+            let refused = |source| Error::Disk { action: "write to", path: directory.to_owned(), source };
             file.write_all(bytes).map_err(refused)?;
             if let Some(time) = modified {
                 let _ = file.set_modified(time);
@@ -73,7 +73,7 @@ mod linux {
         /// # Errors
         ///
         /// The directory refuses it.
-        pub fn link(&self, target: &Path) -> Result<Linked, Failure> {
+        pub fn link(&self, target: &Path) -> Result<Linked, Error> {
             // The short way is for the privileged, and since Linux 6.10 for everyone.
             let linked = rustix::fs::linkat(&self.0, "", CWD, target, AtFlags::EMPTY_PATH);
             let linked = linked.or_else(|errno| match errno {
@@ -87,9 +87,9 @@ mod linux {
                 Ok(()) => Ok(Linked::Done),
                 Err(Errno::EXIST) => Ok(Linked::Taken),
                 Err(Errno::NOENT | Errno::XDEV | Errno::PERM | Errno::NOTSUP | Errno::INVAL | Errno::NOSYS) => {
-                    Ok(Linked::Impossible)
+                    Ok(Linked::Unsupported)
                 }
-                Err(errno) => Err(Failure::Disk { action: "make", path: target.to_owned(), source: errno.into() }),
+                Err(errno) => Err(Error::Disk { action: "make", path: target.to_owned(), source: errno.into() }),
             }
         }
     }
@@ -97,19 +97,19 @@ mod linux {
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod elsewhere {
-    use super::{Failure, Linked, Path, SystemTime};
+    use super::{Error, Linked, Path, SystemTime};
 
     /// Files have names here.
     #[derive(Debug)]
-    pub enum Nameless {}
+    pub enum UnnamedFile {}
 
-    impl Nameless {
+    impl UnnamedFile {
         /// `None`.
         ///
         /// # Errors
         ///
         /// None.
-        pub const fn write(_: &Path, _: &[u8], _: Option<SystemTime>, _: bool) -> Result<Option<Self>, Failure> {
+        pub const fn write(_: &Path, _: &[u8], _: Option<SystemTime>, _: bool) -> Result<Option<Self>, Error> {
             Ok(None)
         }
 
@@ -118,8 +118,8 @@ mod elsewhere {
         /// # Errors
         ///
         /// None.
-        pub const fn link(&self, _: &Path) -> Result<Linked, Failure> {
-            Ok(Linked::Impossible)
+        pub const fn link(&self, _: &Path) -> Result<Linked, Error> {
+            Ok(Linked::Unsupported)
         }
     }
 }
@@ -135,7 +135,7 @@ mod tests {
     fn a_file_has_its_name_only_when_it_is_whole_and_replaces_none() {
         let dir = tempfile::tempdir().unwrap();
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        let Some(file) = Nameless::write(dir.path(), b"whole", Some(time), true).unwrap() else {
+        let Some(file) = UnnamedFile::write(dir.path(), b"whole", Some(time), true).unwrap() else {
             // This file system has none.
             return;
         };
@@ -146,6 +146,6 @@ mod tests {
         assert_eq!(file.link(&free).unwrap(), Linked::Done);
         assert_eq!((fs::read(&taken).unwrap(), fs::read(&free).unwrap()), (b"the user's".to_vec(), b"whole".to_vec()));
         assert_eq!(free.metadata().unwrap().modified().unwrap(), time);
-        assert!(Nameless::write(&dir.path().join("missing"), b"", None, false).unwrap().is_none());
+        assert!(UnnamedFile::write(&dir.path().join("missing"), b"", None, false).unwrap().is_none());
     }
 }

@@ -10,13 +10,13 @@ use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::aside::Moved;
-use super::nameless::{Linked, Nameless};
+use super::move_aside::Moved;
 use super::owner::{self, Live, Owner};
 use super::probe::probe;
 use super::sidecar::{self, Sidecar, fresh_path, path};
+use super::unnamed::{Linked, UnnamedFile};
 use super::{directory_of, disk, host, locked, platform, trust};
-use crate::error::Failure;
+use crate::error::Error;
 
 /// A sidecar larger than this is none of ours.
 const LARGEST: u64 = 1024 * 1024;
@@ -49,8 +49,8 @@ impl Record {
     ///
     /// # Errors
     ///
-    /// [`Failure::Locked`] if one does.
-    pub fn check_dead(&self, part: &Path, lock_is_proof: bool) -> Result<(), Failure> {
+    /// [`Error::Locked`] if one does.
+    pub fn check_dead(&self, part: &Path, lock_is_proof: bool) -> Result<(), Error> {
         self.live(part, lock_is_proof).map_or(Ok(()), |live| Err(live.failure(part)))
     }
 
@@ -62,8 +62,8 @@ impl Record {
 }
 
 impl Live {
-    fn failure(self, part: &Path) -> Failure {
-        Failure::Locked { path: part.to_owned(), free_in: self.free_in }
+    fn failure(self, part: &Path) -> Error {
+        Error::Locked { path: part.to_owned(), free_in: self.free_in }
     }
 }
 
@@ -72,7 +72,7 @@ impl Live {
 /// # Errors
 ///
 /// It cannot be read.
-pub fn look(part: &Path) -> Result<Found, Failure> {
+pub fn look(part: &Path) -> Result<Found, Error> {
     let refused = |source| disk("read", &path(part), source);
     // Left by a process that died in a rename by hard link.
     let temporary = fresh_path(part).symlink_metadata();
@@ -94,8 +94,8 @@ pub fn look(part: &Path) -> Result<Found, Failure> {
 ///
 /// # Errors
 ///
-/// [`Failure::Locked`] if one does.
-pub fn check_foreign_dead(part: &Path, lock_is_proof: bool) -> Result<(), Failure> {
+/// [`Error::Locked`] if one does.
+pub fn check_foreign_dead(part: &Path, lock_is_proof: bool) -> Result<(), Error> {
     let path = path(part);
     let Ok(meta) = path.symlink_metadata() else { return Ok(()) };
     if !meta.is_file() || meta.len() > LARGEST {
@@ -120,7 +120,7 @@ pub fn check_foreign_dead(part: &Path, lock_is_proof: bool) -> Result<(), Failur
 /// # Errors
 ///
 /// It cannot be read, which says nothing of whose it is.
-pub fn is_held_by(part: &Path, owner: &Owner) -> Result<bool, Failure> {
+pub fn is_held_by(part: &Path, owner: &Owner) -> Result<bool, Error> {
     let path = path(part);
     let read = || {
         let file = match platform::open_to_read(&path) {
@@ -140,9 +140,9 @@ pub fn is_held_by(part: &Path, owner: &Owner) -> Result<bool, Failure> {
 ///
 /// # Errors
 ///
-/// [`Failure::Locked`] if another process owns the part file, [`Failure::InTheWay`] if something that is not tdl's has
+/// [`Error::Locked`] if another process owns the part file, [`Error::InTheWay`] if something that is not tdl's has
 /// the name and cannot be moved aside; or the disk refuses.
-pub fn claim(part: &Path, sidecar: &Sidecar, lock_is_proof: bool, moved: &Moved) -> Result<(), Failure> {
+pub fn claim(part: &Path, sidecar: &Sidecar, lock_is_proof: bool, moved: &Moved) -> Result<(), Error> {
     let text = sidecar.text().map_err(|source| disk("write the sidecar of", part, source))?;
     for _ in 0..TRIES {
         if put_new(part, &text, moved)? {
@@ -166,7 +166,7 @@ pub fn claim(part: &Path, sidecar: &Sidecar, lock_is_proof: bool, moved: &Moved)
 ///
 /// # Errors
 ///
-/// [`Failure::Locked`] if another process was first, or the disk refuses.
+/// [`Error::Locked`] if another process was first, or the disk refuses.
 pub fn take_over(
     part: &Path,
     sidecar: &Sidecar,
@@ -174,7 +174,7 @@ pub fn take_over(
     lock_is_proof: bool,
     durable: bool,
     moved: &Moved,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     let refused = |source| disk("write the sidecar of", part, source);
     let text = sidecar.text().map_err(refused)?;
     make_temporary(part, &text, durable, lock_is_proof, moved)?;
@@ -194,7 +194,7 @@ pub fn take_over(
 /// # Errors
 ///
 /// It cannot be written.
-pub fn restore(part: &Path, sidecar: &Sidecar, moved: &Moved) -> Result<bool, Failure> {
+pub fn restore(part: &Path, sidecar: &Sidecar, moved: &Moved) -> Result<bool, Error> {
     let is_missing = path(part).symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     if !is_missing {
         return Ok(false);
@@ -208,7 +208,7 @@ pub fn restore(part: &Path, sidecar: &Sidecar, moved: &Moved) -> Result<bool, Fa
 /// # Errors
 ///
 /// It cannot be written; the last one stays.
-pub fn save(part: &Path, sidecar: &Sidecar, moved: &Moved) -> Result<(), Failure> {
+pub fn save(part: &Path, sidecar: &Sidecar, moved: &Moved) -> Result<(), Error> {
     let refused = |source| disk("write the sidecar of", part, source);
     let text = sidecar.text().map_err(refused)?;
     make_temporary(part, &text, false, false, moved)?;
@@ -224,8 +224,8 @@ pub fn remove(part: &Path) {
 ///
 /// # Errors
 ///
-/// [`Failure::Locked`] if its owner lives: it has just renamed its part file to the target, or somebody removed that.
-pub fn remove_orphan(part: &Path) -> Result<(), Failure> {
+/// [`Error::Locked`] if its owner lives: it has just renamed its part file to the target, or somebody removed that.
+pub fn remove_orphan(part: &Path) -> Result<(), Error> {
     // In this order: another process creates its part file before its sidecar.
     let Ok(Found::Ours(record)) = look(part) else { return Ok(()) };
     record.check_dead(part, false)?;
@@ -244,11 +244,11 @@ pub fn remove_unfinished(part: &Path, lock_is_proof: bool) {
 }
 
 /// Creates a sidecar; `false` if one exists.
-fn put_new(part: &Path, text: &[u8], moved: &Moved) -> Result<bool, Failure> {
+fn put_new(part: &Path, text: &[u8], moved: &Moved) -> Result<bool, Error> {
     match link(&path(part), text, false)? {
         Linked::Done => return Ok(true),
         Linked::Taken => return Ok(false),
-        Linked::Impossible => {}
+        Linked::Unsupported => {}
     }
     make_temporary(part, text, false, false, moved)?;
     match platform::rename_no_replace(&fresh_path(part), &path(part)) {
@@ -262,21 +262,21 @@ fn put_new(part: &Path, text: &[u8], moved: &Moved) -> Result<bool, Failure> {
 }
 
 /// Creates a file that has all of its bytes from the moment it appears.
-fn link(at: &Path, text: &[u8], durable: bool) -> Result<Linked, Failure> {
-    match Nameless::write(directory_of(at), text, None, durable)? {
+fn link(at: &Path, text: &[u8], durable: bool) -> Result<Linked, Error> {
+    match UnnamedFile::write(directory_of(at), text, None, durable)? {
         Some(file) => file.link(at),
-        None => Ok(Linked::Impossible),
+        None => Ok(Linked::Unsupported),
     }
 }
 
 /// Creates the temporary file of `part`, which only one process can have at a time.
-fn make_temporary(part: &Path, text: &[u8], durable: bool, lock_is_proof: bool, moved: &Moved) -> Result<(), Failure> {
+fn make_temporary(part: &Path, text: &[u8], durable: bool, lock_is_proof: bool, moved: &Moved) -> Result<(), Error> {
     let at = fresh_path(part);
     for _ in 0..TRIES {
         let made = match link(&at, text, durable)? {
             Linked::Done => return Ok(()),
             Linked::Taken => Err(io::ErrorKind::AlreadyExists.into()),
-            Linked::Impossible => write_new(&at, text, durable),
+            Linked::Unsupported => write_new(&at, text, durable),
         };
         match made {
             Ok(()) => return Ok(()),
@@ -375,7 +375,7 @@ fn age(written: SystemTime, directory: &Path) -> Option<Duration> {
     Some(now.duration_since(written).unwrap_or_else(|error| error.duration()))
 }
 
-fn sync_directory(part: &Path) -> Result<(), Failure> {
+fn sync_directory(part: &Path) -> Result<(), Error> {
     platform::sync_directory(directory_of(part)).map_err(|source| disk("write the sidecar of", part, source))
 }
 
@@ -416,14 +416,14 @@ mod tests {
         let (first, second) = (host::new_owner(), host::new_owner());
         claim(&part, &sidecar().owned_by(Some(first.clone())), false, &Moved::default()).unwrap();
         let late = claim(&part, &sidecar().owned_by(Some(second.clone())), false, &Moved::default());
-        assert!(matches!(late, Err(Failure::Locked { .. })), "{late:?}");
+        assert!(matches!(late, Err(Error::Locked { .. })), "{late:?}");
         assert!(is_held_by(&part, &first).unwrap() && !is_held_by(&part, &second).unwrap());
         // Without an owner: the first to claim it has it, and a process that read it before is too late.
         save(&part, &sidecar(), &Moved::default()).unwrap();
         let Ok(Found::Ours(seen)) = look(&part) else { panic!("it is there") };
         claim(&part, &sidecar().owned_by(Some(second.clone())), false, &Moved::default()).unwrap();
         let late = take_over(&part, &sidecar().owned_by(Some(first.clone())), &seen, false, false, &Moved::default());
-        assert!(matches!(late, Err(Failure::Locked { .. })), "{late:?}");
+        assert!(matches!(late, Err(Error::Locked { .. })), "{late:?}");
         assert!(is_held_by(&part, &second).unwrap() && !fresh_path(&part).exists());
         // The lock is proof on some platforms.
         claim(&part, &sidecar().owned_by(Some(first.clone())), true, &Moved::default()).unwrap();
