@@ -1,40 +1,86 @@
-//! Downloads a list of files at once, and tells the truth about it: a file has its final name only when every byte
-//! that the server promised has come, and the report says what running side by side gained.
+//! Downloads lists of files concurrently, and tells the truth about it: a file has its final name only when every byte
+//! that the server promised has arrived, and the report says what running concurrently gained.
 //!
-//! One file is one call: [`download_file`]. A list is a [`Plan`], [`Options`] and [`run()`], which is what the
-//! command does:
+//! One file is one call, [`download_file`]. A list is a [`Plan`], [`Options`] and [`run()`]:
 //!
 //! ```
-//! use tdl::{Control, Options, Plan, WebUrl, run};
-//!
+//! # use std::io::{Read, Write};
+//! # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+//! # let address = listener.local_addr()?;
+//! # std::thread::spawn(move || {
+//! #     for mut stream in listener.incoming().flatten() {
+//! #         std::thread::spawn(move || {
+//! #             while stream.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {
+//! #                 stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").unwrap();
+//! #             }
+//! #         });
+//! #     }
+//! # });
 //! # let scratch = tempfile::tempdir()?;
+//! use tdl::{CancelToken, Event, Options, Plan, WebUrl, run};
+//!
+//! let urls = ["a.txt", "b.txt"].map(|name| format!("http://{address}/{name}"));
+//! let urls = urls.iter().map(|url| WebUrl::parse(url)).collect::<Result<Vec<_>, _>>()?;
+//! let plan = Plan::new(urls, |_| false);
 //! let mut options = Options::default();
 //! options.output.directory = scratch.path().join("files");
-//! options.retry.retries = 0;
-//! let urls = vec![WebUrl::parse("http://127.0.0.1:9/nobody-listens-here")?];
-//! let plan = Plan::new(urls, |_| false);
+//! let reporter = |event: &Event<'_>| {
+//!     if let Event::Finished(download, finished) = event {
+//!         println!("{}: {:?}", download.url(), finished.outcome);
+//!     }
+//! };
 //!
-//! let summary = run(&plan, &options, &(), &Control::default())?;
+//! let summary = run(&plan, &options, &reporter, &CancelToken::new())?;
 //!
-//! assert_eq!((summary.fetched, summary.failed_temporarily), (0, 1));
+//! assert_eq!((summary.fetched, summary.bytes), (2, 10));
+//! assert_eq!(std::fs::read(scratch.path().join("files/a.txt"))?, b"hello");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # One way for the data
+//! # Words
+//!
+//! | word | meaning |
+//! |---|---|
+//! | list entry | one line or record of a list: URLs, options, expectations ([`Entry`]) |
+//! | download | one file to get: its sources, its target, what is expected of it ([`Download`]) |
+//! | source | a URL that a download can come from, with the headers meant for it; several are mirrors ([`Source`]) |
+//! | target | the path, inside the output directory, that the finished file will have ([`Target`]) |
+//! | plan | all downloads of a run; no two share a target ([`Plan`]) |
+//! | attempt | one request, with its redirects, and the reading of its response |
+//! | response | status, headers and body of an answer |
+//! | validator | a strong `ETag` or `Last-Modified` that proves two responses to be of the same file (RFC 9110, 8.8) |
+//! | segment | a byte range of a file that one thread fetches; over several connections, a file is split into segments |
+//! | part file | `NAME.part`: the bytes so far |
+//! | sidecar | `NAME.part.json`: what a later run needs to resume |
+//! | checkpoint | syncing bytes to disk, and then recording in the sidecar that they are there |
+//! | commit | verifying, and then renaming the part file to its target |
+//! | permit | the right to one request at a host, given by the queue and returned to it |
+//! | limiter | what decides how many permits a host has now |
+//! | outcome | fetched, skipped, failed permanently, failed temporarily, cancelled ([`Outcome`]) |
+//! | event | a change of state, for a reporter ([`Event`]) |
+//!
+//! # Flow of data
 //!
 //! ```text
 //! arguments ─► cli ─► Options ┐
-//! list files ─► list ─────────┴► plan ─► engine ─► transfer ─► outcome ─► summary ─► exit code
-//!                                           │          │
-//!                                           └── events ┴─► report (bars | plain | JSON lines)
+//! list files ─► plan::list ───┴► Plan ─► scheduler ─► attempt ─► receive ─► commit ─► Outcome ─► summary ─► exit code
+//!                                            │            │
+//!                                            └── events ──┴─► reporters (bars | lines | JSON Lines)
 //! ```
 //!
-//! The folders are the stations on a URL's way, and each imports only those before it: [`plan`] is what to fetch,
-//! [`http`] how to ask, [`part`] where bytes land, [`mod@run`] doing it, `report` what is seen, `cli` the command.
-//! Without the default feature `cli` the last two, and all that only they need, are left out.
+//! Values flow down and to the right. Each folder of `src` imports only those below it: `cli` (the command), `report`
+//! (what is seen), `measure` (`--compare`), `run` (doing it), `part` (where bytes land), `http` (how to ask), `plan`
+//! (what to fetch). Without the default feature `cli`, the first three and the crates that only they need are left out.
+//!
+//! # Effects on the process
+//!
+//! A run raises the soft limit on open files to the hard one. The first https request installs rustls' ring provider as
+//! the default of the process, unless there is one already. No signal handler is installed and nothing is printed.
 
 #![deny(clippy::print_stdout, clippy::print_stderr, clippy::exit)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+
+use std::path::Path;
 
 /// The README's examples are tested as well.
 #[cfg(doctest)]
@@ -43,21 +89,85 @@ struct Readme;
 
 #[cfg(feature = "cli")]
 pub mod cli;
-pub mod error;
-pub mod http;
+mod error;
+mod http;
 #[cfg(feature = "cli")]
 mod measure;
 pub mod options;
-pub mod part;
-pub mod plan;
+mod part;
+mod plan;
 #[cfg(feature = "cli")]
 mod report;
-pub mod run;
-pub mod text;
-pub mod url;
+mod run;
+mod text;
+mod url;
 
-pub use error::Error;
+pub use error::{Cause, Error, MAX_REDIRECTS, Redirect, RetryAfter};
+pub use http::Framing;
 pub use options::Options;
-pub use plan::Plan;
-pub use run::{Control, Event, Fetched, Reporter, Summary, download_file, run};
-pub use url::WebUrl;
+pub use plan::{Download, Entry, Expected, Plan, SafeName, Source, Target, list};
+pub use run::{
+    CancelToken, Event, FailureNote, Fetched, Finished, Outcome, Progress, Reporter, RunStats, Skip, Summary,
+};
+pub use url::{UrlError, WebUrl};
+
+/// For the fuzz targets of this repository. Not a part of the library's interface.
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::http::{ContentRange, parse_retry_after};
+    pub use crate::part::{Ranges, Sidecar};
+    pub use crate::text::is_hidden;
+}
+
+/// Carries out a plan: creates the output directory, downloads every file, and returns when all have finished.
+///
+/// `reporter` receives what happens: any `Fn(&Event<'_>) + Sync`, or `&()` for nothing. With a clone of `cancel`,
+/// another thread can stop the run; [`Limits::max_time`](options::Limits::max_time) stops it as well. A failed download
+/// does not affect the others: it is counted in the summary, and reported as an event.
+///
+/// # Errors
+///
+/// Nothing was downloaded: the output directory cannot be created, or cannot be written to although something is to be
+/// fetched; or the system has no thread left.
+pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, cancel: &CancelToken) -> Result<Summary, Error> {
+    run::execute(plan, options, reporter, cancel)
+}
+
+/// Downloads one file into a directory, under the name that its URL ends in, and blocks until it is complete.
+///
+/// The directory is created if it is missing. An existing file is never replaced. Temporary failures are retried as
+/// often as [`Options::default`] says. For other options, or for a list, use [`run()`].
+///
+/// # Errors
+///
+/// [`Error::Url`] if `url` is not an absolute http or https URL, [`Error::Exists`] if the file exists, and the reason if
+/// the file could not be fetched.
+///
+/// # Examples
+///
+/// ```
+/// # use std::io::{Read, Write};
+/// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// # let url = format!("http://{}/hello.txt", listener.local_addr()?);
+/// # let server = std::thread::spawn(move || {
+/// #     let (mut stream, _) = listener.accept().unwrap();
+/// #     stream.read(&mut [0; 4096]).unwrap();
+/// #     stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").unwrap();
+/// # });
+/// # let scratch = tempfile::tempdir()?;
+/// # let directory = scratch.path();
+/// let file = tdl::download_file(&url, directory)?;
+///
+/// assert_eq!(file.name.as_str(), "hello.txt");
+/// assert_eq!(std::fs::read(directory.join("hello.txt"))?, b"hello");
+/// # server.join().unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn download_file(url: &str, directory: impl AsRef<Path>) -> Result<Fetched, Error> {
+    let plan = Plan::new([WebUrl::parse(url)?], |_| false);
+    let mut options = Options::default();
+    options.output.directory = directory.as_ref().to_owned();
+    options.output.if_exists = options::IfExists::Fail;
+    options.limits.mode = options::Mode::Sequential;
+    run::execute_first(&plan, &options)
+}

@@ -1,37 +1,49 @@
-//! What a run was asked to do, resolved once and never changed. Each group goes to the modules that
-//! need it; no module is handed all of them without a reason.
+//! What a run was asked to do: resolved once, then never changed. Each group goes to the modules that need it.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
 
 /// Every choice of a run. `Options::default()` is what `tdl fetch` does without options.
+///
+/// More options will come, so outside this crate it is made with `Options::default()` and changed field by field:
+///
+/// ```
+/// use std::num::NonZeroUsize;
+///
+/// let mut options = tdl::Options::default();
+/// options.output.directory = "downloads".into();
+/// options.limits.jobs = NonZeroUsize::new(8).unwrap();
+/// ```
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Options {
-    /// How servers are asked.
+    /// How requests are made.
     pub network: Network,
-    /// What is tried again, and how often.
+    /// How often failures are retried.
     pub retry: Retry,
-    /// How much happens at once.
+    /// How much happens concurrently, and when to stop.
     pub limits: Limits,
-    /// Where files go, and what happens to those already there.
+    /// Where files go, and what happens to existing ones.
     pub output: Output,
 }
 
-/// How servers are asked.
+/// How requests are made.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Network {
-    /// The longest wait for a connection. One that is longer than the stall time-out is made of several, each with a
-    /// new try to connect.
+    /// Give up on a connection attempt after this time. Where it exceeds the stall time-out, it is spent on several
+    /// attempts to connect.
     pub connect_timeout: Duration,
-    /// The longest wait for headers, and for each next byte of a body.
+    /// Give up on a request after this time without a byte, before the headers as well as within the body.
     pub stall_timeout: Duration,
-    /// Sent to each list URL's own origin, and to no other.
+    /// Sent to each URL's own origin, never to one that a redirect leads to.
     pub headers: Vec<Header>,
-    /// Take any certificate, or none that can be checked.
+    /// Accept any certificate.
     pub insecure: bool,
-    /// What requests go through.
+    /// The proxies that requests go through.
     pub proxies: Proxies,
 }
 
@@ -50,30 +62,30 @@ impl Default for Network {
 /// The proxies that requests go through.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Proxies {
-    /// Those that the environment names, or else the system's settings, where it has any.
+    /// Those in the environment, or else in the system's settings.
     #[default]
     System,
-    /// These and no others.
+    /// Exactly these.
     Given {
         /// For http URLs.
         http: Option<ProxyUrl>,
         /// For https URLs.
         https: Option<ProxyUrl>,
-        /// Hosts that are asked directly: names, which stand for all below them too, addresses and networks.
+        /// Hosts that are reached directly: domain names (with all their subdomains), addresses and networks.
         except: Vec<String>,
     },
 }
 
-/// Where a proxy is and how it is spoken to. Does not show its user info.
+/// The URL of a proxy. Its `Debug` output hides the user info.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ProxyUrl(Url);
 
 impl ProxyUrl {
-    /// Reads `SCHEME://USER:PASSWORD@HOST:PORT`. Without a scheme it is http; `socks` is taken for socks5.
+    /// Parses `SCHEME://USER:PASSWORD@HOST:PORT`. The scheme defaults to http; `socks` means socks5.
     ///
     /// # Errors
     ///
-    /// [`ProxyUrlError`], which shows nothing of the text but the scheme.
+    /// [`ProxyUrlError`], which shows only the scheme: the rest may be secret.
     pub fn parse(text: &str) -> Result<Self, ProxyUrlError> {
         let text = match text.trim().split_once("://") {
             None => format!("http://{}", text.trim()),
@@ -84,7 +96,7 @@ impl ProxyUrl {
         if !matches!(url.scheme(), "http" | "https" | "socks4" | "socks4a" | "socks5" | "socks5h") {
             return Err(ProxyUrlError::Scheme(url.scheme().to_owned()));
         }
-        // Such as the library that speaks to proxies takes; what it does not take, it would ignore.
+        // What the HTTP library accepts as a host. It silently ignores a proxy whose host it does not accept.
         let is_host = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
         if !url.host_str().is_some_and(|host| !host.is_empty() && host.chars().all(is_host)) {
             return Err(ProxyUrlError::NoUrl);
@@ -92,7 +104,7 @@ impl ProxyUrl {
         Ok(Self(url))
     }
 
-    /// The URL with all that is in it.
+    /// The whole URL, user info included.
     #[must_use]
     pub const fn url(&self) -> &Url {
         &self.0
@@ -107,21 +119,22 @@ impl std::fmt::Debug for ProxyUrl {
     }
 }
 
-/// Why a text is no URL of a proxy.
+/// Why a text is not the URL of a proxy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyUrlError {
-    /// There is no proxy of this scheme.
-    #[error("no proxy is of the scheme {0}")]
+    /// No proxy has this scheme.
+    #[error("no proxy has the scheme {0}")]
     Scheme(String),
-    /// It has no host, or a port that is none, or is no URL at all.
+    /// It has no host, an invalid port, or is not a URL at all.
     #[error("not the URL of a proxy")]
     NoUrl,
 }
 
-/// What is tried again, and how often.
+/// How often failures are retried.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Retry {
-    /// Retries of one download after failures that may pass.
+    /// Give up on a download after this many retries without progress.
     pub retries: u32,
 }
 
@@ -131,22 +144,23 @@ impl Default for Retry {
     }
 }
 
-/// How much happens at once.
+/// How much happens concurrently, and when to stop.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Limits {
-    /// One after another, or side by side.
+    /// One download at a time, or many.
     pub mode: Mode,
-    /// Threads at once; at least one.
-    pub jobs: usize,
-    /// Requests in flight to one host and port; at least one.
-    pub per_host: usize,
-    /// Threads with nothing else to start get parts of what others are getting.
+    /// Most threads.
+    pub jobs: NonZeroUsize,
+    /// Most requests in flight to one host and port.
+    pub per_host: NonZeroUsize,
+    /// Let idle threads fetch segments of files that other threads are downloading.
     pub split: bool,
-    /// Start nothing new after the first failure for good.
+    /// Start nothing new after the first permanent failure.
     pub fail_fast: bool,
-    /// The longest that the run may take; what is unfinished then fails for now.
+    /// Stop the run after this time; unfinished downloads then fail temporarily.
     pub max_time: Option<Duration>,
-    /// The longest file in bytes; a longer one fails, if possible before a byte of it is read.
+    /// Most bytes of one file; a longer one fails, before its body is read if the length is announced.
     pub max_filesize: Option<u64>,
 }
 
@@ -154,8 +168,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             mode: Mode::Concurrent,
-            jobs: 64,
-            per_host: 16,
+            jobs: NonZeroUsize::new(64).unwrap_or(NonZeroUsize::MIN),
+            per_host: NonZeroUsize::new(16).unwrap_or(NonZeroUsize::MIN),
             split: true,
             fail_fast: false,
             max_time: None,
@@ -164,18 +178,18 @@ impl Default for Limits {
     }
 }
 
-/// How the downloads of a run follow each other.
+/// Whether the downloads of a run are concurrent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
-    /// Threads share the list.
+    /// Threads share the list; as long as it is no longer than `jobs`, each download has its own.
     #[default]
     Concurrent,
-    /// A plain loop in the caller's thread.
+    /// A plain loop in the calling thread.
     Sequential,
 }
 
 impl Mode {
-    /// The word for it in reports.
+    /// Its name in reports.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -185,14 +199,15 @@ impl Mode {
     }
 }
 
-/// Where files go, and what happens to those already there.
+/// Where files go, and what happens to existing ones.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Output {
-    /// The directory for every file; made if missing.
+    /// The directory for every file; created if missing.
     pub directory: PathBuf,
-    /// What to do where a target exists.
+    /// What to do where a target exists already.
     pub if_exists: IfExists,
-    /// A file counts as fetched only when it and its name are on the disk, even if the power fails then.
+    /// Sync each file and its name to disk before it counts as fetched, so that finished files survive a power failure.
     pub fsync: bool,
 }
 
@@ -205,20 +220,20 @@ impl Default for Output {
 /// What to do where a target exists already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum IfExists {
-    /// Leave it alone, unchecked, and ask for nothing.
+    /// Skip the download. The existing file is not checked.
     #[default]
     Skip,
-    /// Replace it once the new file is whole.
+    /// Replace it once the new file is complete.
     Overwrite,
-    /// Keep it, and give the new file the next free name.
+    /// Keep it, and save the new file under the next free name.
     Rename,
-    /// Ask whether it has changed since its own time, which is that of the server's; replace it only then.
+    /// Replace it if the file has changed since its modification time (`If-Modified-Since`), by the server's word.
     Update,
-    /// Count the download as failed.
+    /// Fail the download.
     Fail,
 }
 
-/// A request header that the user gave: a token and a value without line breaks (RFC 9110, section 5).
+/// A request header: a token and a value without line breaks (RFC 9110, section 5). Its `Debug` output hides the value.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Header {
     name: String,
@@ -226,11 +241,11 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads `Name: value`.
+    /// Parses `Name: value`.
     ///
     /// # Errors
     ///
-    /// [`HeaderError`], also for headers that tdl sets itself, since a download is checked against what they ask.
+    /// [`HeaderError`], also for headers that tdl sets itself: it checks each response against what they asked for.
     pub fn parse(line: &str) -> Result<Self, HeaderError> {
         let (name, value) = line.split_once(':').ok_or(HeaderError::NoColon)?;
         let (name, value) = (name.trim(), value.trim());
@@ -252,7 +267,7 @@ impl Header {
         Ok(Self { name: name.to_owned(), value: value.to_owned() })
     }
 
-    /// The name as it was given.
+    /// The name, in its original case.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -264,7 +279,7 @@ impl Header {
         &self.value
     }
 
-    /// Whether the header is for one server's eyes: Authorization or Cookie.
+    /// Whether it carries credentials: `Authorization` or `Cookie`.
     #[must_use]
     pub fn is_credential(&self) -> bool {
         ["authorization", "cookie"].iter().any(|name| self.name.eq_ignore_ascii_case(name))
@@ -277,22 +292,22 @@ impl std::fmt::Debug for Header {
     }
 }
 
-/// Why a line is no header that the user may set.
+/// Why a line is not a header that can be set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
-    /// There is no colon in it.
+    /// It has no colon.
     #[error("a header reads 'Name: value'")]
     NoColon,
-    /// The name is empty or has a character that no token has.
+    /// The name is empty, or not a token.
     #[error("a header's name is one word of letters, digits and hyphens")]
     Name,
-    /// The value has a control character in it.
+    /// The value has a control character.
     #[error("the value of {0} has a control character in it")]
     Value(String),
-    /// tdl sets this one, and checks the answer against it.
+    /// tdl sets this one itself, and checks the response against it.
     #[error("{0} is set by tdl itself")]
     Own(String),
-    /// A proxy's password would go to every server.
+    /// It would send the proxy's password to every server.
     #[error(
         "it would go to the servers; give the proxy's URL the user info, as in http_proxy=http://USER:PASSWORD@HOST:PORT"
     )]

@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 
 use libfuzzer_sys::fuzz_target;
-use tdl::plan::SafeName;
-use tdl::text::is_hidden;
+use tdl::SafeName;
+use tdl::fuzzing::is_hidden;
 use tdl::{Plan, WebUrl};
 
 fuzz_target!(|text: &str| {
@@ -13,7 +13,7 @@ fuzz_target!(|text: &str| {
     let plan = Plan::new(urls, |_| false);
     let mut targets = HashSet::new();
     for download in plan.downloads() {
-        let name = download.target.as_str();
+        let name = download.target().as_str();
         assert!(!name.is_empty() && name.len() <= 236);
         assert!(!name.contains(|c| is_hidden(c) || "/\\<>:\"|?*".contains(c)));
         assert!(!name.ends_with(['.', ' ']));

@@ -8,5 +8,5 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|input: (u32, &str, Option<&str>)| {
     let (seconds, text, date) = input;
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.into());
-    let _ = tdl::http::parse_retry_after(text, date, now);
+    let _ = tdl::fuzzing::parse_retry_after(text, date, now);
 });

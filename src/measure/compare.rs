@@ -1,88 +1,85 @@
-//! Measuring what running side by side gains: every download twice, one after another and then side by side.
+//! Carries out a plan twice, and compares the times and the files.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
 
 use crate::error::Error;
-use crate::options::{IfExists, Mode, Options, Output};
+use crate::options::{IfExists, Mode, Options};
 use crate::plan::Plan;
-use crate::run::{Control, Reporter, Summary, make_directory, run_in};
+use crate::run::{CancelToken, Reporter, Summary, create_directory, execute};
 
 /// Both runs of a comparison.
 #[derive(Debug, Clone)]
 pub struct Comparison {
-    /// The plain loop, which went first.
+    /// The plain loop, which ran first.
     pub sequential: Summary,
-    /// The threads, whose files stay.
+    /// The threads, whose files are kept.
     pub concurrent: Summary,
-    /// Redacted URLs of files of which the two runs got different bytes.
+    /// Redacted URLs of the files that differ between the two runs.
     pub differing: Vec<String>,
-    /// Files of which both runs got the same bytes.
+    /// How many files are the same in both runs.
     pub same: usize,
 }
 
-/// What came of comparing.
+/// What came of a comparison.
 #[derive(Debug, Clone)]
 pub enum Compared {
-    /// Both runs went to their ends.
+    /// Both runs finished.
     Both(Box<Comparison>),
-    /// The first was cancelled, or took all the time; its files are in the scratch directory, and go with it.
+    /// The first run was cancelled or used up all the time. Its files go with the scratch directory.
     FirstOnly(Summary),
 }
 
 impl Comparison {
-    /// How many times as fast the threads were; `None` unless both runs got every file, for else the times say nothing.
-    #[must_use]
+    /// How many times as fast the threads were. `None` unless both runs got every file: the times say nothing then.
     pub fn speed_up(&self) -> Option<f64> {
-        let complete = self.same == self.concurrent.total;
+        let is_complete = self.same == self.concurrent.total;
         let seconds = self.concurrent.elapsed.as_secs_f64();
-        (complete && seconds > 0.0).then(|| self.sequential.elapsed.as_secs_f64() / seconds)
+        (is_complete && seconds > 0.0).then(|| self.sequential.elapsed.as_secs_f64() / seconds)
     }
 }
 
-/// Downloads a plan with the plain loop into `scratch`, then with threads into its target directory, and compares the
-/// files.
-///
-/// `controls` are for the first and the second run. The second does not start if the first was cancelled.
+/// Downloads a plan with the plain loop into `scratch`, then with threads into its output directory, and compares the
+/// files. Only the first run takes place if it is cancelled.
 ///
 /// # Errors
 ///
-/// A directory cannot be made.
+/// A run could not start.
 pub fn compare(
     plan: &Plan,
     options: &Options,
     scratch: &Path,
     reporter: &dyn Reporter,
-    controls: &[Control; 2],
+    cancel: &CancelToken,
 ) -> Result<Compared, Error> {
     let in_mode = |mode, directory: &Path| {
         let mut options = options.clone();
         options.limits.mode = mode;
-        // What is compared is a thread for each file, not several.
+        // A thread for each file is compared with a loop, not several threads for one.
         options.limits.split = false;
-        options.output = Output { directory: directory.to_owned(), if_exists: IfExists::Fail, ..options.output };
+        options.output.directory = directory.to_owned();
+        options.output.if_exists = IfExists::Fail;
         options
     };
-    let [first, second] = controls;
-    let target = &options.output.directory;
-    make_directory(scratch, false)?;
-    make_directory(target, options.output.fsync)?;
-    let sequential = run_in(plan, &in_mode(Mode::Sequential, scratch), reporter, first)?;
-    if first.is_cancelled() {
+    let directory = &options.output.directory;
+    create_directory(directory, options.output.fsync)?;
+    let sequential = execute(plan, &in_mode(Mode::Sequential, scratch), reporter, cancel)?;
+    let time_left = options.limits.max_time.map(|time| time.saturating_sub(sequential.elapsed));
+    if cancel.is_cancelled() || time_left.is_some_and(|time| time.is_zero()) {
         return Ok(Compared::FirstOnly(sequential));
     }
-    let mut options = in_mode(Mode::Concurrent, target);
-    options.limits.max_time = options.limits.max_time.map(|time| time.saturating_sub(sequential.elapsed));
-    let concurrent = run_in(plan, &options, reporter, second)?;
+    let mut second_options = in_mode(Mode::Concurrent, directory);
+    second_options.limits.max_time = time_left;
+    let concurrent = execute(plan, &second_options, reporter, cancel)?;
     let mut comparison = Comparison { sequential, concurrent, differing: Vec::new(), same: 0 };
     for download in plan.downloads() {
-        match same_bytes(&download.path(scratch), &download.path(target)) {
+        let (one, other) = (download.target().path_in(scratch), download.target().path_in(directory));
+        match same_bytes(&one, &other) {
             Ok(true) => comparison.same += 1,
-            Ok(false) => comparison.differing.push(download.url.to_string()),
-            // One of the runs did not get it, and its summary says so.
+            // One of the runs did not get it, as its summary says.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(_) => comparison.differing.push(download.url.to_string()),
+            Ok(false) | Err(_) => comparison.differing.push(download.url().to_string()),
         }
     }
     Ok(Compared::Both(Box::new(comparison)))

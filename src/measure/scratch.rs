@@ -1,11 +1,10 @@
-//! Where the first run of a comparison puts its files: a directory of its own on the same file system as the targets,
-//! removed when the comparison ends, or by a later run if the process was killed.
+//! The scratch directory for the first run of a comparison, on the same file system as the targets. It is removed when
+//! the comparison ends, or by a later run if the process was killed.
 //!
-//! `.tdl-compare/` in the output directory has a directory for each comparison, named with sixteen hexadecimal digits.
-//! In that lie `lock`, which the process holds locked as long as it lives and which names it, and `files`. Only what has
-//! this shape, is ours and is not locked is ever removed; so somebody else's `.tdl-compare` stays as it is. Where the
-//! file system has no locks, or they are known to one machine only, the process that is named decides if it can be
-//! looked up.
+//! `.tdl-compare/` in the output directory has one directory for each comparison, named with sixteen hexadecimal digits.
+//! That contains `files`, and `lock`, which names the process and is locked by it while it lives. Only a directory that
+//! looks like this, belongs to this user and is not locked is removed: anything else named `.tdl-compare` is not
+//! touched. Where locks do not work, or only on one machine, the named process is looked up instead.
 
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::io::{self, Read as _, Write as _};
@@ -13,47 +12,47 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::part;
-use crate::plan::COMPARISONS;
-use crate::run::make_directory;
+use crate::plan::COMPARE_DIRECTORY;
+use crate::run::create_directory;
 
 const LOCK: &str = "lock";
 const FILES: &str = "files";
 
-/// What the lock file begins with before `files` is made; what names the process follows.
+/// The first line of the lock file, followed by a token that names the process. It is written before `files` is made.
 const MARK: &[u8] = b"tdl --compare\n";
 
-/// A lock file is no longer than this.
-const LONGEST: u64 = 4096;
+/// Longest lock file that is read.
+const MAX_LOCK_FILE: u64 = 4096;
 
-/// Another process may remove the directories while they are being made; but not so often.
+/// Another process may remove the directories while they are being created, but not this many times.
 const ATTEMPTS: usize = 10;
 
-/// A directory for the first run of a comparison; removed with all that is in it when dropped.
+/// A scratch directory. Dropped, it is removed with everything in it.
 #[derive(Debug)]
 pub struct Scratch {
     parent: PathBuf,
     name: String,
     files: PathBuf,
-    /// Held locked, so that no other process takes the directory for a dead one's.
+    /// Locked, so that no other process considers the directory abandoned.
     _lock: File,
 }
 
 impl Scratch {
-    /// Makes the directory, and the output directory if it is missing. What dead comparisons left there is removed.
+    /// Creates the directory, and the output directory if it is missing. Removes what killed comparisons have left there.
     ///
     /// # Errors
     ///
-    /// The directory cannot be made, or `.tdl-compare` is another user's.
+    /// The directory cannot be created, or `.tdl-compare` belongs to another user.
     pub fn create_in(directory: &Path) -> Result<Self, Error> {
-        // Durably: whether the run that makes it is to survive a power failure is not known here.
-        make_directory(directory, true)?;
+        // Durable, because the run that follows may have to be.
+        create_directory(directory, true)?;
         remove_dead(directory);
-        let parent = directory.join(COMPARISONS);
+        let parent = directory.join(COMPARE_DIRECTORY);
         let mut attempt = 1;
         loop {
             match Self::create(&parent) {
                 Ok(scratch) => return Ok(scratch),
-                Err(error) if attempt < ATTEMPTS && is_passing(&error) => attempt += 1,
+                Err(error) if attempt < ATTEMPTS && is_race(&error) => attempt += 1,
                 Err(source) => return Err(Error::Disk { action: "make the directory", path: parent, source }),
             }
         }
@@ -71,21 +70,21 @@ impl Scratch {
         let name = format!("{:016x}", fastrand::u64(..));
         let root = parent.join(&name);
         make_private(&root)?;
-        // Its owner could put a link in our directory's place.
+        // The owner of `.tdl-compare` could replace our directory by a link.
         if !has_same_owner(&of_parent, &root.symlink_metadata()?) {
             let _ = fs::remove_dir(&root);
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is another user's"));
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to another user"));
         }
         let mut lock = File::options().read(true).write(true).create_new(true).open(root.join(LOCK))?;
         match lock.try_lock() {
             Err(fs::TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
-            // Where there are no locks, nobody else can take it either.
+            // Without locks, no other process can lock it either.
             Ok(()) | Err(fs::TryLockError::Error(_)) => {}
         }
-        lock.write_all(&[MARK, part::token().as_bytes()].concat())?;
+        lock.write_all(&[MARK, part::process_token().as_bytes()].concat())?;
         let files = root.join(FILES);
         make_private(&files)?;
-        // Before it was locked, another process may have removed it.
+        // Another process may have removed it before it was locked.
         root.join(LOCK).symlink_metadata()?;
         Ok(Self { parent: parent.to_owned(), name, files, _lock: lock })
     }
@@ -99,50 +98,50 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // After an interrupt a thread may still make a file in it.
+        // After an interrupt, a thread may still create a file in it.
         for _ in 0..ATTEMPTS {
             if imp::remove(&self.parent, &self.name).is_ok() {
                 break;
             }
         }
-        // Unless another comparison is under way.
+        // Fails if another comparison is running.
         let _ = fs::remove_dir(&self.parent);
     }
 }
 
-/// Removes what comparisons left in an output directory whose processes were killed.
+/// Removes what killed comparisons have left in an output directory.
 pub fn remove_dead(directory: &Path) {
-    let parent = directory.join(COMPARISONS);
+    let parent = directory.join(COMPARE_DIRECTORY);
     let is_there = parent.symlink_metadata().is_ok_and(|meta| meta.is_dir());
     if is_there && imp::remove_dead(&parent).unwrap_or(false) {
-        // Unless a comparison is under way.
+        // Fails if a comparison is running.
         let _ = fs::remove_dir(&parent);
     }
 }
 
-/// Whether an error may come of another process that removes what it takes for a dead one's.
-fn is_passing(error: &io::Error) -> bool {
+/// Whether an error can be due to another process that removes abandoned directories at this moment.
+fn is_race(error: &io::Error) -> bool {
     use io::ErrorKind::{AlreadyExists, NotFound, WouldBlock};
     matches!(error.kind(), AlreadyExists | NotFound | WouldBlock)
 }
 
-/// Whether a directory may be a comparison's, by its name.
+/// Whether a comparison could have named a directory so.
 fn is_name(name: &[u8]) -> bool {
     name.len() == 16 && name.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Locks what may be a comparison's lock file, unless a process that lives holds it. `has_files` says whether `files`
-/// lies beside it, which is made only after the mark is written.
-fn locked(mut lock: File, has_files: bool) -> Option<File> {
+/// Locks what may be the lock file of a comparison. `None` if a living process holds it, or it is not one. `has_files`
+/// tells whether `files` is beside it, which is created only after the first line is written.
+fn lock_abandoned(mut lock: File, has_files: bool) -> Option<File> {
     let has_lock = match lock.try_lock() {
         Ok(()) => true,
         Err(fs::TryLockError::WouldBlock) => return None,
         Err(fs::TryLockError::Error(_)) => false,
     };
     let mut text = Vec::new();
-    (&mut lock).take(LONGEST).read_to_end(&mut text).ok()?;
+    (&mut lock).take(MAX_LOCK_FILE).read_to_end(&mut text).ok()?;
     let is_dead = match text.strip_prefix(MARK) {
-        Some(token) => str::from_utf8(token).ok().and_then(part::has_ended).unwrap_or(has_lock),
+        Some(token) => str::from_utf8(token).ok().and_then(part::process_has_ended).unwrap_or(has_lock),
         None => text.is_empty() && !has_files && has_lock,
     };
     is_dead.then_some(lock)
@@ -172,7 +171,8 @@ const fn has_same_owner(_: &Metadata, _: &Metadata) -> bool {
     true
 }
 
-/// All by open directories, so that nobody who may write to the output directory can lead a removal elsewhere.
+/// Everything is done relative to open directories. A user who can write to the output directory cannot redirect a
+/// removal elsewhere.
 #[cfg(unix)]
 mod imp {
     use std::ffi::CStr;
@@ -184,21 +184,21 @@ mod imp {
 
     use super::*;
 
-    /// Removes a comparison's directory, the lock last.
+    /// Removes a comparison's directory. The lock file goes last.
     pub fn remove(parent: &Path, name: &str) -> io::Result<()> {
         let parent = open_directory(CWD, parent)?;
         let root = open_directory(&parent, name)?;
         remove_all(&parent, name, &root)
     }
 
-    /// Removes what is provably a comparison's and not in use. Says whether the parent may go as well.
+    /// Removes what is certainly a comparison's and not in use. Returns whether the parent may be removed as well.
     pub fn remove_dead(parent: &Path) -> io::Result<bool> {
         let parent = open_directory(CWD, parent)?;
         let stat = fstat(&parent)?;
         if !is_ours(&stat) {
             return Ok(false);
         }
-        // As tdl makes it; one that a user made is closed to others by chance only.
+        // tdl creates it without access for others. A directory that a user made rarely has that mode.
         let mut may_go = stat.st_mode & (Mode::RWXG | Mode::RWXO).as_raw_mode() == 0;
         for name in names(&parent)?.iter().filter(|name| is_name(name.to_bytes())) {
             let Ok(root) = open_directory(&parent, name.as_c_str()) else { continue };
@@ -222,7 +222,7 @@ mod imp {
         if !(FileType::from_raw_mode(stat.st_mode).is_file() && is_ours(&stat) && stat.st_nlink == 1) {
             return Ok(false);
         }
-        match locked(lock.into(), files) {
+        match lock_abandoned(lock.into(), files) {
             None => Ok(false),
             Some(_lock) => remove_all(parent, name, root).map(|()| true),
         }
@@ -238,7 +238,7 @@ mod imp {
         Ok(unlinkat(parent, name, AtFlags::REMOVEDIR)?)
     }
 
-    /// Removes a file, or a directory with what is in it. No link is followed.
+    /// Removes a file, or a directory with its contents. Links are not followed.
     fn remove_tree(parent: &OwnedFd, name: impl Arg + Copy) -> io::Result<()> {
         match open_directory(parent, name) {
             Ok(directory) => {
@@ -268,7 +268,7 @@ mod imp {
         Ok(names)
     }
 
-    /// Whether only we, and the system's administrator, can have made and changed it.
+    /// Whether only this user, and root, can have created and changed it.
     fn is_ours(stat: &Stat) -> bool {
         let others = (Mode::WGRP | Mode::WOTH).as_raw_mode();
         stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_mode & others == 0
@@ -284,7 +284,7 @@ mod imp {
         fs::remove_dir_all(parent.join(name))
     }
 
-    /// Removes what is provably a comparison's and not in use. Says whether the parent may go as well.
+    /// Removes what is certainly a comparison's and not in use. Returns whether the parent may be removed as well.
     pub fn remove_dead(parent: &Path) -> io::Result<bool> {
         let mut any = false;
         for entry in fs::read_dir(parent)? {
@@ -305,7 +305,7 @@ mod imp {
         if !lock || inside.len() != 1 + usize::from(files) || !path.symlink_metadata()?.is_file() {
             return Ok(false);
         }
-        match locked(File::options().read(true).write(true).open(path)?, files) {
+        match lock_abandoned(File::options().read(true).write(true).open(path)?, files) {
             None => Ok(false),
             Some(_lock) => fs::remove_dir_all(root).map(|()| true),
         }
@@ -318,7 +318,7 @@ mod tests {
 
     /// A comparison's directory of which the process was killed at some moment.
     fn dead(directory: &Path, name: &str, lock: Option<&[u8]>, has_files: bool) -> PathBuf {
-        let parent = directory.join(COMPARISONS);
+        let parent = directory.join(COMPARE_DIRECTORY);
         let _ = make_private(&parent);
         let root = parent.join(name);
         make_private(&root).unwrap();
@@ -345,7 +345,7 @@ mod tests {
     #[test]
     fn what_is_not_provably_tdls_stays() {
         let dir = tempfile::tempdir().unwrap();
-        let parent = dir.path().join(COMPARISONS);
+        let parent = dir.path().join(COMPARE_DIRECTORY);
         fs::create_dir(&parent).unwrap();
         remove_dead(dir.path());
         let mut kept = vec![
@@ -369,7 +369,7 @@ mod tests {
     #[test]
     fn a_parent_that_a_killed_process_left_empty_is_removed() {
         let dir = tempfile::tempdir().unwrap();
-        let parent = dir.path().join(COMPARISONS);
+        let parent = dir.path().join(COMPARE_DIRECTORY);
         make_private(&parent).unwrap();
         fs::create_dir(parent.join("of the user")).unwrap();
         remove_dead(dir.path());
@@ -386,7 +386,7 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
         let started = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().nth(19).unwrap();
-        let mut token: serde_json::Value = serde_json::from_str(&part::token()).unwrap();
+        let mut token: serde_json::Value = serde_json::from_str(&part::process_token()).unwrap();
         token["process"] = child.id().into();
         token["started"] = started.parse::<u64>().unwrap().into();
         let text = [MARK, token.to_string().as_bytes()].concat();
@@ -425,12 +425,12 @@ mod tests {
         let elsewhere = tempfile::tempdir().unwrap();
         let victim = dead(elsewhere.path(), "0123456789abcdef", Some(MARK), true);
         // In place of the parent, of a comparison's directory, of its files, and of what is in them.
-        symlink(elsewhere.path().join(COMPARISONS), dir.path().join(COMPARISONS)).unwrap();
+        symlink(elsewhere.path().join(COMPARE_DIRECTORY), dir.path().join(COMPARE_DIRECTORY)).unwrap();
         remove_dead(dir.path());
         assert!(Scratch::create_in(dir.path()).is_err());
-        fs::remove_file(dir.path().join(COMPARISONS)).unwrap();
+        fs::remove_file(dir.path().join(COMPARE_DIRECTORY)).unwrap();
         let root = dead(dir.path(), "0000000000000000", Some(MARK), true);
-        symlink(&victim, dir.path().join(COMPARISONS).join("1111111111111111")).unwrap();
+        symlink(&victim, dir.path().join(COMPARE_DIRECTORY).join("1111111111111111")).unwrap();
         symlink(&victim, root.join(FILES).join("link")).unwrap();
         let linked = dead(dir.path(), "2222222222222222", Some(MARK), false);
         symlink(victim.join(FILES), linked.join(FILES)).unwrap();

@@ -1,53 +1,53 @@
-//! Reading a body into a part file.
+//! Copies the body of a response into a segment of a part file.
 
-use super::context::Context;
 use super::event::Progress;
+use super::session::Session;
 use crate::error::Error;
 use crate::http::Response;
 use crate::part::SegmentWriter;
 
-/// Reads a body into what a thread fills of a part file, until that is full or the body ends.
-pub fn receive(
-    answer: &mut Response,
+/// Copies a body into a segment, until the segment is full or the body ends.
+pub fn copy_body(
+    response: &mut Response<'_>,
     writer: &SegmentWriter,
     buffer: &mut [u8],
     progress: &Progress,
-    context: &Context<'_>,
+    session: &Session<'_>,
 ) -> Result<(), Error> {
     loop {
         let room = writer.room().min(buffer.len());
         if room == 0 {
             break;
         }
-        match read(answer, &mut buffer[..room], progress, context)? {
+        match read_body(response, &mut buffer[..room], progress, session)? {
             0 => {
                 writer.body_ended();
                 break;
             }
             count => writer.write(&buffer[..count])?,
         }
-        if let Some(most) = context.limits.max_filesize.filter(|most| writer.from() > *most) {
-            return Err(Error::TooLarge(most));
+        if let Some(limit) = session.limits.max_filesize.filter(|limit| writer.position() > *limit) {
+            return Err(Error::TooLarge(limit));
         }
     }
-    if answer.is_read() {
-        // Nothing comes after it, and the connection can be used again.
-        answer.read(&mut buffer[..1])?;
+    if response.is_fully_read() {
+        // Reads the end of the body, without which the connection is not reused.
+        response.read(&mut buffer[..1])?;
     }
     Ok(())
 }
 
-/// Reads the next bytes of a body, and counts them.
-pub fn read(
-    answer: &mut Response,
+/// Reads the next bytes of a body and counts them; 0 at its end.
+pub fn read_body(
+    response: &mut Response<'_>,
     buffer: &mut [u8],
     progress: &Progress,
-    context: &Context<'_>,
+    session: &Session<'_>,
 ) -> Result<usize, Error> {
-    if context.control.is_cancelled() {
+    if session.is_stopped() {
         return Err(Error::Cancelled);
     }
-    let count = answer.read(buffer)?;
+    let count = response.read(buffer)?;
     progress.add(count as u64);
     Ok(count)
 }

@@ -1,10 +1,11 @@
-//! Changes of state that a reader of the run may want, and the byte counts beside them.
+//! What a run tells its reporter: changes of state as events, and byte counts to be read at any time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::outcome::Finished;
+use super::stats::RunStats;
 use crate::error::Error;
 use crate::options::Mode;
 use crate::plan::{Download, Plan};
@@ -14,56 +15,69 @@ use crate::url::WebUrl;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// The run begins, in this mode.
-    Planned(&'a Plan, Mode),
-    /// A download begins. Its progress can be read from now on until it has ended.
+    /// The run begins.
+    #[non_exhaustive]
+    Planned {
+        /// What it will download.
+        plan: &'a Plan,
+        /// Whether its downloads are concurrent.
+        mode: Mode,
+        /// Its counters, which can be read until and after its end.
+        stats: &'a Arc<RunStats>,
+    },
+    /// A download begins. Its progress can be read from now on.
     Started(&'a Download, &'a Arc<Progress>),
-    /// An answer said to ask elsewhere.
+    /// A response redirects to another URL.
     Redirected(&'a Download, &'a WebUrl),
-    /// What is left of an earlier attempt cannot be gone on with, for this reason.
+    /// What an earlier attempt left cannot be resumed, for this reason.
     StartingOver(&'a Download, &'a str),
-    /// A download failed for now and is tried again after a wait.
+    /// A download failed temporarily and will be retried.
+    #[non_exhaustive]
     Retrying {
-        /// Which.
+        /// The download.
         download: &'a Download,
-        /// Why.
+        /// Why it failed.
         failure: &'a Error,
-        /// How long it waits.
+        /// The wait before the next attempt.
         wait: Duration,
-        /// How many attempts were made.
+        /// Attempts so far.
         attempts: u32,
     },
-    /// A further connection gets a part of a running download, from this place on.
+    /// Another connection fetches a segment of a running download, which begins at this byte.
     Split(&'a Download, u64),
-    /// A further connection did not get all of its part; the others go on.
+    /// Another connection did not complete its segment. The download continues on those that are left.
     SegmentFailed(&'a Download, &'a Error),
-    /// A download has ended, also one that never began.
+    /// A download has finished, or was never started because the run stopped.
     Finished(&'a Download, &'a Finished),
-    /// Something that the user should know, and that fails no download.
+    /// Something that the user should know, though it fails no download.
     Warning(&'a str),
 }
 
-/// Hears of events. Called by the threads of the run, by several at once.
+/// Receives the events of a run. Any `Fn(&Event<'_>) + Sync` is a reporter, and `()` ignores everything.
 pub trait Reporter: Sync {
-    /// Takes note; a slow reporter slows the run.
+    /// Handles one event. Called from several threads at once; a slow reporter slows the run.
     fn event(&self, event: &Event<'_>);
 }
 
-/// Hears nothing.
 impl Reporter for () {
     fn event(&self, _: &Event<'_>) {}
 }
 
-/// Bytes of one running download: written by its threads, read by anyone at any time.
+impl<F: Fn(&Event<'_>) + Sync> Reporter for F {
+    fn event(&self, event: &Event<'_>) {
+        self(event);
+    }
+}
+
+/// The byte counts of one running download: written by its threads, read by anyone.
 #[derive(Debug)]
 pub struct Progress {
-    /// Over the network, by all attempts.
     transferred: AtomicU64,
     received: AtomicU64,
     length: AtomicU64,
 }
 
-/// Stands for a length that is not known.
+/// Stands for an unknown length.
 const UNKNOWN: u64 = u64::MAX;
 
 impl Default for Progress {
@@ -73,31 +87,32 @@ impl Default for Progress {
 }
 
 impl Progress {
-    /// Bytes that have come over the network in this run: what speed is measured by.
+    /// Bytes that came over the network in this run, in all attempts. Speed is measured by these.
     #[must_use]
     pub fn transferred(&self) -> u64 {
         self.transferred.load(Ordering::Relaxed)
     }
 
-    /// Bytes of the file that are there, those of earlier attempts and runs included.
+    /// Bytes of the file that have been received, including those of earlier attempts and runs.
     #[must_use]
     pub fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// The announced length, where there is one.
+    /// The length that the server announced.
     #[must_use]
     pub fn length(&self) -> Option<u64> {
         Some(self.length.load(Ordering::Relaxed)).filter(|length| *length != UNKNOWN)
     }
 
-    pub(super) fn begin(&self, from: u64, length: Option<u64>) {
-        self.received.store(from, Ordering::Relaxed);
+    /// An attempt begins with so many bytes received before.
+    pub(super) fn begin(&self, received: u64, length: Option<u64>) {
+        self.received.store(received, Ordering::Relaxed);
         self.length.store(length.unwrap_or(UNKNOWN), Ordering::Relaxed);
     }
 
-    /// An attempt has ended, and so much is there for the next.
-    pub(super) fn keep(&self, received: u64) {
+    /// An attempt has ended, and so many bytes are kept for the next.
+    pub(super) fn set_received(&self, received: u64) {
         self.received.store(received, Ordering::Relaxed);
     }
 
@@ -106,8 +121,8 @@ impl Progress {
         self.received.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes that came turned out not to be of the file.
-    pub(super) fn take_back(&self, bytes: u64) {
+    /// Bytes that were received turned out not to belong to the file.
+    pub(super) fn discard(&self, bytes: u64) {
         self.received.fetch_sub(bytes, Ordering::Relaxed);
     }
 }

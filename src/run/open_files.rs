@@ -1,50 +1,64 @@
-//! The limit on open files, which is low by default on some systems: raised where it may be, obeyed where not.
+//! The limit on open files, which is low by default on some systems: raised as far as possible, and obeyed.
 
 use super::event::{Event, Reporter};
+use crate::options::{Limits, Mode};
 
-/// Files that are open whatever runs: standard streams, runtimes, certificates.
+/// Files that are open in any run: standard streams, runtimes, certificates.
 const BASE: u64 = 64;
 
-/// A transfer has a connection and a part file open, and a sidecar for moments.
-const PER_JOB: u64 = 3;
+/// A download has a connection and a part file open, and a sidecar for moments.
+const PER_THREAD: u64 = 3;
 
-/// Connections that may be kept open for later, where no limit says otherwise.
+/// Idle connections to keep where no limit demands fewer.
 const MAX_IDLE: usize = 1024;
 
 /// What the limit on open files allows.
 #[derive(Debug, Clone, Copy)]
-pub struct Affordable {
+pub struct OpenFileBudget {
     /// Threads to start.
-    pub jobs: usize,
-    /// Threads that there may be.
-    pub most: usize,
-    /// Connections that may be kept open while nothing uses them.
-    pub idle: usize,
+    pub threads: usize,
+    /// Threads to start at most, once there are files to split.
+    pub max_threads: usize,
+    /// Connections to keep open while nothing uses them.
+    pub max_idle_connections: usize,
 }
 
-/// As many of the `jobs` that there are to start, and of the `most` that could find something to do, as the limit on open
-/// files allows, after it was raised as far as it may be.
-pub fn affordable(jobs: usize, most: usize, reporter: &dyn Reporter) -> Affordable {
-    let Some(limit) = raised() else {
-        return Affordable { jobs, most, idle: MAX_IDLE };
-    };
-    let left = limit.saturating_sub(BASE);
-    // Half of it is enough for connections that nothing uses.
-    let affordable = usize::try_from(left / 2 / PER_JOB).unwrap_or(most).max(1);
-    if affordable < jobs {
-        let warning = format!("only {limit} files may be open at once: --jobs is {affordable} instead of {jobs}");
-        reporter.event(&Event::Warning(&warning));
+impl OpenFileBudget {
+    /// The budget for a run of so many downloads. Raises the limit of this process as far as it may be raised. Warns if
+    /// there can be fewer threads than `limits` and the list call for.
+    pub fn for_run(limits: &Limits, downloads: usize, reporter: &dyn Reporter) -> Self {
+        let (threads, max_threads) = match limits.mode {
+            Mode::Sequential => (1, 1),
+            Mode::Concurrent => {
+                let threads = limits.jobs.get().min(downloads).max(1);
+                (threads, if limits.split { limits.jobs.get() } else { threads })
+            }
+        };
+        let Some(limit) = raise_limit() else {
+            return Self { threads, max_threads, max_idle_connections: MAX_IDLE };
+        };
+        // Half of the files are for downloads, the other half for idle connections.
+        let half = limit.saturating_sub(BASE) / 2;
+        let affordable = usize::try_from(half / PER_THREAD).unwrap_or(max_threads).max(1);
+        if affordable < threads {
+            let warning =
+                format!("only {limit} files may be open at once: --jobs is {affordable} instead of {threads}");
+            reporter.event(&Event::Warning(&warning));
+        }
+        Self {
+            threads: threads.min(affordable),
+            max_threads: max_threads.min(affordable),
+            max_idle_connections: usize::try_from(half).map_or(MAX_IDLE, |idle| idle.min(MAX_IDLE)),
+        }
     }
-    let idle = usize::try_from(left / 2).map_or(MAX_IDLE, |idle| idle.min(MAX_IDLE));
-    Affordable { jobs: jobs.min(affordable), most: most.min(affordable), idle }
 }
 
-/// The limit, raised as far as it may be; `None` if there is none.
+/// Raises the limit as far as it may be raised, and returns it; `None` if there is none.
 #[cfg(unix)]
-fn raised() -> Option<u64> {
+fn raise_limit() -> Option<u64> {
     use rustix::process::{Resource, getrlimit, setrlimit};
 
-    /// Some systems have a limit that they do not name, and refuse all that is above it.
+    /// Some systems, such as macOS, report no maximum and yet refuse values above an unnamed one.
     const COMFORTABLE: u64 = 4096;
 
     let limit = getrlimit(Resource::Nofile);
@@ -59,6 +73,6 @@ fn raised() -> Option<u64> {
 }
 
 #[cfg(not(unix))]
-const fn raised() -> Option<u64> {
+const fn raise_limit() -> Option<u64> {
     None
 }

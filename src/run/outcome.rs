@@ -1,4 +1,4 @@
-//! How a download ended, and what the run makes of all of them.
+//! How a download finished, and the sums over all downloads of a run.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,52 +6,56 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::http::Framing;
 use crate::options::Mode;
-use crate::plan::SafeName;
+use crate::plan::Target;
 
-/// How one download ended.
+/// How one download finished.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Outcome {
-    /// Its file is whole and has its final name.
+    /// Its file is complete and has its final name.
     Fetched(Fetched),
-    /// Its target was there, and was left alone.
+    /// Its target exists and was not touched.
     Skipped(Skip),
-    /// It was given up.
+    /// It failed, permanently or temporarily: see [`Error::is_temporary`].
     Failed(Error),
-    /// The run ended before it was done, or before it began.
+    /// The run was cancelled before it finished, or before it started.
     Cancelled,
 }
 
-/// Why a target was left alone.
+/// Why an existing file was not touched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Skip {
-    /// It was there, and was not checked.
+    /// It exists; it was not checked.
     Exists,
-    /// The server says that it has not changed since the target's time.
+    /// The server says that it has not changed since the existing file's modification time.
     Unchanged,
 }
 
-/// A file that came whole.
+/// A complete file.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Fetched {
-    /// Its name in the output directory; not the planned one if that was taken meanwhile and another was to be found.
-    pub name: SafeName,
-    /// Where it is.
+    /// Its name in the output directory. Differs from the planned one if that was taken meanwhile and files are to be
+    /// renamed.
+    pub name: Target,
+    /// Its path.
     pub path: PathBuf,
-    /// Its length.
+    /// Its length in bytes.
     pub bytes: u64,
-    /// The status of the answer.
+    /// The status of the response.
     pub status: u16,
-    /// How the end of the body was known, and so what its length was checked against.
+    /// How the end of the body was known, and so what the length was checked against.
     pub framing: Framing,
-    /// The `Content-Encoding` in which the server sent it although it was asked not to, and in which it was saved.
+    /// The `Content-Encoding` in which the server sent it, and in which it was saved, although none was requested.
     pub content_encoding: Option<String>,
 }
 
-/// An attempt that brought no whole file.
+/// A failed attempt.
 #[derive(Debug)]
 pub struct Unfinished {
     pub failure: Error,
-    /// Bytes that are there for a later attempt.
+    /// Bytes that are kept for a later attempt.
     pub kept: u64,
 }
 
@@ -61,85 +65,81 @@ impl From<Error> for Unfinished {
     }
 }
 
-/// A download's end, with what it took.
+/// A finished download, with what it took.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Finished {
-    /// How it ended.
+    /// How it finished.
     pub outcome: Outcome,
-    /// Requests that were begun, without their redirects.
+    /// Attempts; redirects are not counted.
     pub attempts: u32,
     /// Bytes that came over the network for it.
     pub transferred: u64,
-    /// Its own time: its attempts, and the waits between them that the retry policy asked for; not its time in the
-    /// queue.
+    /// The time of its attempts and of the waits between them that the retry policy asked for. Time in the queue is
+    /// not counted.
     pub own_time: Duration,
-    /// The time that other threads spent on it, less that which its own waited for them.
+    /// The time that other threads spent on its segments, less the time that its own thread waited for them.
     pub helper_time: Duration,
 }
 
-/// What a run came to, so far or in all.
-#[derive(Debug, Clone)]
+/// What a run has come to, so far or in all.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Summary {
     /// Downloads in the plan.
     pub total: usize,
-    /// Files that came whole.
+    /// Files that were fetched.
     pub fetched: usize,
-    /// Files that were there, and were not checked.
+    /// Files that existed and were not checked.
     pub skipped: usize,
-    /// Files that were there, and have not changed since, by the server's word.
+    /// Files that existed and, the server says, have not changed since.
     pub unchanged: usize,
-    /// Failures for good.
+    /// Downloads that failed permanently.
     pub failed_permanently: usize,
-    /// Failures that may pass.
+    /// Downloads that failed temporarily.
     pub failed_temporarily: usize,
-    /// Fetched files whose end only the close of the connection showed, so that a shorter one could not be told.
+    /// Fetched files whose end was known only by the close of the connection, so that truncation goes unnoticed.
     pub unchecked: usize,
-    /// Fetched files that were saved in the content coding in which they came.
+    /// Fetched files that were saved in the content encoding in which they were sent.
     pub encoded: usize,
     /// Bytes of the fetched files.
     pub bytes: u64,
-    /// Bytes that came over the network: fewer than those of the fetched files where some were there before.
+    /// Bytes that came over the network for finished downloads. Fewer than `bytes` where downloads were resumed.
     pub transferred: u64,
-    /// From the start of the run.
+    /// The time since the run began.
     pub elapsed: Duration,
-    /// The own times of all downloads and of their helpers, added up.
+    /// The sum of the own and helper times of all finished downloads.
     pub own_times: Duration,
-    /// The longest own time of a download.
+    /// The longest own time of a finished download.
     pub longest: Duration,
-    /// How the downloads followed each other.
+    /// Whether the downloads were concurrent.
     pub mode: Mode,
-    /// Threads that ran transfers.
+    /// Threads that downloaded.
     pub threads: usize,
-    /// The first failures, in the order in which they came.
+    /// The first failures, in the order in which they occurred.
     pub failures: Vec<FailureNote>,
 }
 
-/// A failure as the summary tells it.
+/// A failure, as the summary prints it.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct FailureNote {
     /// The redacted URL.
     pub url: String,
     /// The failure and its causes.
-    pub why: String,
+    pub reason: String,
 }
 
 impl Summary {
-    /// Failures of both kinds.
+    /// Downloads that failed, permanently or temporarily.
     #[must_use]
     pub const fn failed(&self) -> usize {
         self.failed_permanently + self.failed_temporarily
     }
 
-    /// Downloads that did not end: the run was interrupted, or stopped at a failure.
+    /// Downloads that did not finish because the run was cancelled or stopped at a failure.
     #[must_use]
     pub const fn cancelled(&self) -> usize {
         self.total.saturating_sub(self.fetched + self.skipped + self.unchanged + self.failed())
-    }
-
-    /// The same run, when its time is over: what did not end has failed for now.
-    #[must_use]
-    pub const fn out_of_time(mut self) -> Self {
-        self.failed_temporarily += self.cancelled();
-        self
     }
 }

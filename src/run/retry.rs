@@ -1,17 +1,14 @@
-//! When a failed download is tried again.
+//! When a failed download is tried again. Pure: the caller draws the random number and does the waiting.
 //!
-//! The policy, which is pure (its caller rolls the dice and does the waiting):
-//!
-//! - Only failures that may pass are retried: [`Error::is_temporary`] is the list.
-//! - A download may be retried as often in a row as [`Retry::retries`] says. A failure that left more of the file
-//!   than any before it begins a new row, for something was gained; a server that cuts every answer at the same
-//!   point, and cannot resume, therefore does not go on for ever.
-//! - The wait before the *n*th retry in a row is drawn evenly from nothing to 2ⁿ⁻¹ seconds, and to a minute at most:
-//!   exponential back-off with full jitter, so that many downloads refused at one moment do not come back at one
-//!   moment.
-//! - A server that says `Retry-After` is not asked earlier, nor is anything else of its host. More than five minutes
-//!   are not waited for: the download fails, for now.
-//! - A part file that another process has is not looked at again before that process may count as dead.
+//! - Only temporary failures are retried: [`Error::is_temporary`] lists them.
+//! - A download is given up after [`Retry::retries`] retries without progress. A failure that left more of the file than
+//!   any before it is progress, and starts a new count. A server that cuts every response at the same byte and cannot
+//!   resume is therefore not asked forever.
+//! - The wait before the *n*th retry in a row is drawn evenly from 0 to 2ⁿ⁻¹ seconds, and at most a minute: exponential
+//!   back-off with full jitter, so that many downloads that failed at one moment do not come back at one moment.
+//! - A `Retry-After` is obeyed, up to five minutes. A longer one fails the download temporarily.
+//! - A part file that another process owns is not looked at again before that process may count as dead.
+//! - A download with another source tries that instead of giving up.
 
 use std::time::Duration;
 
@@ -19,35 +16,37 @@ use crate::error::Error;
 use crate::options::Retry;
 
 /// The longest wait before the first retry.
-const FIRST: Duration = Duration::from_secs(1);
+const FIRST_WAIT: Duration = Duration::from_secs(1);
 
-/// The longest wait before any retry that the server has no wish about.
-const LONGEST: Duration = Duration::from_secs(60);
+/// The longest wait that back-off asks for.
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// A server that wants a longer wait is not waited for.
+/// The longest `Retry-After` that is obeyed.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(5 * 60);
 
-/// The failures of one download so far.
+/// The failures of one download at one source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct History {
-    /// Failures since something was last gained, with the one that came after it.
+    /// Failures since the last progress, including the one that came with it.
     in_a_row: u32,
-    /// The most bytes that any failure left in the part file.
+    /// The most bytes that any failure has left in the part file.
     furthest: u64,
 }
 
-/// What to do after a failure.
+/// What follows a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Try again after this wait.
     Wait(Duration),
-    /// It has failed.
+    /// Try the next source at once.
+    NextSource,
+    /// The download has failed.
     GiveUp,
 }
 
 impl History {
-    /// Takes note of a failure that came when the part file had so many bytes.
-    pub fn failed(&mut self, received: u64) {
+    /// Records a failure that left so many bytes in the part file.
+    pub fn record(&mut self, received: u64) {
         if received > self.furthest {
             self.furthest = received;
             self.in_a_row = 1;
@@ -57,17 +56,17 @@ impl History {
     }
 }
 
-/// Decides after a failure that `history` has been told of; `chance` is drawn evenly from 0 to 1.
-#[must_use]
-pub fn decide(policy: &Retry, history: &History, failure: &Error, chance: f64) -> Verdict {
-    let of_server = failure.retry_after().map(|hold_back| hold_back.wait);
-    let wish = of_server.or(failure.free_in()).unwrap_or_default();
-    if !failure.is_temporary() || history.in_a_row > policy.retries || wish > MAX_RETRY_AFTER {
-        return Verdict::GiveUp;
+/// Decides what follows a failure that `history` has recorded. `chance` is drawn evenly from 0 to 1.
+pub fn decide(policy: &Retry, history: &History, failure: &Error, has_next_source: bool, chance: f64) -> Verdict {
+    let retry_after = failure.retry_after().map(|retry_after| retry_after.wait);
+    let least = retry_after.or(failure.free_in()).unwrap_or_default();
+    if !failure.is_temporary() || history.in_a_row > policy.retries || least > MAX_RETRY_AFTER {
+        let helps_elsewhere = has_next_source && failure.is_of_source();
+        return if helps_elsewhere { Verdict::NextSource } else { Verdict::GiveUp };
     }
     let doublings = history.in_a_row.saturating_sub(1).min(16);
-    let longest = FIRST.saturating_mul(1 << doublings).min(LONGEST);
-    Verdict::Wait(longest.mul_f64(chance.clamp(0.0, 1.0)).max(wish))
+    let longest = FIRST_WAIT.saturating_mul(1 << doublings).min(MAX_WAIT);
+    Verdict::Wait(longest.mul_f64(chance.clamp(0.0, 1.0)).max(least))
 }
 
 #[cfg(test)]
@@ -77,9 +76,9 @@ mod tests {
 
     const POLICY: Retry = Retry { retries: 8 };
 
-    fn status(code: u16, wish: Option<u64>) -> Error {
-        let hold_back = |seconds| RetryAfter { host: "h:80".to_owned(), wait: Duration::from_secs(seconds) };
-        Error::Status { code, reason: "", retry_after: wish.map(|seconds| Box::new(hold_back(seconds))) }
+    fn status(code: u16, wait: Option<u64>) -> Error {
+        let retry_after = |seconds| RetryAfter { host: "h:80".to_owned(), wait: Duration::from_secs(seconds) };
+        Error::Status { code, reason: "", retry_after: wait.map(|seconds| Box::new(retry_after(seconds))) }
     }
 
     fn after(failures: u32) -> History {
@@ -91,9 +90,9 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_up_to_a_minute_and_end() {
+    fn waits_double_up_to_a_minute_until_retries_are_used_up() {
         let longest: Vec<_> =
-            (1..=9).map(|failures| decide(&POLICY, &after(failures), &status(503, None), 1.0)).collect();
+            (1..=9).map(|failures| decide(&POLICY, &after(failures), &status(503, None), false, 1.0)).collect();
         let mut expected: Vec<_> = [1, 2, 4, 8, 16, 32, 60, 60].map(seconds).into();
         expected.push(Verdict::GiveUp);
         assert_eq!(longest, expected);
@@ -102,46 +101,64 @@ mod tests {
     #[test]
     fn the_jitter_is_full() {
         let failure = Error::Truncated { received: 1, expected: 2 };
-        assert_eq!(decide(&POLICY, &after(3), &failure, 0.0), seconds(0));
-        assert_eq!(decide(&POLICY, &after(3), &failure, 0.5), seconds(2));
+        assert_eq!(decide(&POLICY, &after(3), &failure, false, 0.0), seconds(0));
+        assert_eq!(decide(&POLICY, &after(3), &failure, false, 0.5), seconds(2));
     }
 
     #[test]
-    fn what_is_for_good_is_not_tried_again() {
+    fn permanent_failures_are_not_retried() {
         for failure in [status(404, None), Error::Panicked(String::new())] {
-            assert_eq!(decide(&POLICY, &after(1), &failure, 0.5), Verdict::GiveUp, "{failure}");
+            assert_eq!(decide(&POLICY, &after(1), &failure, false, 0.5), Verdict::GiveUp, "{failure}");
         }
         let failure = Error::Stalled(Duration::from_secs(1));
-        assert_eq!(decide(&Retry { retries: 0 }, &after(1), &failure, 0.5), Verdict::GiveUp);
-        let ever = Retry { retries: u32::MAX };
-        assert!(matches!(decide(&ever, &after(u32::MAX), &failure, 0.5), Verdict::Wait(_)));
+        assert_eq!(decide(&Retry { retries: 0 }, &after(1), &failure, false, 0.5), Verdict::GiveUp);
+        let unlimited = Retry { retries: u32::MAX };
+        assert!(matches!(decide(&unlimited, &after(u32::MAX), &failure, false, 0.5), Verdict::Wait(_)));
     }
 
     #[test]
-    fn a_servers_wish_is_heeded_up_to_five_minutes() {
-        assert_eq!(decide(&POLICY, &after(1), &status(503, Some(7)), 0.5), seconds(7));
-        assert_eq!(decide(&POLICY, &after(5), &status(503, Some(7)), 1.0), seconds(16), "the longer wait counts");
-        assert_eq!(decide(&POLICY, &after(1), &status(429, Some(300)), 0.5), seconds(300));
-        assert_eq!(decide(&POLICY, &after(1), &status(429, Some(301)), 0.5), Verdict::GiveUp);
-        assert_eq!(decide(&POLICY, &after(1), &status(404, Some(1)), 0.5), Verdict::GiveUp);
+    fn retry_after_is_obeyed_up_to_five_minutes() {
+        assert_eq!(decide(&POLICY, &after(1), &status(503, Some(7)), false, 0.5), seconds(7));
+        assert_eq!(
+            decide(&POLICY, &after(5), &status(503, Some(7)), false, 1.0),
+            seconds(16),
+            "the longer wait counts"
+        );
+        assert_eq!(decide(&POLICY, &after(1), &status(429, Some(300)), false, 0.5), seconds(300));
+        assert_eq!(decide(&POLICY, &after(1), &status(429, Some(301)), false, 0.5), Verdict::GiveUp);
+        assert_eq!(decide(&POLICY, &after(1), &status(404, Some(1)), false, 0.5), Verdict::GiveUp);
     }
 
     #[test]
-    fn another_process_is_waited_for_until_it_may_count_as_dead() {
+    fn the_part_file_of_another_process_is_waited_for_until_that_may_count_as_dead() {
         let locked =
             |free_in: Option<u64>| Error::Locked { path: "x.part".into(), free_in: free_in.map(Duration::from_secs) };
-        assert_eq!(decide(&POLICY, &after(1), &locked(Some(60)), 0.5), seconds(60));
-        assert_eq!(decide(&POLICY, &after(5), &locked(Some(2)), 1.0), seconds(16), "the longer wait counts");
-        assert_eq!(decide(&POLICY, &after(2), &locked(None), 0.5), seconds(1));
-        assert_eq!(decide(&POLICY, &after(9), &locked(Some(60)), 0.5), Verdict::GiveUp);
+        assert_eq!(decide(&POLICY, &after(1), &locked(Some(60)), false, 0.5), seconds(60));
+        assert_eq!(decide(&POLICY, &after(5), &locked(Some(2)), false, 1.0), seconds(16), "the longer wait counts");
+        assert_eq!(decide(&POLICY, &after(2), &locked(None), false, 0.5), seconds(1));
+        assert_eq!(decide(&POLICY, &after(9), &locked(Some(60)), false, 0.5), Verdict::GiveUp);
     }
 
     #[test]
-    fn only_bytes_beyond_the_furthest_point_renew_the_count() {
+    fn only_progress_beyond_the_furthest_point_starts_a_new_count() {
         let mut history = History::default();
         for (received, in_a_row) in [(0, 1), (0, 2), (50, 1), (50, 2), (20, 3), (51, 1), (0, 2)] {
-            history.failed(received);
+            history.record(received);
             assert_eq!(history.in_a_row, in_a_row, "{received}");
+        }
+    }
+
+    #[test]
+    fn the_next_source_is_tried_where_this_one_has_failed_for_a_reason_of_its_own() {
+        let full = || Error::NoRoom { path: "x.part".into(), needed: 2, free: 1 };
+        for (failure, failures, verdict) in [
+            (status(404, None), 1, Verdict::NextSource),
+            (status(503, None), 9, Verdict::NextSource),
+            (status(429, Some(301)), 1, Verdict::NextSource),
+            (status(503, None), 1, seconds(1)),
+            (full(), 1, Verdict::GiveUp),
+        ] {
+            assert_eq!(decide(&POLICY, &after(failures), &failure, true, 1.0), verdict, "{failure}");
         }
     }
 }

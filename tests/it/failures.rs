@@ -61,8 +61,8 @@ fn bodies_that_end_early_are_not_files() {
         ("/short", "the body ended after 60000 of 100000 bytes"),
         ("/none", "the body ended after 0 of 100000 bytes"),
         ("/chunked", "the connection broke after "),
-        ("/stalls", "no byte came for 500ms; --stall-timeout sets how long to wait"),
-        ("/silent", "no byte came for 500ms"),
+        ("/stalls", "no byte arrived for 500ms; --stall-timeout sets how long to wait"),
+        ("/silent", "no byte arrived for 500ms"),
     ] {
         let mut tdl = fetch().args([&server.url(path), "--retries=0", "--stall-timeout=500ms"]);
         let ended = tdl.run().with(75);
@@ -105,7 +105,7 @@ fn what_is_no_http_fails_for_good() {
         let server = Server::start(move |_| Reply::raw(garbage));
         let mut tdl = fetch().args([&server.url("/x"), "--retries", "0"]);
         let ended = tdl.run().with(1);
-        assert!(ended.stderr.contains("failed: the answer is not valid HTTP: "), "{}", ended.stderr);
+        assert!(ended.stderr.contains("failed: the response is not valid HTTP: "), "{}", ended.stderr);
         assert!(tdl.names().is_empty());
     }
 }
@@ -153,7 +153,7 @@ fn failures_that_pass_are_tried_again() {
         assert_eq!(tdl.got("x"), body);
         assert_eq!(tdl.names(), ["x"]);
         assert_eq!(server.requests().len(), 3);
-        assert!(ended.stderr.contains("x: trying again in "), "{}", ended.stderr);
+        assert!(ended.stderr.contains("x: retrying in "), "{}", ended.stderr);
         assert!(ended.stdout.contains(r#""event":"retrying""#), "{}", ended.stdout);
         assert!(ended.stdout.contains(r#""attempts":3"#), "{}", ended.stdout);
     }

@@ -74,7 +74,7 @@ fn disturbed_at_the_commit(disturb: impl Fn(&std::path::Path), message: &str, ke
 fn a_part_file_that_is_replaced_or_cut_at_its_commit_gets_no_final_name() {
     disturbed_at_the_commit(
         |part| fs::rename(part.with_file_name("other"), part).unwrap(),
-        "out/x.part was taken away or replaced meanwhile",
+        "out/x.part was removed or replaced by another process",
         &["x", "x.part.kept"],
     );
     disturbed_at_the_commit(

@@ -1,21 +1,23 @@
 //! The library's front door, without the command.
 
 use std::collections::HashSet;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use tdl::error::Redirect;
-use tdl::options::{IfExists, Mode};
-use tdl::run::{Outcome, Reporter};
-use tdl::{Control, Error, Event, Options, Plan, WebUrl, download_file, run};
+use tdl::options::{Header, IfExists, Mode};
+use tdl::{
+    CancelToken, Entry, Error, Event, Fetched, Options, Outcome, Plan, Progress, Redirect, RunStats, Summary, WebUrl,
+    download_file, run,
+};
 
 use crate::command::{content, names};
 use crate::server::{Gate, Reply, Server};
 
 fn plan(server: &Server, count: usize) -> Plan {
     let urls = (0..count).map(|number| WebUrl::parse(&server.url(&format!("/{number}"))).unwrap());
-    Plan::new(urls.collect(), |_| false)
+    Plan::new(urls, |_| false)
 }
 
 fn options(dir: &tempfile::TempDir) -> Options {
@@ -23,15 +25,6 @@ fn options(dir: &tempfile::TempDir) -> Options {
     options.output.directory = dir.path().join("out");
     options.retry.retries = 0;
     options
-}
-
-/// A reporter made of a function.
-struct Hears<F>(F);
-
-impl<F: Fn(&Event<'_>) + Sync> Reporter for Hears<F> {
-    fn event(&self, event: &Event<'_>) {
-        (self.0)(event);
-    }
 }
 
 #[test]
@@ -68,15 +61,15 @@ fn a_long_list_runs_in_no_more_threads_than_jobs() {
     let server = Server::echo();
     for (jobs, mode) in [(7, Mode::Concurrent), (7, Mode::Sequential)] {
         let mut options = options(&dir);
-        (options.limits.jobs, options.limits.mode) = (jobs, mode);
+        (options.limits.jobs, options.limits.mode) = (NonZeroUsize::new(jobs).unwrap(), mode);
         options.output.if_exists = IfExists::Overwrite;
         let threads = Mutex::new(HashSet::<ThreadId>::new());
-        let reporter = Hears(|event: &Event<'_>| {
+        let reporter = |event: &Event<'_>| {
             if let Event::Started(..) | Event::Finished(..) = event {
                 threads.lock().unwrap().insert(thread::current().id());
             }
-        });
-        let summary = run(&plan(&server, 2000), &options, &reporter, &Control::default()).unwrap();
+        };
+        let summary = run(&plan(&server, 2000), &options, &reporter, &CancelToken::new()).unwrap();
         assert_eq!((summary.fetched, summary.failed()), (2000, 0));
         let threads = threads.into_inner().unwrap();
         match mode {
@@ -104,12 +97,12 @@ fn a_short_list_has_a_thread_for_each_url() {
         Reply::ok("x").held_until(&held)
     });
     let threads = Mutex::new(HashSet::<ThreadId>::new());
-    let reporter = Hears(|event: &Event<'_>| {
+    let reporter = |event: &Event<'_>| {
         if let Event::Started(..) = event {
             threads.lock().unwrap().insert(thread::current().id());
         }
-    });
-    let summary = run(&plan(&server, 12), &options(&dir), &reporter, &Control::default()).unwrap();
+    };
+    let summary = run(&plan(&server, 12), &options(&dir), &reporter, &CancelToken::new()).unwrap();
     assert_eq!((summary.threads, threads.into_inner().unwrap().len(), server.most_at_once()), (12, 12, 12));
 }
 
@@ -121,16 +114,16 @@ fn a_panic_in_one_download_is_its_failure_alone() {
         let mut options = options(&dir);
         options.limits.mode = mode;
         let failures = Mutex::new(Vec::new());
-        let reporter = Hears(|event: &Event<'_>| match event {
-            Event::Started(download, _) if download.id == 3 => panic!("the third is unlucky"),
+        let reporter = |event: &Event<'_>| match event {
+            Event::Started(download, _) if download.id() == 3 => panic!("the third is unlucky"),
             Event::Finished(download, finished) => {
                 if let Outcome::Failed(failure) = &finished.outcome {
-                    failures.lock().unwrap().push((download.id, failure.chain()));
+                    failures.lock().unwrap().push((download.id(), failure.chain()));
                 }
             }
             _ => {}
-        });
-        let summary = run(&plan(&server, 6), &options, &reporter, &Control::default()).unwrap();
+        };
+        let summary = run(&plan(&server, 6), &options, &reporter, &CancelToken::new()).unwrap();
         assert_eq!((summary.fetched, summary.failed_permanently), (5, 1));
         assert_eq!(failures.into_inner().unwrap(), [(3, "internal error: the third is unlucky".to_owned())]);
         assert_eq!(names(&dir.path().join("out")), ["0", "1", "2", "4", "5"]);
@@ -143,13 +136,13 @@ fn a_reporter_that_panics_at_an_end_stops_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let server = Server::echo();
         let mut options = options(&dir);
-        (options.limits.mode, options.limits.jobs) = (mode, jobs);
-        let reporter = Hears(|event: &Event<'_>| {
+        (options.limits.mode, options.limits.jobs) = (mode, NonZeroUsize::new(jobs).unwrap());
+        let reporter = |event: &Event<'_>| {
             if let Event::Finished(..) = event {
                 panic!("no news is good news");
             }
-        });
-        let summary = run(&plan(&server, 6), &options, &reporter, &Control::default()).unwrap();
+        };
+        let summary = run(&plan(&server, 6), &options, &reporter, &CancelToken::new()).unwrap();
         assert_eq!((summary.fetched, summary.failed()), (6, 0));
     }
 }
@@ -160,12 +153,12 @@ fn a_cancelled_run_ends_and_leaves_no_half_file() {
         let dir = tempfile::tempdir().unwrap();
         let server = Server::start(|_| Reply::ok(content(1, 400_000)).drip(4000, Duration::from_millis(10)));
         let mut options = options(&dir);
-        (options.limits.mode, options.limits.jobs) = (mode, 3);
-        let control = Control::default();
+        (options.limits.mode, options.limits.jobs) = (mode, NonZeroUsize::new(3).unwrap());
+        let cancel = CancelToken::new();
         let summary = thread::scope(|scope| {
-            let running = scope.spawn(|| run(&plan(&server, 9), &options, &(), &control).unwrap());
+            let running = scope.spawn(|| run(&plan(&server, 9), &options, &(), &cancel).unwrap());
             server.wait_for_requests(1);
-            control.cancel();
+            cancel.cancel();
             running.join().unwrap()
         });
         assert_eq!((summary.fetched, summary.failed(), summary.cancelled()), (0, 0, 9));
@@ -180,18 +173,18 @@ fn a_cancelled_run_does_not_sit_out_its_waits() {
     let server = Server::start(|_| Reply::status(503));
     let mut options = options(&dir);
     options.retry.retries = 1000;
-    let control = Control::default();
+    let cancel = CancelToken::new();
     // Cancelled when the waits have grown to a minute's jitter, at the tenth retry of all.
     let retries = Mutex::new(0);
-    let reporter = Hears(|event: &Event<'_>| {
+    let reporter = |event: &Event<'_>| {
         if let Event::Retrying { .. } = event {
             *retries.lock().unwrap() += 1;
             if *retries.lock().unwrap() == 10 {
-                control.cancel();
+                cancel.cancel();
             }
         }
-    });
-    let summary = run(&plan(&server, 5), &options, &reporter, &control).unwrap();
+    };
+    let summary = run(&plan(&server, 5), &options, &reporter, &cancel).unwrap();
     assert_eq!((summary.fetched, summary.failed(), summary.cancelled()), (0, 0, 5));
 }
 
@@ -200,12 +193,91 @@ fn progress_can_be_read_while_it_goes() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(|_| Reply::ok(content(1, 50_000)));
     let seen = Mutex::new(None);
-    let reporter = Hears(|event: &Event<'_>| {
+    let reporter = |event: &Event<'_>| {
         if let Event::Started(_, progress) = event {
             *seen.lock().unwrap() = Some(Arc::clone(progress));
         }
-    });
-    run(&plan(&server, 1), &options(&dir), &reporter, &Control::default()).unwrap();
+    };
+    run(&plan(&server, 1), &options(&dir), &reporter, &CancelToken::new()).unwrap();
     let progress = seen.into_inner().unwrap().unwrap();
     assert_eq!((progress.received(), progress.length()), (50_000, Some(50_000)));
+}
+
+#[test]
+fn the_counters_of_a_run_can_be_read_while_it_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::echo();
+    let stats: Mutex<Option<Arc<RunStats>>> = Mutex::new(None);
+    let finished = Mutex::new(Vec::new());
+    let reporter = |event: &Event<'_>| match event {
+        Event::Planned { stats: of_run, .. } => *stats.lock().unwrap() = Some(Arc::clone(of_run)),
+        Event::Finished(..) => {
+            let summary = stats.lock().unwrap().as_ref().unwrap().snapshot();
+            finished.lock().unwrap().push((summary.total, summary.fetched, summary.mode));
+        }
+        _ => {}
+    };
+    let mut options = options(&dir);
+    options.limits.mode = Mode::Sequential;
+    run(&plan(&server, 3), &options, &reporter, &CancelToken::new()).unwrap();
+    let expected = [1, 2, 3].map(|fetched| (3, fetched, Mode::Sequential));
+    assert_eq!(finished.into_inner().unwrap(), expected);
+}
+
+#[test]
+fn the_next_source_is_used_when_one_has_failed() {
+    for mode in [Mode::Concurrent, Mode::Sequential] {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = Server::start(|_| Reply::status(404));
+        let mirror = Server::start(|request| match request.header("x-key") {
+            Some("for the mirror") => Reply::ok("x"),
+            _ => Reply::status(403),
+        });
+        let url = |server: &Server| WebUrl::parse(&server.url("/x")).unwrap();
+        let header = Header::parse("X-Key: for the mirror").unwrap();
+        let entry = Entry::from(url(&missing)).with_mirror(url(&mirror)).with_header(header).with_length(1);
+        let mut options = options(&dir);
+        options.limits.mode = mode;
+        let summary = run(&Plan::new([entry], |_| false), &options, &(), &CancelToken::new()).unwrap();
+        assert_eq!((summary.fetched, summary.failed()), (1, 0));
+        assert_eq!(std::fs::read(dir.path().join("out/x")).unwrap(), b"x");
+        assert_eq!(missing.requests()[0].header("x-key"), None, "a source's headers are for that source alone");
+    }
+}
+
+#[test]
+fn a_file_of_another_length_than_expected_fails() {
+    for announced in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Server::start(move |_| if announced { Reply::ok("four") } else { Reply::ok("four").chunked() });
+        let entry = Entry::from(WebUrl::parse(&server.url("/x")).unwrap()).with_length(5);
+        let failures = Mutex::new(Vec::new());
+        let reporter = |event: &Event<'_>| {
+            if let Event::Finished(_, finished) = event
+                && let Outcome::Failed(failure) = &finished.outcome
+            {
+                failures.lock().unwrap().push(failure.to_string());
+            }
+        };
+        let summary = run(&Plan::new([entry], |_| false), &options(&dir), &reporter, &CancelToken::new()).unwrap();
+        assert_eq!((summary.fetched, summary.failed_permanently), (0, 1));
+        assert_eq!(failures.into_inner().unwrap(), ["the file has 4 bytes, but 5 were expected"]);
+        assert!(names(&dir.path().join("out")).is_empty(), "{:?}", names(&dir.path().join("out")));
+    }
+}
+
+#[test]
+fn public_types_can_be_sent_to_and_shared_by_threads() {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<CancelToken>();
+    is_shared::<Error>();
+    is_shared::<Event<'_>>();
+    is_shared::<Fetched>();
+    is_shared::<Options>();
+    is_shared::<Outcome>();
+    is_shared::<Plan>();
+    is_shared::<Progress>();
+    is_shared::<RunStats>();
+    is_shared::<Summary>();
+    is_shared::<WebUrl>();
 }

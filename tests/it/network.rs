@@ -109,9 +109,9 @@ fn redirects_that_lead_nowhere_good_are_not_followed() {
     for (path, message, requests) in [
         ("/count-0", "more than 10 redirects, the last to ", 11),
         ("/circle", "more than 10 redirects, the last to ", 11),
-        ("/file", "redirects to 'file:///etc/passwd', which is no http or https URL", 1),
-        ("/ftp", "redirects to 'ftp://127.0.0.1/x', which is no http or https URL", 1),
-        ("/escape", "redirects to 'data:,\\u{202e}x', which is no http or https URL", 1),
+        ("/file", "redirects to 'file:///etc/passwd', which is not an http or https URL", 1),
+        ("/ftp", "redirects to 'ftp://127.0.0.1/x', which is not an http or https URL", 1),
+        ("/escape", "redirects to 'data:,\\u{202e}x', which is not an http or https URL", 1),
         ("/nowhere", "the server answered 302 Found", 1),
     ] {
         let before = server.requests().len();
@@ -129,7 +129,7 @@ fn a_certificate_that_nobody_signed_fails_for_good_unless_insecure() {
     let mut tdl = fetch().arg(server.url("/x"));
     let ended = tdl.run().with(1);
     assert!(ended.stderr.contains("failed: no secure connection: "), "{}", ended.stderr);
-    assert!(ended.stderr.contains("--insecure takes any certificate"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("--insecure accepts any certificate"), "{}", ended.stderr);
     assert!(tdl.names().is_empty());
 
     let mut tdl = fetch().args([&server.url("/x"), "--insecure"]);

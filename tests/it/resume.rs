@@ -116,7 +116,7 @@ fn a_partial_answer_that_is_not_the_exact_rest_throws_the_part_away() {
         let mut tdl = fetch().arg(server.url("/x"));
         let ended = tdl.run().with(0);
         assert_eq!(ranges(&server), [None, Some("bytes=120000-".to_owned()), None], "{lie}");
-        assert!(ended.stderr.contains("the partial answer cannot be used: "), "{lie}: {}", ended.stderr);
+        assert!(ended.stderr.contains("the partial response cannot be used: "), "{lie}: {}", ended.stderr);
         assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true), "{lie}");
     };
     // Side by side, for each waits for its retries.
@@ -150,7 +150,7 @@ fn a_server_that_gives_less_than_was_asked_for_is_asked_on_at_once() {
     // Nothing failed but the first answer.
     let mut tdl = fetch().args([&server.url("/x"), "--retries", "1"]);
     let ended = tdl.run().with(0);
-    assert_eq!(ended.stderr.matches("trying again").count(), 1, "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("retrying").count(), 1, "{}", ended.stderr);
     assert_eq!((server.requests().len(), tdl.got("x") == body()), (9, true));
 }
 
@@ -178,11 +178,11 @@ fn a_part_that_has_everything_becomes_the_file() {
 #[test]
 fn a_part_of_another_url_or_without_a_good_sidecar_is_started_over_with_a_word() {
     for (change, why) in [
-        ("other url", "the bytes that are left are of another URL"),
-        ("other query", "the bytes that are left are of another URL"),
+        ("other url", "the partial download is of another URL"),
+        ("other query", "the partial download is of another URL"),
         ("damaged", "out/x.part is not tdl's; it is out/x.part.kept now"),
-        ("newer", "a newer version of tdl left the bytes that are there"),
-        ("shorter part", "what was noted of the bytes that are left is damaged"),
+        ("newer", "the partial download was left by a newer version of tdl"),
+        ("shorter part", "the sidecar of the partial download is damaged"),
     ] {
         let server = cuts_once(|request| Reply::file(request, &body(), TAG));
         let tdl = interrupted(&server);

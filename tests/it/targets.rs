@@ -39,8 +39,8 @@ fn what_is_there_is_treated_as_asked() {
 fn skipped_files_are_said_not_to_be_checked() {
     let server = Server::echo();
     let ended = fetch().arg(server.url("/a")).file("out/a", "x").run().with(0);
-    assert_eq!(ended.stderr, format!("{}: skipped, a is there, not checked\n", server.url("/a")));
-    assert!(ended.stdout.contains("  skipped          1   there, not checked\n"), "{}", ended.stdout);
+    assert_eq!(ended.stderr, format!("{}: skipped, a exists, not checked\n", server.url("/a")));
+    assert!(ended.stdout.contains("  skipped          1   already exists, not checked\n"), "{}", ended.stdout);
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn a_part_file_that_is_replaced_meanwhile_is_not_taken_for_the_download() {
     fs::remove_file(&part).unwrap();
     fs::write(&part, "the user's").unwrap();
     let ended = Ended::from(child).with(0);
-    assert!(ended.stderr.contains("out/a.part was taken away or replaced meanwhile"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("out/a.part was removed or replaced by another process"), "{}", ended.stderr);
     assert!(tdl.got("a") == body);
     let kept: Vec<_> = tdl.names().into_iter().filter(|name| name != "a").collect();
     // By then a sidecar lay beside it, so it was tdl's to start over, or it was moved aside.

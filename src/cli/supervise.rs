@@ -1,0 +1,174 @@
+//! Runs a plan in its own thread while this one waits for its end, a signal or the deadline, and writes the summary.
+//! Ending the downloads is left to the run.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::args::FetchRequest;
+use super::exit::Exit;
+use super::signal::{self, Signal};
+use crate::error::Error;
+use crate::measure::{self, Compared, Scratch};
+use crate::options::Options;
+use crate::plan::Plan;
+use crate::report::{TerminalReporter, write_stderr};
+use crate::run::{self, CancelToken, Event, Reporter, RunStats, Summary};
+
+/// How long an interrupted run may take to stop in an orderly way.
+const GRACE_PERIOD: Duration = Duration::from_millis(1000);
+
+/// How long a run may exceed its maximum time to stop by itself. A thread stuck in a read is then not waited for.
+const OVERTIME: Duration = Duration::from_millis(400);
+
+/// How long writing the summary of an interrupted run may take.
+const SUMMARY_TIMEOUT: Duration = Duration::from_millis(400);
+
+/// What the supervising thread waits for.
+enum Message {
+    Ended(Result<Completed, Error>),
+    Signal(Signal),
+}
+
+/// The result of a run or comparison.
+enum Completed {
+    Run(Summary),
+    Comparison(Compared),
+}
+
+/// Carries out the plan. The run has its own thread, so that a signal can end the process even if the run is stuck.
+pub fn supervise(plan: Plan, request: FetchRequest, reporter: TerminalReporter) -> anyhow::Result<Exit> {
+    let FetchRequest { options, compare, .. } = request;
+    let (tx, rx) = mpsc::channel();
+    let signal_tx = tx.clone();
+    signal::listen(move |signal| drop(signal_tx.send(Message::Signal(signal))))
+        .map_err(exhausted("listen for signals"))?;
+    measure::remove_dead(&options.output.directory);
+    // Removed when this function returns.
+    let scratch = compare.then(|| Scratch::create_in(&options.output.directory)).transpose()?;
+    let scratch_path = scratch.as_ref().map(|scratch| scratch.path().to_owned());
+
+    let timeout = options.limits.max_time.map(|time| time + OVERTIME);
+    let reporter = Arc::new(reporter);
+    let (cancel, latest) = (CancelToken::new(), LatestStats::default());
+    spawn_run(plan, options, scratch_path, (Arc::clone(&reporter), latest.clone()), cancel.clone(), tx)?;
+
+    match receive(&rx, timeout) {
+        Some(Message::Ended(Ok(completed))) => Ok(write_result(&completed, &reporter).check_output(&reporter)),
+        Some(Message::Ended(Err(error))) if latest.summary().total == 0 => Err(error.into()),
+        Some(Message::Ended(Err(error))) => {
+            reporter.end_progress();
+            write_stderr(&format!("{}\n", error.chain()));
+            reporter.write_summary(&latest.summary());
+            Ok(Exit::Failed)
+        }
+        Some(Message::Signal(signal)) => {
+            cancel.cancel();
+            let _ = rx.recv_timeout(GRACE_PERIOD);
+            write_last_summary(&reporter, latest.summary());
+            Ok(Exit::Interrupted(signal))
+        }
+        // The run has used up its time and overtime, so a thread is stuck in a read.
+        None => {
+            cancel.cancel();
+            let mut summary = latest.summary();
+            summary.failed_temporarily += summary.cancelled();
+            let exit = Exit::from_summary(&summary);
+            write_last_summary(&reporter, summary);
+            Ok(exit)
+        }
+    }
+}
+
+/// Starts the thread of the run. It sends one message when the run ends or panics.
+fn spawn_run(
+    plan: Plan,
+    options: Options,
+    scratch: Option<PathBuf>,
+    (reporter, latest): (Arc<TerminalReporter>, LatestStats),
+    cancel: CancelToken,
+    tx: Sender<Message>,
+) -> Result<(), Error> {
+    let carry_out = move || {
+        let reporter = |event: &Event<'_>| {
+            latest.record(event);
+            reporter.event(event);
+        };
+        match scratch {
+            Some(scratch) => measure::compare(&plan, &options, &scratch, &reporter, &cancel).map(Completed::Comparison),
+            None => run::execute(&plan, &options, &reporter, &cancel).map(Completed::Run),
+        }
+    };
+    let thread = move || {
+        let result = catch_unwind(AssertUnwindSafe(carry_out))
+            .unwrap_or_else(|_| Err(Error::Panicked("the thread of the run panicked".to_owned())));
+        let _ = tx.send(Message::Ended(result));
+    };
+    thread::Builder::new().name("tdl-run".to_owned()).spawn(thread).map_err(exhausted("start a thread"))?;
+    Ok(())
+}
+
+/// Waits for a message, or returns `None` after the timeout.
+fn receive(rx: &Receiver<Message>, timeout: Option<Duration>) -> Option<Message> {
+    match timeout {
+        None => rx.recv().ok(),
+        Some(timeout) => rx.recv_timeout(timeout).ok(),
+    }
+}
+
+/// The counters of the run that started last: a comparison has two.
+#[derive(Clone, Default)]
+struct LatestStats(Arc<Mutex<Option<Arc<RunStats>>>>);
+
+impl LatestStats {
+    fn record(&self, event: &Event<'_>) {
+        if let Event::Planned { stats, .. } = event {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(stats));
+        }
+    }
+
+    /// The summary so far; an empty one before the run has started.
+    fn summary(&self) -> Summary {
+        let stats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        stats.as_ref().map_or_else(Summary::default, |stats| stats.snapshot())
+    }
+}
+
+/// Makes an error for a thread or file that the system cannot provide at the moment.
+fn exhausted(action: &'static str) -> impl Fn(io::Error) -> Error {
+    move |source| Error::Exhausted { action, source }
+}
+
+fn write_result(completed: &Completed, reporter: &TerminalReporter) -> Exit {
+    match completed {
+        Completed::Run(summary) => {
+            reporter.write_summary(summary);
+            Exit::from_summary(summary)
+        }
+        Completed::Comparison(Compared::FirstOnly(first)) => {
+            reporter.write_summary(first);
+            Exit::from_unfinished_comparison(first)
+        }
+        Completed::Comparison(Compared::Both(comparison)) => {
+            reporter.write_comparison(comparison);
+            Exit::from_comparison(comparison)
+        }
+    }
+}
+
+/// Writes the summary of an interrupted run, but gives up after a time: a full pipe must not keep the process alive.
+fn write_last_summary(reporter: &Arc<TerminalReporter>, summary: Summary) {
+    let (tx, rx) = mpsc::channel();
+    let reporter = Arc::clone(reporter);
+    let writer = thread::Builder::new().spawn(move || {
+        reporter.write_summary(&summary);
+        let _ = tx.send(());
+    });
+    if writer.is_ok() {
+        let _ = rx.recv_timeout(SUMMARY_TIMEOUT);
+    }
+}

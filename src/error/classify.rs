@@ -1,0 +1,212 @@
+//! What a failure means to those who decide by it: the retry policy, the pool, reports and exit codes.
+
+use std::error::Error as StdError;
+use std::io;
+use std::time::Duration;
+
+use super::{Error, RetryAfter, is_out_of_files};
+use crate::text::safe;
+
+impl Error {
+    /// A stable word for the kind of failure, as in JSON Lines.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Url(_) => "url",
+            Self::Status { .. } => "status",
+            Self::Range(_) => "range",
+            Self::Segment(_) => "part",
+            Self::Dns { .. } => "dns",
+            Self::Connect(_) => "connect",
+            Self::ConnectTimeout(_) | Self::Stalled(_) => "timeout",
+            Self::Proxy { .. } => "proxy",
+            Self::Tls(_) => "tls",
+            Self::Client { .. } => "client",
+            Self::Exhausted { .. } => "exhausted",
+            Self::Request(_) => "request",
+            Self::Broken { .. } => "broken",
+            Self::Truncated { .. } => "truncated",
+            Self::Protocol(_) => "protocol",
+            Self::Redirect(_) => "redirect",
+            Self::Exists(_) => "exists",
+            Self::Locked { .. } => "locked",
+            Self::TooLarge(_) => "too-large",
+            Self::UnexpectedLength { .. } => "length",
+            Self::OutOfTime => "out-of-time",
+            Self::NoRoom { .. } => "no-room",
+            Self::NotAFile(_)
+            | Self::PartGone(_)
+            | Self::PartChanged(_)
+            | Self::InTheWay { .. }
+            | Self::Disk { .. } => "disk",
+            Self::Panicked(_) => "internal",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether the same request may succeed later: connections that fail or break, time-outs, truncation, and the
+    /// statuses that say so (those of RFC 9110, and 520 to 524 of a widespread gateway).
+    ///
+    /// The status of a proxy may be that of a server behind it. Only its 3xx and 4xx are permanent.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Status { code, .. } => {
+                matches!(code, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=524)
+            }
+            Self::Proxy { code } => !matches!(code, Some(300..=407 | 409..=428 | 430..=499)),
+            Self::Client { is_temporary, .. } | Self::Dns { is_temporary, .. } => *is_temporary,
+            Self::Disk { source, .. } => is_out_of_files(source),
+            Self::Range(_)
+            | Self::Segment(_)
+            | Self::Exhausted { .. }
+            | Self::Connect(_)
+            | Self::ConnectTimeout(_)
+            | Self::Stalled(_)
+            | Self::Broken { .. }
+            | Self::Truncated { .. }
+            | Self::Locked { .. }
+            | Self::PartGone(_)
+            | Self::PartChanged(_)
+            | Self::OutOfTime
+            | Self::Cancelled => true,
+            Self::Url(_)
+            | Self::Tls(_)
+            | Self::Request(_)
+            | Self::Protocol(_)
+            | Self::Redirect(_)
+            | Self::Exists(_)
+            | Self::NotAFile(_)
+            | Self::InTheWay { .. }
+            | Self::TooLarge(_)
+            | Self::UnexpectedLength { .. }
+            | Self::NoRoom { .. }
+            | Self::Panicked(_) => false,
+        }
+    }
+
+    /// Whether another source of the same file may succeed. It may not where the cause is on this machine.
+    #[must_use]
+    pub const fn is_of_source(&self) -> bool {
+        match self {
+            Self::Client { .. }
+            | Self::Exhausted { .. }
+            | Self::Exists(_)
+            | Self::NotAFile(_)
+            | Self::Locked { .. }
+            | Self::TooLarge(_)
+            | Self::NoRoom { .. }
+            | Self::OutOfTime
+            | Self::PartGone(_)
+            | Self::PartChanged(_)
+            | Self::InTheWay { .. }
+            | Self::Disk { .. }
+            | Self::Panicked(_)
+            | Self::Cancelled => false,
+            Self::Url(_)
+            | Self::Status { .. }
+            | Self::Range(_)
+            | Self::Segment(_)
+            | Self::Dns { .. }
+            | Self::Connect(_)
+            | Self::ConnectTimeout(_)
+            | Self::Proxy { .. }
+            | Self::Tls(_)
+            | Self::Request(_)
+            | Self::Stalled(_)
+            | Self::Broken { .. }
+            | Self::Truncated { .. }
+            | Self::Protocol(_)
+            | Self::Redirect(_)
+            | Self::UnexpectedLength { .. } => true,
+        }
+    }
+
+    /// The status of the response, if that is why it failed.
+    #[must_use]
+    pub const fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
+
+    /// When the server wants to be asked again.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<&RetryAfter> {
+        match self {
+            Self::Status { retry_after, .. } => retry_after.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// When another process that has the part file may count as dead.
+    #[must_use]
+    pub const fn free_in(&self) -> Option<Duration> {
+        match self {
+            Self::Locked { free_in, .. } => *free_in,
+            _ => None,
+        }
+    }
+
+    /// Whether the disk is full: other downloads would fail as well.
+    #[must_use]
+    pub fn is_full_disk(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, Self::Disk { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
+    }
+
+    /// Whether too many files are open: fewer downloads should run.
+    #[must_use]
+    pub fn is_out_of_files(&self) -> bool {
+        match self {
+            Self::Exhausted { source, .. } | Self::Disk { source, .. } => is_out_of_files(source),
+            _ => false,
+        }
+    }
+
+    /// Whether the server asks for fewer requests (429, 503).
+    #[must_use]
+    pub const fn is_throttled(&self) -> bool {
+        matches!(self, Self::Status { code: 429 | 503, .. })
+    }
+
+    /// The failure and its causes, outermost first, joined by colons; safe to print on a terminal.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let causes = std::iter::successors(Some(self as &dyn StdError), |&error| error.source());
+        safe(&causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_is_temporary_or_permanent() {
+        let temporary = [408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524];
+        for status in 100..=599 {
+            let failure = Error::Status { code: status, reason: "", retry_after: None };
+            assert_eq!(failure.is_temporary(), temporary.contains(&status), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_a_proxy_is_permanent_unless_it_says_otherwise() {
+        for (code, temporary) in
+            [(400, false), (403, false), (407, false), (408, true), (429, true), (451, false), (500, true), (503, true)]
+        {
+            assert_eq!(Error::Proxy { code: Some(code) }.is_temporary(), temporary, "{code}");
+        }
+        assert!(Error::Proxy { code: None }.is_temporary());
+        assert_eq!(Error::Proxy { code: Some(403) }.chain(), "the proxy refused the connection: it answered 403");
+    }
+
+    #[test]
+    fn a_chain_names_every_cause_and_hides_nothing() {
+        let source = io::Error::other("\x1b[31mno");
+        let failure = Error::Disk { action: "write", path: "out/a\n".into(), source };
+        assert_eq!(failure.chain(), "cannot write out/a\\u{a}: \\u{1b}[31mno");
+    }
+}

@@ -1,0 +1,59 @@
+//! One entry of a list, before the plan gives it a target that no other download has.
+
+use super::download::{Expected, Source};
+use super::target::Target;
+use crate::options::Header;
+use crate::url::WebUrl;
+
+/// One line or record of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub(super) sources: Vec<Source>,
+    pub(super) target: Option<Target>,
+    pub(super) expected: Expected,
+}
+
+impl From<WebUrl> for Entry {
+    /// A file with one source, named after its URL.
+    fn from(url: WebUrl) -> Self {
+        Self { sources: vec![url.into()], target: None, expected: Expected::default() }
+    }
+}
+
+impl Entry {
+    /// Adds a mirror, which is used when the sources before it have failed.
+    #[must_use]
+    pub fn with_mirror(mut self, url: WebUrl) -> Self {
+        self.sources.push(url.into());
+        self
+    }
+
+    /// Adds a header to the source that was added last.
+    #[must_use]
+    pub fn with_header(mut self, header: Header) -> Self {
+        if let Some(source) = self.sources.last_mut() {
+            source.headers.push(header);
+        }
+        self
+    }
+
+    /// Names the file.
+    #[must_use]
+    pub fn with_target(mut self, target: impl Into<Target>) -> Self {
+        self.target = Some(target.into());
+        self
+    }
+
+    /// Sets the length in bytes that the file must have.
+    #[must_use]
+    pub const fn with_length(mut self, length: u64) -> Self {
+        self.expected.length = Some(length);
+        self
+    }
+
+    /// The sources, in order of preference.
+    #[must_use]
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+}

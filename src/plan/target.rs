@@ -1,0 +1,51 @@
+//! The path that a finished file will have below the output directory. The only place where paths are joined.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::name::SafeName;
+
+/// A path below the output directory. It cannot lead out of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Target(SafeName);
+
+impl Target {
+    /// The target as text, relative to the output directory.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// Its path in `directory`.
+    #[must_use]
+    pub fn path_in(&self, directory: &Path) -> PathBuf {
+        directory.join(self.0.as_str())
+    }
+
+    /// The path of its part file in `directory`.
+    pub(crate) fn part_path_in(&self, directory: &Path) -> PathBuf {
+        directory.join(self.0.part_name())
+    }
+
+    /// The `number`th alternative: `name-2.ext`.
+    pub(crate) fn numbered(&self, number: usize) -> Self {
+        Self(self.0.numbered(number))
+    }
+
+    /// What two targets have in common that some file system takes for the same.
+    pub(super) fn key(&self) -> String {
+        self.0.key()
+    }
+}
+
+impl From<SafeName> for Target {
+    fn from(name: SafeName) -> Self {
+        Self(name)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,45 @@
+//! Carries out a plan.
+
+use super::cancel::CancelToken;
+use super::directory::{check_writable, create_directory};
+use super::event::{Event, Reporter};
+use super::outcome::{Fetched, Outcome, Summary};
+use super::schedule::{concurrent, run_to_completion, sequential};
+use super::session::{Session, Worker};
+use crate::error::Error;
+use crate::options::{Mode, Options};
+use crate::plan::Plan;
+
+/// Carries out a plan, from the output directory to the summary.
+pub fn execute(
+    plan: &Plan,
+    options: &Options,
+    reporter: &dyn Reporter,
+    cancel: &CancelToken,
+) -> Result<Summary, Error> {
+    create_directory(&options.output.directory, options.output.fsync)?;
+    check_writable(plan, &options.output)?;
+    let session = Session::new(plan, options, reporter, cancel)?;
+    reporter.event(&Event::Planned { plan, mode: options.limits.mode, stats: &session.stats });
+    match options.limits.mode {
+        Mode::Sequential => sequential(&session),
+        Mode::Concurrent => concurrent(&session),
+    }
+    Ok(session.stats.snapshot())
+}
+
+/// Carries out the first download of a plan in the calling thread, and returns its file.
+pub fn execute_first(plan: &Plan, options: &Options) -> Result<Fetched, Error> {
+    create_directory(&options.output.directory, options.output.fsync)?;
+    check_writable(plan, &options.output)?;
+    let cancel = CancelToken::new();
+    let session = Session::new(plan, options, &(), &cancel)?;
+    let mut worker = Worker::new(session.clients.for_thread(0, &|| false));
+    let finished = run_to_completion(&plan.downloads()[0], &session, &mut worker);
+    match finished.outcome {
+        Outcome::Fetched(file) => Ok(file),
+        Outcome::Failed(failure) => Err(failure),
+        Outcome::Skipped(_) => Err(Error::Exists(plan.downloads()[0].target().path_in(&options.output.directory))),
+        Outcome::Cancelled => Err(Error::Cancelled),
+    }
+}

@@ -1,0 +1,101 @@
+//! The downloads of a run as the work of a pool.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::pool::{Work, run_pool};
+use super::queue::Queue;
+use super::sequential::sequential;
+use crate::error::Error;
+use crate::run::event::Event;
+use crate::run::outcome::Finished;
+use crate::run::session::{Session, Worker};
+use crate::run::split::SegmentTask;
+use crate::run::transfer::{Step, Transfer, not_started, panic_message, report_finished, stops_run};
+
+/// Carries out the downloads of a run in threads: one for each, as long as there are no more than allowed. Joins all.
+pub fn concurrent(session: &Session<'_>) {
+    let hosts = session.number_hosts();
+    let host_of = session.plan.downloads().iter().map(|download| hosts[&download.url().host()]).collect();
+    let queue = Queue::new(host_of, hosts.len(), session.limits.per_host.get());
+    let is_stopped = || session.is_stopped();
+    let downloads = Downloads { session, hosts, is_stopped: &is_stopped };
+    let warn = |warning: &str| session.reporter.event(&Event::Warning(warning));
+    let budget = session.budget;
+    if run_pool(&downloads, queue, budget.threads, budget.max_threads, warn).is_err() {
+        // The system has no thread left.
+        sequential(session);
+    }
+}
+
+struct Downloads<'s, 'a> {
+    session: &'s Session<'a>,
+    /// The number of each host, by its name and port.
+    hosts: HashMap<String, u32>,
+    is_stopped: &'s (dyn Fn() -> bool + Sync),
+}
+
+impl<'s> Work for Downloads<'s, '_> {
+    type Download = Transfer<'s>;
+    type Segment = SegmentTask;
+    type Worker = Worker<'s>;
+
+    fn worker(&self, thread: usize) -> Worker<'s> {
+        self.session.stats.count_thread();
+        Worker::new(self.session.clients.for_thread(thread, self.is_stopped))
+    }
+
+    fn attempt(&self, id: usize, kept: Option<Transfer<'s>>, worker: &mut Worker<'s>) -> Step<Transfer<'s>> {
+        let transfer = kept.unwrap_or_else(|| Transfer::new(&self.session.plan.downloads()[id]));
+        transfer.step(self.session, worker)
+    }
+
+    fn host_of(&self, transfer: &Transfer<'s>) -> u32 {
+        self.hosts[&transfer.source().url.host()]
+    }
+
+    fn host_number(&self, host: &str) -> Option<u32> {
+        self.hosts.get(host).copied()
+    }
+
+    fn wants_segment(&self, has_room: &dyn Fn(usize) -> bool) -> bool {
+        self.session.splits.as_ref().is_some_and(|registry| registry.slowest(has_room).is_some())
+    }
+
+    fn take_segment(&self, has_room: &dyn Fn(usize) -> bool) -> Option<(usize, SegmentTask)> {
+        let task = SegmentTask::take(self.session.splits.as_ref()?.slowest(has_room)?)?;
+        Some((task.id(), task))
+    }
+
+    fn fetch_segment(&self, task: &SegmentTask, worker: &mut Worker<'s>) -> Result<(), Error> {
+        let result = catch_unwind(AssertUnwindSafe(|| task.run(self.session, worker)));
+        let result = result.unwrap_or_else(|panic| Err(Error::Panicked(panic_message(&*panic))));
+        result.inspect_err(|failure| {
+            self.session.emit(&Event::SegmentFailed(&self.session.plan.downloads()[task.id()], failure));
+        })
+    }
+
+    fn finish_segment(&self, task: SegmentTask, result: Result<(), Error>) {
+        task.finish(result);
+    }
+
+    fn report(&self, id: usize, finished: &Finished) {
+        report_finished(&self.session.plan.downloads()[id], finished, self.session);
+    }
+
+    fn report_not_started(&self, id: usize) {
+        self.report(id, &not_started(self.session));
+    }
+
+    fn stops_run(&self, finished: &Finished) -> bool {
+        stops_run(finished, self.session)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.session.is_stopped()
+    }
+
+    fn close_idle_connections(&self) {
+        self.session.clients.close_idle();
+    }
+}

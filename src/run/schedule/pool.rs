@@ -1,0 +1,577 @@
+//! A pool of threads around one queue. It knows when a thread runs what, and not what that is: see [`Work`].
+
+use std::io;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::queue::{Feedback, Next, Permit, Queue, Then};
+use crate::error::{Error, RetryAfter};
+use crate::run::outcome::{Finished, Outcome, Skip};
+use crate::run::retry::MAX_RETRY_AFTER;
+use crate::run::transfer::Step;
+
+/// A thread that waits looks this often whether the run was stopped, or a running download can be split.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What a pool carries out: downloads, known by their position in the plan, and segments of those that are running.
+pub trait Work: Sync {
+    /// A download between two attempts.
+    type Download: Send;
+    /// A segment of a running download.
+    type Segment;
+    /// What a thread owns.
+    type Worker;
+
+    fn worker(&self, thread: usize) -> Self::Worker;
+
+    /// Makes one attempt at a download.
+    fn attempt(&self, id: usize, kept: Option<Self::Download>, worker: &mut Self::Worker) -> Step<Self::Download>;
+
+    /// The host of the source that a download uses, as a number.
+    fn host_of(&self, download: &Self::Download) -> u32;
+
+    /// The number of a host by its name and port.
+    fn host_number(&self, host: &str) -> Option<u32>;
+
+    /// Whether a segment of a running download should be fetched. `has_room` tells whether its host has a permit left.
+    fn wants_segment(&self, has_room: &dyn Fn(usize) -> bool) -> bool;
+
+    /// Takes the segment that is needed most, with its download's position in the plan.
+    fn take_segment(&self, has_room: &dyn Fn(usize) -> bool) -> Option<(usize, Self::Segment)>;
+
+    fn fetch_segment(&self, segment: &Self::Segment, worker: &mut Self::Worker) -> Result<(), Error>;
+
+    /// Gives a segment back. Its permit has been returned.
+    fn finish_segment(&self, segment: Self::Segment, result: Result<(), Error>);
+
+    /// Reports a download that has finished.
+    fn report(&self, id: usize, finished: &Finished);
+
+    /// Reports a download that was not started.
+    fn report_not_started(&self, id: usize);
+
+    /// Whether nothing new may start after this.
+    fn stops_run(&self, finished: &Finished) -> bool;
+
+    /// Whether the run was cancelled or is out of time.
+    fn is_stopped(&self) -> bool;
+
+    fn close_idle_connections(&self);
+}
+
+/// Carries out everything in the queue with so many `threads`, and with up to `max_threads` where running downloads can
+/// be split. Joins all threads.
+///
+/// # Errors
+///
+/// Not one thread could be started, and nothing was done. Fewer threads than wanted are only a warning.
+pub fn run_pool<W: Work>(
+    work: &W,
+    queue: Queue<W::Download>,
+    threads: usize,
+    max_threads: usize,
+    warn: impl Fn(&str),
+) -> io::Result<()> {
+    let shared = Shared { queue, threads: 0, max_threads, busy: 0, idle: 0, is_done: false };
+    let pool = &Pool { work, shared: Mutex::new(shared), changed: Condvar::new(), clock: Condvar::new() };
+    thread::scope(|scope| {
+        let spawn = |number: usize| {
+            let run = move || pool.run_thread(number);
+            thread::Builder::new().name(format!("tdl-{number}")).spawn_scoped(scope, run).map(drop)
+        };
+        for number in 0..threads {
+            match spawn(number) {
+                Ok(()) => pool.lock().threads += 1,
+                Err(error) if number == 0 => return Err(error),
+                Err(error) => {
+                    warn(&format!("only {number} of {threads} threads could be started: {error}"));
+                    break;
+                }
+            }
+        }
+        pool.watch(spawn);
+        Ok(())
+    })
+}
+
+/// What the threads of a run share.
+///
+/// The lock of the pool is the outermost: with it held, that of the registry of splittable downloads may be taken, and
+/// below that the one of a file's segments.
+struct Pool<'w, W: Work> {
+    work: &'w W,
+    shared: Mutex<Shared<W::Download>>,
+    /// Idle threads wait here for a task.
+    changed: Condvar,
+    /// The calling thread waits here for time to pass.
+    clock: Condvar,
+}
+
+struct Shared<T> {
+    queue: Queue<T>,
+    threads: usize,
+    max_threads: usize,
+    /// Threads that have a task.
+    busy: usize,
+    /// Threads that wait on `changed`.
+    idle: usize,
+    is_done: bool,
+}
+
+enum Task<T, S> {
+    Download(Permit, Option<T>),
+    Segment(Permit, S),
+}
+
+impl<W: Work> Pool<'_, W> {
+    fn run_thread(&self, number: usize) {
+        let mut worker = self.work.worker(number);
+        while let Some(task) = self.next_task() {
+            match task {
+                Task::Download(permit, kept) => self.run_download(permit, kept, &mut worker),
+                Task::Segment(permit, segment) => self.run_segment(permit, segment, &mut worker),
+            }
+        }
+    }
+
+    fn run_download(&self, permit: Permit, kept: Option<W::Download>, worker: &mut W::Worker) {
+        let id = permit.id();
+        match self.work.attempt(id, kept, worker) {
+            Step::Finished(finished) => {
+                let not_started = self.finish(permit, After::Finished(&finished));
+                self.work.report(id, &finished);
+                not_started.into_iter().for_each(|id| self.work.report_not_started(id));
+            }
+            Step::Retry { transfer, wait, failure } => {
+                let (at, host) = (Instant::now() + wait, self.work.host_of(&transfer));
+                self.finish(permit, After::Retry(Then::Retry { at, host, kept: transfer }, &failure));
+            }
+        }
+    }
+
+    fn run_segment(&self, permit: Permit, segment: W::Segment, worker: &mut W::Worker) {
+        let result = self.work.fetch_segment(&segment, worker);
+        self.finish(permit, After::Segment(&result));
+        self.work.finish_segment(segment, result);
+    }
+
+    /// Returns a permit to the queue, with what its request has shown about the host. Returns the downloads that will not
+    /// be started because the run stops here.
+    fn finish(&self, permit: Permit, after: After<'_, W::Download>) -> Vec<usize> {
+        let mut guard = self.lock();
+        let shared = &mut *guard;
+        if let Some(failure) = after.failure() {
+            self.spare_open_files(shared, failure);
+            self.hold_hosts(&mut shared.queue, permit.id(), failure);
+        }
+        shared.busy -= 1;
+        let mut not_started = Vec::new();
+        if let After::Finished(finished) = &after
+            && (self.work.stops_run(finished) || self.work.is_stopped())
+        {
+            not_started = shared.queue.close();
+        }
+        if let After::Retry(..) = &after {
+            // This wait may be over before the one that the calling thread waits for.
+            self.clock.notify_one();
+        }
+        let feedback = after.feedback();
+        if shared.queue.finish(permit, feedback, after.then()) {
+            self.changed.notify_one();
+        }
+        not_started
+    }
+
+    /// Blocks until there is a task; `None` when nothing is left to do.
+    ///
+    /// A finished download makes room for one other, which its own thread takes when it gets here: no other is woken for
+    /// that. Anything else that lets a download start wakes one thread, which wakes the next if there is more to do. Where
+    /// it is time that lets one start, the calling thread wakes it.
+    fn next_task(&self) -> Option<Task<W::Download, W::Segment>> {
+        let mut guard = self.lock();
+        loop {
+            let shared = &mut *guard;
+            if shared.threads > shared.max_threads && !shared.is_done {
+                shared.threads -= 1;
+                // Another thread must handle what woke this one.
+                self.changed.notify_one();
+                return None;
+            }
+            let task = match shared.queue.next(Instant::now()) {
+                Next::Start(permit, kept) => Some(Task::Download(permit, kept)),
+                Next::Done => {
+                    shared.is_done = true;
+                    self.changed.notify_all();
+                    self.clock.notify_all();
+                    return None;
+                }
+                Next::Wait => self.take_segment(shared),
+            };
+            if task.is_some() {
+                shared.busy += 1;
+                if shared.idle > 0 && shared.queue.is_ready() {
+                    self.changed.notify_one();
+                }
+                return task;
+            }
+            shared.idle += 1;
+            guard = self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            guard.idle -= 1;
+        }
+    }
+
+    fn take_segment(&self, shared: &mut Shared<W::Download>) -> Option<Task<W::Download, W::Segment>> {
+        if !self.has_thread_for_segment(shared) {
+            return None;
+        }
+        let (id, segment) = self.work.take_segment(&|id| shared.queue.has_room_for_segment(id))?;
+        // The calling thread finds out whether more can be split, and by which thread.
+        self.clock.notify_one();
+        Some(Task::Segment(shared.queue.permit_segment(id), segment))
+    }
+
+    /// Whether a thread may fetch a segment. Downloads that wait keep at most half of the threads: otherwise a host that
+    /// must not be asked for long would keep all others from being split.
+    fn has_thread_for_segment(&self, shared: &Shared<W::Download>) -> bool {
+        let reserved = shared.queue.reserved().min(shared.max_threads / 2);
+        shared.busy + reserved < shared.max_threads && !self.work.is_stopped()
+    }
+
+    /// Wakes threads when time lets a download start, or when a running one can be split; starts more threads for
+    /// segments where none is idle. Returns when nothing is left to do.
+    fn watch(&self, spawn: impl Fn(usize) -> io::Result<()>) {
+        let mut guard = self.lock();
+        while !guard.is_done {
+            let shared = &mut *guard;
+            let now = Instant::now();
+            if self.work.is_stopped() {
+                shared.queue.end_all_waits();
+            }
+            shared.queue.end_waits_until(now);
+            let wants_segment = self.has_thread_for_segment(shared)
+                && self.work.wants_segment(&|id| shared.queue.has_room_for_segment(id));
+            if shared.idle > 0 && (wants_segment || shared.queue.is_ready()) {
+                self.changed.notify_one();
+            } else if shared.idle == 0 && wants_segment && shared.threads < shared.max_threads {
+                match spawn(shared.threads) {
+                    Ok(()) => shared.threads += 1,
+                    // The system has no thread left: continue with those that run.
+                    Err(_) => shared.max_threads = shared.threads,
+                }
+            }
+            let wait = shared.queue.next_time().map_or(TICK, |until| until.saturating_duration_since(now).min(TICK));
+            (guard, _) = self.clock.wait_timeout(guard, wait).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Obeys a `Retry-After`: starts nothing at the host of the download, nor at the one that a redirect led to. One that
+    /// is too long to be obeyed delays no other download: each is told so by the server itself.
+    fn hold_hosts(&self, queue: &mut Queue<W::Download>, id: usize, failure: &Error) {
+        let retry_after = failure.retry_after().filter(|_| failure.is_temporary());
+        if let Some(RetryAfter { host, wait }) = retry_after.filter(|retry_after| retry_after.wait <= MAX_RETRY_AFTER) {
+            let until = Instant::now() + *wait;
+            queue.hold_host_of(id, until);
+            if let Some(number) = self.work.host_number(host) {
+                queue.hold(number, until);
+            }
+        }
+    }
+
+    /// Where too many files are open: closes idle connections, and reduces the threads by a quarter.
+    fn spare_open_files(&self, shared: &mut Shared<W::Download>, failure: &Error) {
+        if failure.is_out_of_files() {
+            self.work.close_idle_connections();
+            shared.max_threads = shared.max_threads.min((shared.busy * 3 / 4).max(1));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared<W::Download>> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How a task has ended.
+enum After<'f, T> {
+    Finished(&'f Finished),
+    Retry(Then<T>, &'f Error),
+    Segment(&'f Result<(), Error>),
+}
+
+impl<T> After<'_, T> {
+    fn failure(&self) -> Option<&Error> {
+        match self {
+            Self::Finished(finished) => match &finished.outcome {
+                Outcome::Failed(failure) => Some(failure),
+                _ => None,
+            },
+            Self::Retry(_, failure) => Some(failure),
+            Self::Segment(result) => result.as_ref().err(),
+        }
+    }
+
+    fn feedback(&self) -> Feedback {
+        if self.failure().is_some_and(Error::is_throttled) {
+            return Feedback::Throttled;
+        }
+        let is_served = match self {
+            Self::Finished(finished) => matches!(
+                finished.outcome,
+                Outcome::Fetched(_)
+                    | Outcome::Skipped(Skip::Unchanged)
+                    | Outcome::Failed(Error::Status { .. } | Error::Range(_))
+            ),
+            Self::Retry(..) => false,
+            Self::Segment(result) => result.is_ok(),
+        };
+        if is_served { Feedback::Served } else { Feedback::None }
+    }
+
+    fn then(self) -> Then<T> {
+        match self {
+            Self::Finished(_) => Then::Finish,
+            Self::Retry(then, _) => then,
+            Self::Segment(_) => Then::Nothing,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{HashMap, HashSet};
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::thread::ThreadId;
+
+    use super::*;
+
+    /// What the attempts of one download come to, the last of them again and again.
+    type Script = Box<dyn Fn(&Fake, usize, Option<usize>) -> Step<usize> + Send + Sync>;
+
+    /// Work without a network: every attempt does what the script says, with the download and what was kept of it.
+    struct Fake {
+        script: Script,
+        /// How many segments each running download would like to have fetched.
+        segments: Mutex<HashMap<usize, usize>>,
+        stops_run: fn(&Finished) -> bool,
+        is_stopped: AtomicBool,
+        running: AtomicUsize,
+        most_running: AtomicUsize,
+        threads: Mutex<HashSet<ThreadId>>,
+        finished: Mutex<Vec<usize>>,
+        not_started: Mutex<Vec<usize>>,
+        fetched_segments: Mutex<Vec<usize>>,
+        closed_idle: AtomicUsize,
+        /// Most attempts at once since the last time that idle connections were closed.
+        most_after: AtomicUsize,
+    }
+
+    impl Fake {
+        fn new(script: impl Fn(&Self, usize, Option<usize>) -> Step<usize> + Send + Sync + 'static) -> Self {
+            Self {
+                script: Box::new(script),
+                segments: Mutex::default(),
+                stops_run: |_| false,
+                is_stopped: AtomicBool::new(false),
+                running: AtomicUsize::new(0),
+                most_running: AtomicUsize::new(0),
+                threads: Mutex::default(),
+                finished: Mutex::default(),
+                not_started: Mutex::default(),
+                fetched_segments: Mutex::default(),
+                closed_idle: AtomicUsize::new(0),
+                most_after: AtomicUsize::new(0),
+            }
+        }
+
+        /// Runs downloads, all of one host.
+        fn run(&self, downloads: usize, per_host: usize, threads: usize, max_threads: usize) {
+            let queue = Queue::new(vec![0; downloads], 1, per_host);
+            run_pool(self, queue, threads, max_threads, |warning| panic!("{warning}")).unwrap();
+        }
+
+        fn finished(&self) -> Vec<usize> {
+            let mut finished = self.finished.lock().unwrap().clone();
+            finished.sort_unstable();
+            finished
+        }
+    }
+
+    impl Work for Fake {
+        type Download = usize;
+        type Segment = usize;
+        type Worker = ();
+
+        fn worker(&self, _: usize) {
+            self.threads.lock().unwrap().insert(thread::current().id());
+        }
+
+        fn attempt(&self, id: usize, kept: Option<usize>, (): &mut ()) -> Step<usize> {
+            let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most_running.fetch_max(running, Ordering::SeqCst);
+            let step = (self.script)(self, id, kept);
+            self.running.fetch_sub(1, Ordering::SeqCst);
+            step
+        }
+
+        fn host_of(&self, _: &usize) -> u32 {
+            0
+        }
+
+        fn host_number(&self, _: &str) -> Option<u32> {
+            Some(0)
+        }
+
+        fn wants_segment(&self, has_room: &dyn Fn(usize) -> bool) -> bool {
+            self.segments.lock().unwrap().iter().any(|(id, count)| *count > 0 && has_room(*id))
+        }
+
+        fn take_segment(&self, has_room: &dyn Fn(usize) -> bool) -> Option<(usize, usize)> {
+            let mut segments = self.segments.lock().unwrap();
+            let (id, count) = segments.iter_mut().find(|(id, count)| **count > 0 && has_room(**id))?;
+            *count -= 1;
+            Some((*id, *id))
+        }
+
+        fn fetch_segment(&self, segment: &usize, (): &mut ()) -> Result<(), Error> {
+            self.fetched_segments.lock().unwrap().push(*segment);
+            Ok(())
+        }
+
+        fn finish_segment(&self, _: usize, result: Result<(), Error>) {
+            result.unwrap();
+        }
+
+        fn report(&self, id: usize, _: &Finished) {
+            self.finished.lock().unwrap().push(id);
+        }
+
+        fn report_not_started(&self, id: usize) {
+            self.not_started.lock().unwrap().push(id);
+        }
+
+        fn stops_run(&self, finished: &Finished) -> bool {
+            (self.stops_run)(finished)
+        }
+
+        fn is_stopped(&self) -> bool {
+            self.is_stopped.load(Ordering::SeqCst)
+        }
+
+        fn close_idle_connections(&self) {
+            self.closed_idle.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn finish(outcome: Outcome) -> Step<usize> {
+        let (attempts, transferred, time) = (1, 0, Duration::ZERO);
+        Step::Finished(Finished { outcome, attempts, transferred, own_time: time, helper_time: time })
+    }
+
+    fn skip() -> Step<usize> {
+        finish(Outcome::Skipped(Skip::Exists))
+    }
+
+    fn retry(transfer: usize, wait: Duration) -> Step<usize> {
+        Step::Retry { transfer, wait, failure: Error::Stalled(Duration::ZERO) }
+    }
+
+    #[test]
+    fn every_download_finishes_once_in_no_more_threads_than_allowed() {
+        let fake = Fake::new(|_, _, _| skip());
+        fake.run(500, 100, 7, 7);
+        assert_eq!(fake.finished(), (0..500).collect::<Vec<_>>());
+        assert_eq!(fake.threads.lock().unwrap().len(), 7);
+        assert!(fake.most_running.load(Ordering::SeqCst) <= 7);
+    }
+
+    #[test]
+    fn as_many_run_at_once_as_the_host_permits() {
+        // No attempt ends before three run.
+        let three = Barrier::new(3);
+        let fake = Fake::new(move |_, _, _| {
+            three.wait();
+            skip()
+        });
+        fake.run(9, 3, 8, 8);
+        assert_eq!((fake.finished().len(), fake.most_running.load(Ordering::SeqCst)), (9, 3));
+    }
+
+    #[test]
+    fn a_retry_continues_with_what_was_kept() {
+        let fake = Fake::new(|_, id, kept| match kept.unwrap_or(0) {
+            retries if retries == id => skip(),
+            retries => retry(retries + 1, Duration::ZERO),
+        });
+        fake.run(6, 2, 4, 4);
+        assert_eq!(fake.finished(), [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn idle_threads_fetch_segments_and_more_threads_are_started_for_them() {
+        let fake = Fake::new(|fake, id, _| {
+            fake.segments.lock().unwrap().insert(id, 5);
+            while fake.fetched_segments.lock().unwrap().len() < 5 {
+                thread::yield_now();
+            }
+            skip()
+        });
+        fake.run(1, 3, 1, 4);
+        assert_eq!((fake.finished(), fake.fetched_segments.lock().unwrap().len()), (vec![0], 5));
+        assert!((2..=4).contains(&fake.threads.lock().unwrap().len()));
+    }
+
+    #[test]
+    fn a_segment_needs_a_permit_of_its_host() {
+        let fake = Fake::new(|fake, id, _| {
+            fake.segments.lock().unwrap().insert(id, 1);
+            skip()
+        });
+        fake.run(50, 1, 4, 4);
+        assert_eq!(fake.finished().len(), 50);
+        assert!(fake.fetched_segments.lock().unwrap().is_empty(), "the download itself has the only permit");
+    }
+
+    #[test]
+    fn nothing_new_starts_after_a_finish_that_stops_the_run() {
+        let mut fake = Fake::new(|_, _, _| skip());
+        fake.stops_run = |_| true;
+        fake.run(10, 1, 4, 4);
+        assert_eq!(
+            (fake.finished(), fake.not_started.lock().unwrap().as_slice()),
+            (vec![0], [1, 2, 3, 4, 5, 6, 7, 8, 9].as_slice())
+        );
+    }
+
+    #[test]
+    fn stopping_ends_every_wait() {
+        let fake = Fake::new(|fake, id, kept| {
+            if id == 2 {
+                fake.is_stopped.store(true, Ordering::SeqCst);
+            }
+            if kept.is_some() { finish(Outcome::Cancelled) } else { retry(0, Duration::from_secs(3600)) }
+        });
+        fake.run(3, 1, 2, 2);
+        assert_eq!(fake.finished(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn with_too_many_open_files_there_are_fewer_threads() {
+        let four = Barrier::new(4);
+        let fake = Fake::new(move |fake, id, kept| {
+            if id < 4 && kept.is_none() {
+                four.wait();
+                let source = io::Error::from_raw_os_error(if cfg!(windows) { 4 } else { 24 });
+                let failure = Error::Exhausted { action: "connect", source };
+                return Step::Retry { transfer: 0, wait: Duration::ZERO, failure };
+            }
+            if fake.closed_idle.load(Ordering::SeqCst) == 4 {
+                fake.most_after.fetch_max(fake.running.load(Ordering::SeqCst), Ordering::SeqCst);
+            }
+            skip()
+        });
+        fake.run(100, 8, 4, 4);
+        assert_eq!((fake.finished().len(), fake.closed_idle.load(Ordering::SeqCst)), (100, 4));
+        assert_eq!(fake.most_after.load(Ordering::SeqCst), 1, "three quarters of four, of three, of two, of one");
+    }
+}

@@ -1,0 +1,71 @@
+//! `--sequential`: a plain loop over the downloads, in the calling thread.
+
+use std::collections::HashMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::error::RetryAfter;
+use crate::plan::Download;
+use crate::run::outcome::{Finished, Outcome};
+use crate::run::retry::MAX_RETRY_AFTER;
+use crate::run::session::{Session, Worker};
+use crate::run::transfer::{Step, Transfer, not_started, report_finished, stops_run};
+
+/// A wait looks this often whether the run was stopped.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Carries out one download after another.
+pub fn sequential(session: &Session<'_>) {
+    let is_stopped = || session.is_stopped();
+    session.stats.count_thread();
+    let mut worker = Worker::new(session.clients.for_thread(0, &is_stopped));
+    let mut is_closed = false;
+    let mut held_until: HashMap<String, Instant> = HashMap::new();
+    for download in session.plan.downloads() {
+        let finished = if is_closed || session.is_stopped() {
+            not_started(session)
+        } else {
+            if let Some(until) = held_until.remove(&download.url().host()) {
+                sleep(until.saturating_duration_since(Instant::now()), session);
+            }
+            run_to_completion(download, session, &mut worker)
+        };
+        if let Outcome::Failed(failure) = &finished.outcome {
+            // The download has used up its retries, but its host must still not be asked.
+            let retry_after = failure.retry_after().filter(|retry_after| retry_after.wait <= MAX_RETRY_AFTER);
+            if let Some(RetryAfter { host, wait }) = retry_after {
+                held_until.insert(host.clone(), Instant::now() + *wait);
+            }
+        }
+        is_closed |= stops_run(&finished, session);
+        report_finished(download, &finished, session);
+    }
+}
+
+/// Carries out one download, with its retries and the waits between them.
+pub fn run_to_completion(download: &Download, session: &Session<'_>, worker: &mut Worker<'_>) -> Finished {
+    let mut transfer = Transfer::new(download);
+    loop {
+        match transfer.step(session, worker) {
+            Step::Finished(finished) => return finished,
+            Step::Retry { transfer: next, wait, failure } => {
+                if failure.is_out_of_files() {
+                    session.clients.close_idle();
+                }
+                sleep(wait, session);
+                transfer = next;
+            }
+        }
+    }
+}
+
+fn sleep(wait: Duration, session: &Session<'_>) {
+    let started = Instant::now();
+    while !session.is_stopped() {
+        let left = wait.saturating_sub(started.elapsed());
+        if left.is_zero() {
+            return;
+        }
+        thread::sleep(left.min(TICK));
+    }
+}

@@ -1,0 +1,138 @@
+//! What all downloads of a run share, and what one worker thread owns.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use super::cancel::CancelToken;
+use super::event::{Event, Reporter};
+use super::open_files::OpenFileBudget;
+use super::split::SplitRegistry;
+use super::stats::RunStats;
+use crate::error::Error;
+use crate::http::{Client, Clients};
+use crate::options::{Limits, Mode, Options, Output, Retry};
+use crate::part::{self, Checkpointer};
+use crate::plan::{Download, Plan};
+
+/// Bytes read at once. 64 KiB and 256 KiB are no faster and no slower (measured).
+const BUFFER: usize = 128 * 1024;
+
+/// What all downloads of a run share.
+pub struct Session<'a> {
+    pub plan: &'a Plan,
+    pub output: &'a Output,
+    pub retry: &'a Retry,
+    pub limits: &'a Limits,
+    pub reporter: &'a dyn Reporter,
+    pub stats: Arc<RunStats>,
+    pub clients: Clients,
+    pub budget: OpenFileBudget,
+    pub checkpointer: Checkpointer,
+    /// Running downloads that idle threads may help with; `None` where files are not split.
+    pub splits: Option<SplitRegistry>,
+    /// Whether the output directory was empty when the run began. First attempts then need not look for a target, a
+    /// part file or a sidecar. The commit still notices what has appeared since.
+    pub began_empty: bool,
+    cancel: &'a CancelToken,
+    deadline: Option<Instant>,
+    warned_of_missing_locks: AtomicBool,
+    warned_of_renames: AtomicBool,
+}
+
+impl<'a> Session<'a> {
+    /// Prepares a run: raises the limit on open files, starts the network threads and the clock.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Exhausted`] if no network thread can be started.
+    pub fn new(
+        plan: &'a Plan,
+        options: &'a Options,
+        reporter: &'a dyn Reporter,
+        cancel: &'a CancelToken,
+    ) -> Result<Self, Error> {
+        let Options { network, retry, limits, output } = options;
+        let is_concurrent = limits.mode == Mode::Concurrent;
+        let budget = OpenFileBudget::for_run(limits, plan.downloads().len(), reporter);
+        Ok(Self {
+            plan,
+            output,
+            retry,
+            limits,
+            reporter,
+            stats: Arc::new(RunStats::new(plan.downloads().len(), limits.mode)),
+            clients: Clients::new(network, budget.max_threads, budget.max_idle_connections)?,
+            budget,
+            checkpointer: Checkpointer::default(),
+            splits: (is_concurrent && limits.split).then(SplitRegistry::default),
+            began_empty: part::is_empty_directory(&output.directory),
+            cancel,
+            // A time too long to be a deadline is none.
+            deadline: limits.max_time.and_then(|time| Instant::now().checked_add(time)),
+            warned_of_missing_locks: AtomicBool::new(false),
+            warned_of_renames: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether the run must stop: it was cancelled, or its time is over.
+    pub fn is_stopped(&self) -> bool {
+        self.cancel.is_cancelled() || self.is_out_of_time()
+    }
+
+    /// Whether the run has used up its time.
+    pub fn is_out_of_time(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Reports an event. A reporter that panics does not stop the run.
+    pub fn emit(&self, event: &Event<'_>) {
+        let _ = catch_unwind(AssertUnwindSafe(|| self.reporter.event(event)));
+    }
+
+    /// Warns, once in a run, that two processes could write to the same file here.
+    pub fn warn_of_missing_locks(&self) {
+        if !self.warned_of_missing_locks.swap(true, Ordering::Relaxed) {
+            let warning = "the file system has no locks: run no other tdl in this directory meanwhile";
+            self.reporter.event(&Event::Warning(warning));
+        }
+    }
+
+    /// Warns, once in a run, that a file which appears at a target meanwhile may be replaced here.
+    pub fn warn_of_renames(&self) {
+        if !self.warned_of_renames.swap(true, Ordering::Relaxed) {
+            let warning = "the file system can neither link a file nor rename it without replacing another: \
+                           let nothing else write to this directory meanwhile";
+            self.reporter.event(&Event::Warning(warning));
+        }
+    }
+
+    /// A number for the host of every source in the plan, counted from 0.
+    pub fn number_hosts(&self) -> HashMap<String, u32> {
+        let mut numbers = HashMap::new();
+        let urls = self.plan.downloads().iter().flat_map(Download::sources).map(|source| &source.url);
+        let mut last = None;
+        for url in urls {
+            // Most lists name the same host many times in a row.
+            if last.replace(url).is_none_or(|last| !url.has_same_host(last)) {
+                let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+                numbers.entry(url.host()).or_insert(next);
+            }
+        }
+        numbers
+    }
+}
+
+/// What one worker thread owns.
+pub struct Worker<'a> {
+    pub client: Client<'a>,
+    pub buffer: Box<[u8]>,
+}
+
+impl<'a> Worker<'a> {
+    pub fn new(client: Client<'a>) -> Self {
+        Self { client, buffer: vec![0; BUFFER].into_boxed_slice() }
+    }
+}

@@ -1,0 +1,176 @@
+//! How splitting one download has gone so far, and so when another segment may be requested.
+//!
+//! - One segment is requested first, then as many more as the server has served. A server that takes few requests, or
+//!   serves no ranges at all, is not asked for many.
+//! - A response that is anything but the segment ends splitting for that download.
+//! - After a temporary failure there is a pause of one second, twice as long after each further one, a minute at most.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+
+/// The pause after the first temporary failure.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest pause.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// The record of one download, kept over all of its attempts.
+#[derive(Debug, Default)]
+pub struct SplitBackoff(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Segments that were requested and are not answered yet.
+    pending: usize,
+    /// Segments whose response was right.
+    served: usize,
+    /// Whether the server does not serve segments.
+    is_refused: bool,
+    failures_in_a_row: u32,
+    paused_until: Option<Instant>,
+    /// The last failure of another thread.
+    failure: Option<Error>,
+    helped: Duration,
+    waited: Duration,
+}
+
+impl SplitBackoff {
+    /// Whether another segment may be requested.
+    pub fn allows_segment(&self, now: Instant) -> bool {
+        let state = self.state();
+        !state.is_refused && !state.is_paused(now) && state.pending <= state.served
+    }
+
+    /// Whether no segment may be requested because of recent failures.
+    pub fn is_paused(&self) -> bool {
+        self.state().is_paused(Instant::now())
+    }
+
+    /// A segment is requested.
+    pub fn requested(&self) {
+        self.state().pending += 1;
+    }
+
+    /// The response to a requested segment has come, or failed.
+    pub fn responded(&self, is_ok: bool) {
+        let mut state = self.state();
+        state.pending = state.pending.saturating_sub(1);
+        state.served += usize::from(is_ok);
+    }
+
+    /// The download's own thread has finished a body.
+    pub fn own_thread_finished(&self, result: &Result<(), Error>) {
+        self.state().record(result, Instant::now());
+    }
+
+    /// Another thread has worked on a segment for a time, and has `advanced` or not.
+    pub fn helper_finished(&self, result: Result<(), Error>, took: Duration, advanced: bool) {
+        let mut state = self.state();
+        state.helped += took;
+        if advanced {
+            state.failures_in_a_row = 0;
+        }
+        state.record(&result, Instant::now());
+        state.failure = result.err();
+    }
+
+    /// Takes the last failure of another thread.
+    pub fn take_failure(&self) -> Option<Error> {
+        self.state().failure.take()
+    }
+
+    /// The download's own thread has waited for others.
+    pub fn waited(&self, time: Duration) {
+        self.state().waited += time;
+    }
+
+    /// The time that other threads spent, less the time that the download's own thread waited for them.
+    pub fn helper_time(&self) -> Duration {
+        let state = self.state();
+        state.helped.saturating_sub(state.waited)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_paused(&self, now: Instant) -> bool {
+        self.paused_until.is_some_and(|until| now < until)
+    }
+
+    fn record(&mut self, result: &Result<(), Error>, now: Instant) {
+        match result {
+            Ok(()) => (self.failures_in_a_row, self.paused_until) = (0, None),
+            Err(failure) if !failure.is_temporary() || matches!(failure, Error::Segment(_) | Error::Range(_)) => {
+                self.is_refused = true;
+            }
+            // Several connections often fail at once, for one reason. Only the first failure counts.
+            Err(_) if self.is_paused(now) => {}
+            Err(failure) => {
+                let requested = failure.retry_after().map(|retry_after| retry_after.wait).unwrap_or_default();
+                let pause = FIRST_PAUSE.saturating_mul(1 << self.failures_in_a_row.min(16)).min(MAX_PAUSE);
+                self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+                match now.checked_add(pause.max(requested)) {
+                    Some(until) => self.paused_until = Some(until),
+                    // The server asks for a pause beyond the end of the clock.
+                    None => self.is_refused = true,
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::RetryAfter;
+
+    #[test]
+    fn as_many_segments_are_requested_at_once_as_the_server_has_served() {
+        let now = Instant::now();
+        let backoff = SplitBackoff::default();
+        for at_once in [1, 2, 4, 8] {
+            let requests = (0..100).take_while(|_| {
+                let allowed = backoff.allows_segment(now);
+                if allowed {
+                    backoff.requested();
+                }
+                allowed
+            });
+            assert_eq!(requests.count(), at_once);
+            (0..at_once).for_each(|_| backoff.responded(true));
+        }
+        let refused = Err(Error::Segment(Box::new(Error::Range("it is the whole file"))));
+        backoff.helper_finished(refused, Duration::ZERO, false);
+        assert!(!backoff.allows_segment(now + MAX_PAUSE), "the server serves no segments");
+    }
+
+    #[test]
+    fn pauses_double_and_failures_during_a_pause_do_not_count() {
+        let failure = || Err(Error::Status { code: 503, reason: "", retry_after: None });
+        let mut state = State::default();
+        let mut now = Instant::now();
+        for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
+            (0..3).for_each(|_| state.record(&failure(), now));
+            now += Duration::from_secs(seconds);
+            assert!(state.is_paused(now - Duration::from_millis(1)) && !state.is_paused(now), "{seconds}");
+        }
+        state.record(&Ok(()), now);
+        state.record(&failure(), now);
+        assert!(!state.is_paused(now + FIRST_PAUSE), "a success starts over");
+    }
+
+    #[test]
+    fn a_longer_retry_after_is_obeyed() {
+        let now = Instant::now();
+        let mut state = State::default();
+        let wait = Duration::from_secs(10);
+        let retry_after = Some(Box::new(RetryAfter { host: "h:80".to_owned(), wait }));
+        state.record(&Err(Error::Status { code: 503, reason: "", retry_after }), now);
+        assert!(state.is_paused(now + wait - Duration::from_millis(1)) && !state.is_paused(now + wait));
+    }
+}

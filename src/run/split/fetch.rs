@@ -1,0 +1,84 @@
+//! Fetching one segment of a file that is split.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::registry::SplitDownload;
+use crate::error::Error;
+use crate::http::RangeRequest;
+use crate::part::SegmentWriter;
+use crate::run::body::copy_body;
+use crate::run::event::Event;
+use crate::run::session::{Session, Worker};
+
+/// A segment that an idle thread has taken from a running download. Dropped, it leaves the rest to other threads.
+#[derive(Debug)]
+pub struct SegmentTask {
+    download: Arc<SplitDownload>,
+    writer: SegmentWriter,
+    start: u64,
+    started: Instant,
+}
+
+impl SegmentTask {
+    /// Takes a segment of a download, if it can still be split.
+    pub fn take(download: Arc<SplitDownload>) -> Option<Self> {
+        let writer = download.take_segment()?;
+        Some(Self { start: writer.position(), download, writer, started: Instant::now() })
+    }
+
+    /// The download's position in the plan.
+    pub fn id(&self) -> usize {
+        self.download.id
+    }
+
+    /// Fetches the segment.
+    pub fn run(&self, session: &Session<'_>, worker: &mut Worker<'_>) -> Result<(), Error> {
+        session.reporter.event(&Event::Split(&session.plan.downloads()[self.download.id], self.start));
+        fetch_segment(&self.download, &self.writer, session, worker)
+    }
+
+    /// Records how it went, and leaves what is missing to other threads.
+    pub fn finish(self, result: Result<(), Error>) {
+        let Self { download, writer, start, started } = self;
+        download.backoff.helper_finished(result, started.elapsed(), writer.position() > start);
+        // Last: a thread that finds the segment free must also find why.
+        drop(writer);
+    }
+}
+
+/// Fetches a segment that was taken.
+///
+/// # Errors
+///
+/// [`Error::Segment`] if the server does not serve it or serves something else; any temporary failure as it is.
+pub fn fetch_segment(
+    download: &SplitDownload,
+    writer: &SegmentWriter,
+    session: &Session<'_>,
+    worker: &mut Worker<'_>,
+) -> Result<(), Error> {
+    let SplitDownload { source, effective_url, validator, length, .. } = download;
+    let range = RangeRequest { from: writer.position(), to: writer.end(), validator, length: Some(*length) };
+    let response = worker.client.get_range(&source.url, &source.headers, effective_url.as_ref(), range);
+    download.backoff.responded(response.is_ok());
+    let mut response = response.map_err(of_segment)?;
+    if !writer.accept_response(response.position(), response.range_end()) {
+        return Ok(());
+    }
+    let result = copy_body(&mut response, writer, &mut worker.buffer, &download.progress, session);
+    if let Err(Error::Range(_)) = result {
+        download.progress.discard(writer.discard_written());
+        return result.map_err(of_segment);
+    }
+    result
+}
+
+/// Keeps a permanent failure of one segment from counting as one of the whole file.
+fn of_segment(failure: Error) -> Error {
+    match failure {
+        Error::Range(_) => Error::Segment(Box::new(failure)),
+        _ if failure.is_temporary() => failure,
+        _ => Error::Segment(Box::new(failure)),
+    }
+}

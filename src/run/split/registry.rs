@@ -1,0 +1,98 @@
+//! The running downloads that idle threads may help with.
+//!
+//! The thread that runs a download registers it once it knows a validator, which proves that segments are of the same
+//! file. An idle thread takes a segment that is free, or else the second half of the one that will take longest.
+//!
+//! The registry's lock is taken while that of the pool is held, and the lock of a file's segments while the registry's
+//! is held; never the other way round.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::backoff::SplitBackoff;
+use crate::http::Validator;
+use crate::part::{SegmentWriter, SharedPart};
+use crate::plan::Source;
+use crate::run::event::Progress;
+use crate::url::WebUrl;
+
+/// A running download, as a thread needs it to fetch a segment.
+#[derive(Debug)]
+pub struct SplitDownload {
+    /// Its position in the plan.
+    pub id: usize,
+    pub source: Source,
+    /// The URL that redirects led to.
+    pub effective_url: Option<WebUrl>,
+    pub validator: Validator,
+    pub length: u64,
+    pub part: Arc<SharedPart>,
+    /// How long the server took to respond to the download's first request.
+    pub latency: Duration,
+    pub progress: Arc<Progress>,
+    pub backoff: Arc<SplitBackoff>,
+}
+
+impl SplitDownload {
+    /// How long its slowest segment will take, if that can be split with some gain: a connection that is made now must
+    /// be there in time.
+    fn time_left(&self) -> Option<Duration> {
+        let time_left = self.backoff.allows_segment(Instant::now()).then(|| self.part.longest_time_left()).flatten();
+        time_left.filter(|time| *time > self.latency.saturating_mul(2))
+    }
+
+    /// Takes a segment for another thread: a free one, or half of the one that takes longest.
+    pub fn take_segment(&self) -> Option<SegmentWriter> {
+        let writer = self.time_left().and_then(|_| self.part.split_slowest())?;
+        self.backoff.requested();
+        Some(writer)
+    }
+
+    /// Takes the next segment for the download's own thread. Only if other threads may take part is one split for it.
+    pub fn take_own_segment(&self, may_split: bool) -> Option<SegmentWriter> {
+        let writer = match may_split && self.time_left().is_some() {
+            true => self.part.split_slowest(),
+            false => self.part.next_segment(),
+        }?;
+        self.backoff.requested();
+        Some(writer)
+    }
+}
+
+/// The running downloads that may be split.
+#[derive(Debug, Default)]
+pub struct SplitRegistry(Mutex<Vec<Arc<SplitDownload>>>);
+
+/// Keeps a download in the registry until it is dropped.
+#[derive(Debug)]
+pub struct Registration<'a> {
+    registry: &'a SplitRegistry,
+    download: Arc<SplitDownload>,
+}
+
+impl SplitRegistry {
+    /// Offers a download to idle threads.
+    pub fn register(&self, download: &Arc<SplitDownload>) -> Registration<'_> {
+        self.downloads().push(Arc::clone(download));
+        Registration { registry: self, download: Arc::clone(download) }
+    }
+
+    /// The download that will take longest, among those that can be split and are `eligible` by their position in the
+    /// plan.
+    pub fn slowest(&self, eligible: impl Fn(usize) -> bool) -> Option<Arc<SplitDownload>> {
+        let downloads = self.downloads();
+        let times = downloads.iter().filter(|download| eligible(download.id));
+        let times = times.filter_map(|download| Some((download.time_left()?, download)));
+        times.max_by_key(|(time, _)| *time).map(|(_, download)| Arc::clone(download))
+    }
+
+    fn downloads(&self) -> MutexGuard<'_, Vec<Arc<SplitDownload>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Registration<'_> {
+    fn drop(&mut self) {
+        self.registry.downloads().retain(|download| !Arc::ptr_eq(download, &self.download));
+    }
+}
