@@ -1,10 +1,10 @@
-//! The only way to show what a server or a URL named: text in which nothing can move the cursor,
-//! turn the reading direction or hide.
+//! Escapes text from servers, URLs and the file system, so that it cannot move the cursor, change the reading direction or
+//! hide characters when it is printed.
 
 use std::fmt;
 use std::path::Path;
 
-/// Shows `text` with every [hidden](is_hidden) character escaped as `\u{…}`.
+/// Displays `text` with every [hidden](is_hidden) character escaped as `\u{…}`.
 ///
 /// ```
 /// assert_eq!(tdl::text::safe("a\u{1b}[2Jb").to_string(), "a\\u{1b}[2Jb");
@@ -14,13 +14,13 @@ pub const fn safe(text: &str) -> SafeText<'_> {
     SafeText(text)
 }
 
-/// Shows a path like [`safe`] shows text; what is not UTF-8 becomes U+FFFD.
+/// Escapes a path like [`safe`]; bytes that are not UTF-8 become U+FFFD.
 #[must_use]
 pub fn safe_path(path: &Path) -> String {
     safe(&path.to_string_lossy()).to_string()
 }
 
-/// Text that is safe to print; made by [`safe`].
+/// Text that is safe to print, from [`safe`].
 #[derive(Debug, Clone, Copy)]
 pub struct SafeText<'a>(&'a str);
 
@@ -38,9 +38,9 @@ impl fmt::Display for SafeText<'_> {
     }
 }
 
-/// Whether a character acts on a terminal or a reader without being seen: controls (C0, C1, DEL),
-/// line and paragraph separators, the bidirectional controls of UAX #9, invisible operators,
-/// annotation and tag characters. The two joiners are let through: Persian and emoji need them.
+/// Whether a character is invisible but affects a terminal or the displayed text: controls (C0, C1, DEL), line and paragraph
+/// separators, the bidirectional controls of UAX #9, invisible operators, annotation and tag characters. The two joiners are
+/// not hidden: Persian and emoji need them.
 #[must_use]
 pub const fn is_hidden(c: char) -> bool {
     matches!(c,
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_can_be_seen_stays_and_what_cannot_is_escaped() {
+    fn hidden_characters_are_escaped_and_visible_ones_are_not() {
         for (text, shown) in [
             ("plain name.txt", "plain name.txt"),
             ("é 文 👩\u{200d}💻", "é 文 👩\u{200d}💻"),

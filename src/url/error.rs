@@ -1,11 +1,11 @@
-//! What is wrong with a text that was meant as a URL, and the mend that it likely needs.
+//! Why a text is not a URL that tdl accepts, with a suggested fix.
 
 use std::fmt;
 
 use super::redact::redacted;
 use crate::text::safe;
 
-/// Why a text is no URL that tdl can ask for. Shows the text redacted, and the likely mend.
+/// Why a text is not a URL that tdl can request. The message shows the text redacted, and suggests a fix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UrlError {
     text: String,
@@ -14,7 +14,7 @@ pub struct UrlError {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Problem {
-    /// No `://`; with the URL that was likely meant.
+    /// No `://`. Holds the URL that was probably meant.
     NotAbsolute(Option<String>),
     Scheme,
     Control(char),
@@ -25,7 +25,7 @@ enum Problem {
 }
 
 impl UrlError {
-    /// Refuses what the URL standard would mend in silence.
+    /// Refuses what the URL standard would silently fix.
     pub(super) fn check(text: &str) -> Result<(), Self> {
         let problem = if text.starts_with(['"', '\'', '<', '(']) && text.contains("://") {
             Problem::Quoted
@@ -35,7 +35,7 @@ impl UrlError {
             Problem::Several
         } else {
             match text.split_once("://") {
-                None => Problem::NotAbsolute(likely_meant(text)),
+                None => Problem::NotAbsolute(suggest_url(text)),
                 Some((scheme, _)) if !["http", "https"].iter().any(|web| scheme.eq_ignore_ascii_case(web)) => {
                     Problem::Scheme
                 }
@@ -49,7 +49,7 @@ impl UrlError {
         Err(Self { text: text.to_owned(), problem })
     }
 
-    /// The text is no URL by the standard.
+    /// The error for a text that the URL standard refuses.
     pub(super) fn malformed(text: &str, why: &str) -> Self {
         Self { text: text.to_owned(), problem: Problem::Malformed(why.to_owned()) }
     }
@@ -81,8 +81,8 @@ impl fmt::Display for UrlError {
     }
 }
 
-/// The URL behind the usual slips: a forgotten or half-typed scheme.
-fn likely_meant(text: &str) -> Option<String> {
+/// Guesses the URL behind a common mistake: a missing or mistyped scheme.
+fn suggest_url(text: &str) -> Option<String> {
     for scheme in ["https", "http"] {
         let after = text.get(..scheme.len()).filter(|start| start.eq_ignore_ascii_case(scheme));
         if let Some(rest) = after.and_then(|_| text[scheme.len()..].strip_prefix([':', '/'])) {
@@ -98,10 +98,10 @@ fn likely_meant(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::WebUrl;
+    use crate::url::WebUrl;
 
     #[test]
-    fn what_is_no_absolute_web_url_is_refused_with_the_likely_mend() {
+    fn a_text_that_is_not_an_absolute_web_url_is_refused_with_a_suggestion() {
         for (text, message) in [
             ("not a url", "'not a url' is not an absolute URL"),
             ("", "'' is not an absolute URL"),

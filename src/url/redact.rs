@@ -1,10 +1,10 @@
-//! Taking secrets out of text that names a URL, be it a good one or not.
+//! Removes secrets from texts that are URLs, valid or not.
 
-/// A text that may be a URL, or was meant as one, without what may be a password or a token in it: nothing before the
-/// last `@`, no values of a query, no fragment; and not longer than is good to read.
+/// A URL, valid or not, without anything that may be a password or a token: user info up to the last `@`, the values of the
+/// query, and the fragment. The text is cut to 100 characters.
 #[must_use]
 pub fn redacted(text: &str) -> String {
-    const LONGEST: usize = 100;
+    const MAX_LENGTH: usize = 100;
     let without_fragment = text.split('#').next().unwrap_or_default();
     let (before, query) = match without_fragment.split_once('?') {
         Some((before, query)) => (before, Some(query)),
@@ -17,13 +17,13 @@ pub fn redacted(text: &str) -> String {
     if let Some(query) = query {
         shown = format!("{shown}?{}", redacted_query(query));
     }
-    if shown.chars().count() > LONGEST {
-        shown = shown.chars().take(LONGEST).chain(['…']).collect();
+    if shown.chars().count() > MAX_LENGTH {
+        shown = shown.chars().take(MAX_LENGTH).chain(['…']).collect();
     }
     shown
 }
 
-/// Names of parameters stay, values go; a parameter without a name may be a token, and goes whole.
+/// A query with its values masked. A parameter without a name may be a token, and is masked entirely.
 pub fn redacted_query(query: &str) -> String {
     let parameters = query.split('&').map(|parameter| match parameter.split_once('=') {
         Some((name, _)) => format!("{name}=***"),
@@ -33,7 +33,7 @@ pub fn redacted_query(query: &str) -> String {
     parameters.collect::<Vec<_>>().join("&")
 }
 
-/// The scheme that a text begins with, and its `://`.
+/// The scheme at the beginning of a text, with its `://`.
 fn scheme(text: &str) -> &str {
     match text.find("://") {
         Some(at) if text[..at].bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) => {
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_secret_stays_however_the_text_is_broken() {
+    fn secrets_are_removed_from_valid_and_invalid_urls() {
         for (text, shown) in [
             ("http://user:secret@host/x", "http://host/x"),
             ("user:secret@host/x", "host/x"),

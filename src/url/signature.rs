@@ -1,9 +1,10 @@
-//! Parameters of a query that are new each time a server signs a URL, and so say nothing of the file.
+//! Query parameters that change each time a server signs a URL, and so are not part of the file's identity.
 
-/// The names of each kind of signature, in lower case: those that are always there, and those that may be. Alone a name may
-/// be anything, and some of the same prefix choose what is served (`x-oss-process`).
+/// The parameter names of each kind of signature, in lower case: required ones, then optional ones. A name is matched only
+/// as part of its signature: alone it may mean anything, and some names with the same prefix select what is served
+/// (`x-oss-process`).
 const GROUPS: [(&[&str], &[&str]); 10] = [
-    // Amazon S3, version 4, and Google Cloud Storage and Alibaba OSS after it.
+    // Amazon S3, version 4, and the schemes modelled on it: Google Cloud Storage and Alibaba OSS.
     (
         &["x-amz-signature"],
         &[
@@ -31,7 +32,7 @@ const GROUPS: [(&[&str], &[&str]); 10] = [
             "x-oss-security-token",
         ],
     ),
-    // Amazon S3, version 2, and those after it.
+    // Amazon S3, version 2, and the schemes modelled on it.
     (&["awsaccesskeyid", "signature", "expires"], &[]),
     (&["googleaccessid", "signature", "expires"], &[]),
     (&["ossaccesskeyid", "signature", "expires"], &["security-token"]),
@@ -51,7 +52,7 @@ const GROUPS: [(&[&str], &[&str]); 10] = [
     // Amazon CloudFront, with a canned or a custom policy.
     (&["key-pair-id", "signature", "expires"], &["hash-algorithm"]),
     (&["key-pair-id", "signature", "policy"], &["hash-algorithm"]),
-    // A shared access signature of Azure, to which GitHub adds a token.
+    // Azure shared access signatures, to which GitHub adds a token.
     (
         &["sig", "sv"],
         &[
@@ -61,13 +62,14 @@ const GROUPS: [(&[&str], &[&str]); 10] = [
     ),
 ];
 
-/// A query without the parameters of a known signature. The others stay as they are.
+/// A query without the parameters of known signatures; the others are unchanged.
 pub fn without_signature(query: &str) -> String {
     let name = |parameter: &str| parameter.split('=').next().unwrap_or_default().to_ascii_lowercase();
     let names: Vec<_> = query.split('&').map(name).collect();
     let has = |wanted: &&str| names.iter().any(|name| name == wanted);
-    let groups: Vec<_> = GROUPS.iter().filter(|(marks, _)| marks.iter().all(has)).collect();
-    let is_signed = |name: &str| groups.iter().any(|(marks, others)| marks.contains(&name) || others.contains(&name));
+    let groups: Vec<_> = GROUPS.iter().filter(|(required, _)| required.iter().all(has)).collect();
+    let is_signed =
+        |name: &str| groups.iter().any(|(required, optional)| required.contains(&name) || optional.contains(&name));
     let parameters = query.split('&').zip(&names).filter(|(_, name)| !is_signed(name));
     parameters.map(|(parameter, _)| parameter).collect::<Vec<_>>().join("&")
 }
@@ -77,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_parameters_of_a_signature_go() {
+    fn only_signature_parameters_are_removed() {
         for (query, rest) in [
             ("", ""),
             ("id=5&version=2", "id=5&version=2"),
