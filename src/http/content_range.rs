@@ -1,26 +1,27 @@
-//! `Content-Range` (RFC 9110, section 14.4): which bytes of how many an answer holds.
+//! The `Content-Range` header (RFC 9110, section 14.4): which bytes of the file a response holds, and how long the file
+//! is.
 
-/// What a `Content-Range` header says. A range that is no range (`5-2`, or beyond its total) is not made.
+/// A valid `Content-Range`. One that contradicts itself (`5-2`, or a range beyond its total) cannot be constructed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContentRange {
     /// `bytes first-last/total`, as in a 206; the total may be `*`.
     Part {
-        /// The first byte's place, from 0.
+        /// The offset of the first byte.
         first: u64,
-        /// The last byte's place, not before the first.
+        /// The offset of the last byte, at least `first`.
         last: u64,
-        /// The length of the whole, beyond the last byte.
+        /// The length of the whole file, greater than `last`.
         total: Option<u64>,
     },
     /// `bytes */total`, as in a 416.
     Unsatisfied {
-        /// The length of the whole.
+        /// The length of the whole file.
         total: u64,
     },
 }
 
 impl ContentRange {
-    /// Reads a header's value; `None` for anything that the grammar does not have.
+    /// Parses a header's value; `None` for anything outside the grammar.
     #[must_use]
     pub fn parse(value: &str) -> Option<Self> {
         let (unit, rest) = value.trim().split_once(' ')?;
@@ -29,18 +30,18 @@ impl ContentRange {
             return None;
         }
         if range == "*" {
-            return Some(Self::Unsatisfied { total: number(total)? });
+            return Some(Self::Unsatisfied { total: parse_number(total)? });
         }
         let (first, last) = range.split_once('-')?;
-        let (first, last) = (number(first)?, number(last)?);
-        let total = if total == "*" { None } else { Some(number(total)?) };
+        let (first, last) = (parse_number(first)?, parse_number(last)?);
+        let total = if total == "*" { None } else { Some(parse_number(total)?) };
         let is_range = first <= last && total.is_none_or(|total| last < total);
         is_range.then_some(Self::Part { first, last, total })
     }
 }
 
-/// Digits alone: no sign, no space, nothing that is too large.
-fn number(text: &str) -> Option<u64> {
+/// Parses digits alone: no sign, no space, no overflow.
+fn parse_number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().ok()).flatten()
 }
@@ -76,7 +77,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in "(?s)(bytes )?[-0-9*/ .]{0,30}.{0,10}") {
+        fn no_text_causes_a_panic(text in "(?s)(bytes )?[-0-9*/ .]{0,30}.{0,10}") {
             let _ = ContentRange::parse(&text);
         }
 

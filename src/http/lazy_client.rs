@@ -1,4 +1,4 @@
-//! A client of the library, made when it is first needed, and made anew before it keeps too many connections open.
+//! A reqwest client that is built when first needed, and replaced before it keeps too many connections open.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -11,21 +11,19 @@ use tower_service::Service;
 use super::failure;
 use crate::error::Error;
 
-/// A client that is set up when it is first asked for.
+/// A client that is built when first needed.
 ///
-/// The library keeps connections to any number of hosts and cannot be told to close those of one. So it is the client
-/// that goes: once it has opened as many connections as may be kept, a new one takes its place. Requests that are on
-/// their way end as usual.
+/// reqwest keeps idle connections to any number of hosts and cannot close those of a single one. So the whole client is
+/// replaced once it has opened as many connections as may be kept. Requests in flight are not affected.
 #[derive(Debug)]
 pub struct LazyClient {
     current: Mutex<Option<Current>>,
-    /// Makes a connection for each request.
+    /// Opens a new connection for each request.
     unpooled: OnceLock<Client>,
-    /// Connections that a client may open.
+    /// The number of connections that a client may open before it is replaced.
     max_connections: usize,
-    /// Requests that were answered, each of which may have left a connection open, less those that failed since and may
-    /// have been sent over one of these.
-    answered: Arc<AtomicUsize>,
+    /// Responses, each of which may have left an idle connection, minus failures that may be due to reusing one.
+    responses: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -34,36 +32,33 @@ struct Current {
     opened: Arc<AtomicUsize>,
 }
 
-/// Whether a request may use a connection that an earlier one has left open.
+/// Which connections a request may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connection {
-    Kept,
+    /// An idle connection of an earlier request, if there is one.
+    Reused,
     New,
 }
 
 impl LazyClient {
     pub fn new(max_connections: usize) -> Self {
-        Self { current: Mutex::new(None), unpooled: OnceLock::new(), max_connections, answered: Arc::default() }
+        Self { current: Mutex::new(None), unpooled: OnceLock::new(), max_connections, responses: Arc::default() }
     }
 
-    /// The client for such a connection, made with `builder` if there is none that may still be used. One thread makes it
-    /// while the others that share it wait. If that fails, the next one tries again.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Client`].
+    /// Returns the client for such a connection, and builds it with `builder` if needed. One thread builds it while the
+    /// others wait. If that fails, the next one tries again.
     pub fn client(
         &self,
         connection: Connection,
         builder: impl FnOnce() -> Result<ClientBuilder, Error>,
     ) -> Result<Client, Error> {
         match connection {
-            Connection::Kept => self.pooled(builder),
+            Connection::Reused => self.pooled(builder),
             Connection::New => {
                 if let Some(client) = self.unpooled.get() {
                     return Ok(client.clone());
                 }
-                let client = builder()?.pool_max_idle_per_host(0).build().map_err(failure::of_setup)?;
+                let client = builder()?.pool_max_idle_per_host(0).build().map_err(failure::classify_setup)?;
                 Ok(self.unpooled.get_or_init(|| client).clone())
             }
         }
@@ -74,29 +69,30 @@ impl LazyClient {
         if let Some(current) = current.as_ref().filter(|current| current.opened() < self.max_connections) {
             return Ok(current.client.clone());
         }
-        // The connections that the old one keeps are closed before the new one opens any.
+        // Closes the old client's idle connections before the new one opens any.
         *current = None;
         let opened = Arc::default();
-        let client = builder()?.connector_layer(counting(&opened)).build().map_err(failure::of_setup)?;
+        let client = builder()?.connector_layer(counting(&opened)).build().map_err(failure::classify_setup)?;
         *current = Some(Current { client: client.clone(), opened });
         Ok(client)
     }
 
-    /// Takes note that a request was answered over such a connection, which may be used again if it is kept.
-    pub fn note_answer(&self, connection: Connection) -> impl FnOnce() + Send + use<> {
-        let answered = Arc::clone(&self.answered);
+    /// Returns what to call when a response has arrived over such a connection, which may then become idle.
+    pub fn note_response(&self, connection: Connection) -> impl FnOnce() + Send + use<> {
+        let responses = Arc::clone(&self.responses);
         move || {
-            answered.fetch_add(usize::from(connection == Connection::Kept), Ordering::Relaxed);
+            responses.fetch_add(usize::from(connection == Connection::Reused), Ordering::Relaxed);
         }
     }
 
-    /// A request failed. Whether it may have been sent over a connection that was used before: the library does not say.
+    /// Records a failed request. Returns whether it may have been sent over a reused connection, which reqwest does not
+    /// tell.
     pub fn note_failure(&self) -> bool {
-        let less = |answered: usize| answered.checked_sub(1);
-        self.answered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+        let decrement = |responses: usize| responses.checked_sub(1);
+        self.responses.fetch_update(Ordering::Relaxed, Ordering::Relaxed, decrement).is_ok()
     }
 
-    /// Closes the connections that are kept open and not in use.
+    /// Closes all idle connections.
     pub fn close_idle(&self) {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -108,7 +104,7 @@ impl Current {
     }
 }
 
-/// Counts the connections that are opened.
+/// A layer that counts the connections that are opened.
 fn counting<S>(opened: &Arc<AtomicUsize>) -> impl tower_layer::Layer<S, Service = Counting<S>> + Clone + use<S> {
     let opened = Arc::clone(opened);
     layer_fn(move |inner| Counting { inner, opened: Arc::clone(&opened) })

@@ -1,10 +1,13 @@
-//! HOW to ask: requests, redirects and what goes wrong with them. The only user of the HTTP library;
-//! knows no target path and no progress.
+//! How to ask for a file: requests, redirects, and what can go wrong with them. The only user of the HTTP library; knows
+//! nothing of targets and progress.
 
 mod client;
+mod clients;
 mod content_range;
 mod exchange;
 mod failure;
+mod headers;
+mod incoming;
 mod lazy_client;
 mod proxy;
 mod redirect;
@@ -16,10 +19,11 @@ mod runtime;
 mod tunnel;
 mod validator;
 
-pub use client::{Client, Clients};
+pub use client::Client;
+pub use clients::Clients;
 pub use content_range::ContentRange;
-pub use proxy::{ProxyError, from_environment as proxies_from_environment};
-pub use request::{Conditions, RangeRequest, Reply};
-pub use response::{Framing, Response};
-pub use retry_after::parse as parse_retry_after;
+pub use proxy::{ProxyError, proxies_from_environment};
+pub use request::{Conditions, RangeRequest, Request};
+pub use response::{Framing, Reply, Response};
+pub use retry_after::parse_retry_after;
 pub use validator::{EntityHeaders, Validator};

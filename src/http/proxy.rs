@@ -1,8 +1,8 @@
-//! Which proxies the environment names, and how the HTTP library is told of them.
+//! Reads the proxies from the environment, and configures the HTTP library with them.
 //!
-//! The variables are curl's: `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, or the same in upper case where
-//! the lower case is missing or empty. A value that cannot be used is an error: without it, requests that are meant to go
-//! through a proxy would go around it.
+//! The variables are curl's: `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, or the same in upper case if the
+//! lower case is missing or empty. An unusable value is an error. If it were ignored, requests meant for the proxy would
+//! bypass it.
 
 use std::ffi::OsString;
 
@@ -11,16 +11,16 @@ use reqwest::{ClientBuilder, NoProxy, Proxy, Url};
 
 use crate::options::{Proxies, ProxyUrl, ProxyUrlError};
 
-/// Reads the proxies from an environment. [`Proxies::System`] where it names none.
+/// Reads the proxies from an environment; [`Proxies::System`] if it names none.
 ///
 /// # Errors
 ///
-/// A variable that matters has a value that cannot be used.
-pub fn from_environment(variable: impl Fn(&str) -> Option<OsString>) -> Result<Proxies, ProxyError> {
+/// A variable that takes effect has an unusable value.
+pub fn proxies_from_environment(variable: impl Fn(&str) -> Option<OsString>) -> Result<Proxies, ProxyError> {
     let value = |name: &&'static str| variable(name).filter(|value| !value.is_empty()).map(|value| (*name, value));
     let first = |names: &[&'static str]| names.iter().find_map(value);
     let proxy = |names: &[&'static str]| first(names).map(|(name, value)| parse(name, value)).transpose();
-    // A web server puts a request's header `Proxy` into HTTP_PROXY for the programs that it runs (httpoxy.org).
+    // In a CGI program, HTTP_PROXY is the request's header `Proxy`, which an attacker may set (httpoxy.org).
     let is_cgi = variable("REQUEST_METHOD").is_some();
     let http = proxy(if is_cgi { &["http_proxy"] } else { &["http_proxy", "HTTP_PROXY"] })?;
     let https = proxy(&["https_proxy", "HTTPS_PROXY"])?;
@@ -34,11 +34,11 @@ pub fn from_environment(variable: impl Fn(&str) -> Option<OsString>) -> Result<P
             entries.filter(|entry| !entry.is_empty()).collect()
         }
     };
-    // To the library, the star stands for names and not for addresses.
+    // reqwest's star matches names only, curl's matches addresses too.
     if except.iter().any(|entry| entry == "*") {
         return Ok(Proxies::Given { http: None, https: None, except: Vec::new() });
     }
-    // Without a proxy here there may be one in the system's settings, to which the library applies the exceptions.
+    // The system's settings may name a proxy, to which reqwest applies the exceptions.
     let is_named = http.is_some() || https.is_some();
     Ok(if is_named { Proxies::Given { http, https, except } } else { Proxies::System })
 }
@@ -46,41 +46,37 @@ pub fn from_environment(variable: impl Fn(&str) -> Option<OsString>) -> Result<P
 fn parse(name: &'static str, value: OsString) -> Result<ProxyUrl, ProxyError> {
     let text = value.into_string().map_err(|_| ProxyError { name, problem: Problem::NotUtf8 })?;
     let proxy = ProxyUrl::parse(&text).map_err(|error| ProxyError { name, problem: Problem::Url(error) })?;
-    checked(name, proxy)
+    check_usable(name, proxy)
 }
 
-/// A proxy that the library will use. One that it cannot use, because it is too long say, it would ignore in silence.
-fn checked(name: &'static str, proxy: ProxyUrl) -> Result<ProxyUrl, ProxyError> {
+/// Checks that the library will use a proxy. It silently ignores one that it cannot use, such as one that is too long.
+fn check_usable(name: &'static str, proxy: ProxyUrl) -> Result<ProxyUrl, ProxyError> {
     let matcher = Matcher::builder().all(proxy.url().as_str()).build();
     let is_used = matcher.intercept(&hyper::Uri::from_static("http://h/")).is_some();
     if is_used { Ok(proxy) } else { Err(ProxyError { name, problem: Problem::Url(ProxyUrlError::NoUrl) }) }
 }
 
-/// The proxies of this process, where the options leave them to its environment.
-///
-/// # Errors
-///
-/// As those of [`from_environment`].
-pub(super) fn resolved(proxies: &Proxies) -> Result<Proxies, ProxyError> {
+/// The proxies that the options name, or else this process's environment.
+pub(super) fn resolve(proxies: &Proxies) -> Result<Proxies, ProxyError> {
     match proxies {
-        Proxies::System => from_environment(|name| std::env::var_os(name)),
+        Proxies::System => proxies_from_environment(|name| std::env::var_os(name)),
         given @ Proxies::Given { .. } => Ok(given.clone()),
     }
 }
 
-/// Tells the library of the proxies.
+/// Configures a client with the proxies.
 ///
 /// # Errors
 ///
-/// The environment names a proxy that cannot be used, or the options have one.
-pub(super) fn set(builder: ClientBuilder, proxies: &Proxies) -> Result<ClientBuilder, ProxyError> {
-    let Proxies::Given { http, https, except } = resolved(proxies)? else {
+/// The options or the environment name an unusable proxy.
+pub(super) fn configure(builder: ClientBuilder, proxies: &Proxies) -> Result<ClientBuilder, ProxyError> {
+    let Proxies::Given { http, https, except } = resolve(proxies)? else {
         return Ok(builder);
     };
     let except = NoProxy::from_string(&except.join(","));
-    let rule = |proxy: ProxyUrl, of: fn(Url) -> reqwest::Result<Proxy>| {
+    let rule = |proxy: ProxyUrl, new: fn(Url) -> reqwest::Result<Proxy>| {
         let unusable = ProxyError { name: "proxy", problem: Problem::Url(ProxyUrlError::NoUrl) };
-        let rule = of(checked("proxy", proxy)?.url().clone()).map_err(|_| unusable)?;
+        let rule = new(check_usable("proxy", proxy)?.url().clone()).map_err(|_| unusable)?;
         Ok(rule.no_proxy(except.clone()))
     };
     let mut builder = builder.no_proxy();
@@ -93,7 +89,7 @@ pub(super) fn set(builder: ClientBuilder, proxies: &Proxies) -> Result<ClientBui
     Ok(builder)
 }
 
-/// An environment variable whose value cannot be used. Shows nothing of the value but a scheme.
+/// An environment variable with an unusable value. The message shows nothing of the value but its scheme.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name}: {problem}")]
 pub struct ProxyError {
@@ -114,7 +110,9 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Proxies, ProxyError> {
-        from_environment(|name| variables.iter().find(|(given, _)| *given == name).map(|(_, value)| value.into()))
+        proxies_from_environment(|name| {
+            variables.iter().find(|(given, _)| *given == name).map(|(_, value)| value.into())
+        })
     }
 
     /// The proxies for http and https.
@@ -155,19 +153,19 @@ mod tests {
         assert_eq!(except(&[("http_proxy", "a"), ("no_proxy", list)]), "localhost,.example.org,10.0.0.0/8,::1");
         assert_eq!(except(&[("http_proxy", "a"), ("NO_PROXY", "h"), ("no_proxy", "")]), "h");
         assert_eq!(except(&[("http_proxy", "a")]), "");
-        // Without a proxy, the system's settings count, but for the star.
+        // Without a proxy, the system's settings apply, unless everything is an exception.
         assert_eq!(read(&[("no_proxy", "h")]).unwrap(), Proxies::System);
         assert_ne!(read(&[("no_proxy", "*")]).unwrap(), Proxies::System);
     }
 
     #[test]
-    fn what_cannot_be_used_is_an_error_that_names_the_variable_and_no_secret() {
+    fn an_unusable_value_is_an_error_that_names_the_variable_and_no_secret() {
         for (variables, message) in [
             (&[("all_proxy", "ftp://user:secret@a:1")][..], "all_proxy: no proxy is of the scheme ftp; write it as "),
             (&[("HTTP_PROXY", "not a secret")], "HTTP_PROXY: not the URL of a proxy; write it as "),
             (&[("https_proxy", "a:secret")], "https_proxy: not the URL of a proxy; "),
             (&[("http_proxy", &"a".repeat(70_000))], "http_proxy: not the URL of a proxy; "),
-            // One that is not looked at does no harm.
+            // A variable that another one overrides is not checked.
             (&[("https_proxy", "a"), ("HTTPS_PROXY", "secret://"), ("all_proxy", "b:x")], "all_proxy: "),
         ] {
             let error = read(variables).unwrap_err().to_string();
@@ -177,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_library_takes_every_url_that_is_taken_here() {
+    fn the_library_uses_every_url_that_is_accepted_here() {
         for text in [
             "proxy",
             "proxy:3128",
@@ -191,7 +189,7 @@ mod tests {
             "socks4a://proxy:1080",
         ] {
             let url = ProxyUrl::parse(text).unwrap();
-            assert!(checked("x", url.clone()).is_ok(), "{text}");
+            assert!(check_usable("x", url.clone()).is_ok(), "{text}");
             assert!(Proxy::all(url.url().clone()).is_ok(), "{text}");
         }
     }

@@ -1,9 +1,9 @@
-//! Where a redirect leads, and whether it may be followed. Pure: the requests are the client's.
+//! Where a redirect leads, and whether it may be followed. Pure: `client` sends the requests.
 
 use crate::error::{MAX_REDIRECTS, Redirect};
 use crate::url::{WebUrl, text_of_bytes};
 
-/// The way of one request through its redirects.
+/// The redirects followed for one request.
 pub struct RedirectChain {
     first: WebUrl,
     current: WebUrl,
@@ -12,28 +12,28 @@ pub struct RedirectChain {
 
 impl RedirectChain {
     /// Starts at the URL that the user gave.
-    pub fn from(url: &WebUrl) -> Self {
+    pub fn new(url: &WebUrl) -> Self {
         let url = url.without_credentials();
         Self { first: url.clone(), current: url, count: 0 }
     }
 
-    /// Starts at the URL that answered an earlier request for the one that the user gave.
-    pub fn from_answer(url: &WebUrl, effective_url: &WebUrl) -> Self {
+    /// Starts at the URL where an earlier chain from `url` ended.
+    pub fn starting_at(url: &WebUrl, effective_url: &WebUrl) -> Self {
         Self { first: url.without_credentials(), current: effective_url.without_credentials(), count: 1 }
     }
 
-    /// The URL to ask now.
+    /// The URL to request next.
     pub const fn current(&self) -> &WebUrl {
         &self.current
     }
 
-    /// Whether what the user meant for the first URL's origin may go to the current one.
+    /// Whether headers and credentials that the user gave for the first URL may be sent to the current one.
     pub fn is_at_origin(&self) -> bool {
         self.count == 0 || self.current.origin() == self.first.origin()
     }
 
-    /// Goes where the `Location` of the current URL's answer says (RFC 9110, section 10.2.2).
-    /// User info in it is left out: the server's idea of credentials is not the user's.
+    /// Moves on to the URL in a `Location` header of the current URL's response (RFC 9110, section 10.2.2). User info in
+    /// it is dropped: credentials come from the user, not from a server.
     pub fn follow(&mut self, location: &[u8]) -> Result<(), Box<Redirect>> {
         let location = text_of_bytes(location);
         let from = &self.current;
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     fn after(start: &str, location: &[u8]) -> Result<String, String> {
-        let mut chain = RedirectChain::from(&WebUrl::parse(start).unwrap());
+        let mut chain = RedirectChain::new(&WebUrl::parse(start).unwrap());
         chain.follow(location).map(|()| chain.current().unredacted().to_owned()).map_err(|error| error.to_string())
     }
 
@@ -69,7 +69,7 @@ mod tests {
             ("http://h/a", b"//other/c", "http://other/c"),
             ("http://h/a", b"https://other/c#f", "https://other/c"),
             ("http://h/a", b"?page=2", "http://h/a?page=2"),
-            // With a cookie or a second thought the same URL may answer otherwise.
+            // A redirect to the same URL may set a cookie, or the server may respond differently the second time.
             ("http://h/a", b"#top", "http://h/a"),
             ("http://h/a", b"/caf\xe9", "http://h/caf%E9"),
             ("http://h/a", "/café".as_bytes(), "http://h/caf%C3%A9"),
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_followed_is_named() {
+    fn the_error_names_the_redirect_that_is_not_followed() {
         for (start, location, message) in [
             (
                 "http://h/a",
@@ -97,8 +97,8 @@ mod tests {
     }
 
     #[test]
-    fn ten_hops_are_followed_and_no_more() {
-        let mut chain = RedirectChain::from(&WebUrl::parse("http://h/0").unwrap());
+    fn ten_redirects_are_followed_and_no_more() {
+        let mut chain = RedirectChain::new(&WebUrl::parse("http://h/0").unwrap());
         for hop in 1..=10 {
             chain.follow(format!("/{hop}").as_bytes()).unwrap();
         }
@@ -106,8 +106,8 @@ mod tests {
     }
 
     #[test]
-    fn the_origin_is_the_first_urls() {
-        let mut chain = RedirectChain::from(&WebUrl::parse("http://h/a").unwrap());
+    fn only_urls_with_the_first_ones_origin_are_at_the_origin() {
+        let mut chain = RedirectChain::new(&WebUrl::parse("http://h/a").unwrap());
         for (location, at_origin) in
             [("/b", true), ("http://h:81/c", false), ("http://other/d", false), ("http://h/e", true)]
         {

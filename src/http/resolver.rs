@@ -1,8 +1,8 @@
-//! Host names to addresses, by the system's resolver, with the code that it fails by.
+//! Resolves host names with the system's resolver, and keeps its error code.
 //!
-//! The HTTP library's own way to the same resolver keeps only the words, and they cannot tell a name that does not
-//! exist from a name server that does not answer. It also looks names up on threads that its runtime waits for when it
-//! ends. Here each look-up has a thread of its own that nobody waits for: one that is stuck keeps no process alive.
+//! reqwest calls the same resolver but keeps only the error's text, which cannot tell a name that does not exist from a
+//! name server that does not respond. It also resolves names on threads that its runtime joins on shutdown. Here each
+//! look-up has a detached thread, so that one that is stuck does not keep the process alive.
 
 use std::fmt;
 use std::io;
@@ -19,36 +19,36 @@ pub struct SystemResolver;
 
 impl Resolve for SystemResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let (found, finds) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let host = name.as_str().to_owned();
-        let asked = host.clone();
-        let work = move || drop(found.send(addresses(&asked)));
+        let name = host.clone();
+        let work = move || drop(sender.send(look_up(&name)));
         let started = thread::Builder::new().name("tdl-resolver".to_owned()).spawn(work);
         Box::pin(async move {
-            let found = match started {
+            let result = match started {
                 Err(error) => Err(Cause::Thread(error)),
                 // Only a thread that panicked sends nothing.
-                Ok(_) => finds.await.unwrap_or_else(|error| Err(Cause::Thread(io::Error::other(error)))),
+                Ok(_) => receiver.await.unwrap_or_else(|error| Err(Cause::Thread(io::Error::other(error)))),
             };
-            match found {
+            match result {
                 Ok(addresses) => Ok(Box::new(addresses.into_iter()) as Addrs),
-                Err(cause) => Err(Unresolved { host, cause }.into()),
+                Err(cause) => Err(ResolveError { host, cause }.into()),
             }
         })
     }
 }
 
-/// The addresses of a host in the resolver's order (RFC 6724), with port 0.
-fn addresses(host: &str) -> Result<Vec<SocketAddr>, Cause> {
+/// Returns the addresses of a host in the resolver's order (RFC 6724), with port 0.
+fn look_up(host: &str) -> Result<Vec<SocketAddr>, Cause> {
     let hints = AddrInfoHints { socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
     let found = getaddrinfo(Some(host), None, Some(hints)).map_err(Cause::Lookup)?;
-    // Addresses of a family that this program does not know are passed over.
+    // `flatten` skips addresses of families that the crate does not know.
     Ok(found.flatten().map(|found| found.sockaddr).collect())
 }
 
 /// Why a host name has no address.
 #[derive(Debug)]
-pub struct Unresolved {
+pub struct ResolveError {
     host: String,
     cause: Cause,
 }
@@ -56,12 +56,12 @@ pub struct Unresolved {
 #[derive(Debug)]
 enum Cause {
     Lookup(LookupError),
-    /// There was no thread to look it up.
+    /// The thread for the look-up could not be started.
     Thread(io::Error),
 }
 
-impl Unresolved {
-    /// Whether the same look-up may succeed later: always, unless the name is known not to exist or to have no address.
+impl ResolveError {
+    /// Whether the same look-up may succeed later. Only a name known not to exist, or to have no address, is permanent.
     pub fn is_temporary(&self) -> bool {
         match &self.cause {
             Cause::Lookup(error) => !matches!(error.kind(), LookupErrorKind::NoName | LookupErrorKind::NoData),
@@ -70,9 +70,9 @@ impl Unresolved {
     }
 }
 
-impl std::error::Error for Unresolved {}
+impl std::error::Error for ResolveError {}
 
-impl fmt::Display for Unresolved {
+impl fmt::Display for ResolveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.host)?;
         match &self.cause {
@@ -104,22 +104,22 @@ mod tests {
             (-11, true),
             (-12, true),
         ] {
-            let unresolved = Unresolved { host: "h".to_owned(), cause: Cause::Lookup(LookupError::new(code)) };
-            assert_eq!(unresolved.is_temporary(), temporary, "{code}: {unresolved}");
+            let error = ResolveError { host: "h".to_owned(), cause: Cause::Lookup(LookupError::new(code)) };
+            assert_eq!(error.is_temporary(), temporary, "{code}: {error}");
         }
     }
 
     #[test]
-    fn no_thread_and_what_is_no_code_are_temporary() {
+    fn a_missing_thread_and_an_unknown_code_are_temporary() {
         let error = || io::Error::from(io::ErrorKind::WouldBlock);
         for cause in [Cause::Thread(error()), Cause::Lookup(error().into())] {
-            assert!(Unresolved { host: String::new(), cause }.is_temporary());
+            assert!(ResolveError { host: String::new(), cause }.is_temporary());
         }
     }
 
     #[test]
-    fn addresses_are_found() {
-        let found = addresses("localhost").unwrap();
+    fn localhost_has_loopback_addresses() {
+        let found = look_up("localhost").unwrap();
         assert!(!found.is_empty() && found.iter().all(|address| address.ip().is_loopback()), "{found:?}");
     }
 }

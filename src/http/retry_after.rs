@@ -1,21 +1,21 @@
-//! `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date.
+//! The `Retry-After` header (RFC 9110, section 10.2.3): seconds, or a date.
 
 use std::time::{Duration, SystemTime};
 
-/// How long a header's value asks to wait; nothing for a date that has passed; `None` if it is neither form.
+/// Parses a header's value into a wait: zero for a date in the past, `None` if it is neither form.
 ///
-/// A date is judged by the `Date` of the same answer: one clock wrote both, and a clock that is wrong, there or here,
-/// makes no difference. Only an answer without a valid one is judged by `now`.
+/// A date is compared with the `Date` of the same response. One clock wrote both, so a wrong clock on either side makes no
+/// difference. Only without a valid `Date` is it compared with `now`.
 #[must_use]
-pub fn parse(value: &str, date: Option<&str>, now: SystemTime) -> Option<Duration> {
+pub fn parse_retry_after(value: &str, date: Option<&str>, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More seconds than fit are longer than anyone waits.
+        // An overflow is longer than anyone waits.
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let then = httpdate::parse_http_date(value).ok()?;
-    let answered = date.and_then(|date| httpdate::parse_http_date(date.trim()).ok()).unwrap_or(now);
-    Some(then.duration_since(answered).unwrap_or_default())
+    let sent = date.and_then(|date| httpdate::parse_http_date(date.trim()).ok()).unwrap_or(now);
+    Some(then.duration_since(sent).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_forms_and_neither() {
+    fn both_forms_are_parsed_and_nothing_else() {
         let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
         for (value, seconds) in [
             ("120", Some(120)),
@@ -40,14 +40,14 @@ mod tests {
             ("soon", None),
             ("", None),
         ] {
-            assert_eq!(parse(value, None, now), seconds.map(Duration::from_secs), "{value}");
+            assert_eq!(parse_retry_after(value, None, now), seconds.map(Duration::from_secs), "{value}");
         }
     }
 
     #[test]
-    fn a_date_is_judged_by_the_clock_that_wrote_it() {
+    fn a_date_is_compared_with_the_date_of_its_response() {
         let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
-        let wait = |value, date| parse(value, date, now).map(|wait| wait.as_secs());
+        let wait = |value, date| parse_retry_after(value, date, now).map(|wait| wait.as_secs());
         let (value, a_minute_before) = ("Thu, 01 Jan 2015 00:01:00 GMT", "Thu, 01 Jan 2015 00:00:00 GMT");
         assert_eq!(wait(value, Some(a_minute_before)), Some(60));
         assert_eq!(wait(a_minute_before, Some(value)), Some(0));
@@ -59,8 +59,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in "(?s).{0,40}", date in proptest::option::of("(?s).{0,40}"), seconds in 0u64..4_000_000_000) {
-            let _ = parse(&text, date.as_deref(), SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        fn no_text_causes_a_panic(text in "(?s).{0,40}", date in proptest::option::of("(?s).{0,40}"), seconds in 0u64..4_000_000_000) {
+            let _ = parse_retry_after(&text, date.as_deref(), SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
         }
     }
 }

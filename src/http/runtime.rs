@@ -1,4 +1,4 @@
-//! A thread that does the input and output of many requests: the library's runtime, and nothing else.
+//! A thread that does the network I/O of many requests: a tokio runtime, and nothing else.
 
 use std::io;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::Notify;
 
-/// A runtime on a thread of its own. Dropped, it ends what is still running there, and the thread.
+/// A runtime on its own thread. Dropping it ends its tasks and joins the thread.
 #[derive(Debug)]
 pub struct Runtime {
     handle: Handle,
@@ -20,7 +20,7 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// The system has no thread, or no open file, left.
+    /// The system has no more threads or open files.
     pub fn start(number: usize) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();

@@ -1,19 +1,19 @@
-//! What proves that two answers are of the same file: a strong entity tag, or a date old enough to be strong
-//! (RFC 9110, sections 8.8 and 13.1.5), and nothing that speaks against it.
+//! What proves that two responses are of the same file: a strong `ETag`, or a `Last-Modified` old enough to be strong
+//! (RFC 9110, sections 8.8 and 13.1.5), with no other header that contradicts it.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A `Last-Modified` is strong when it is at least so much older than the answer's `Date` (RFC 9110, section 8.8.2.2).
-const SETTLED: Duration = Duration::from_secs(60);
+/// A `Last-Modified` is strong if it is at least this much older than the `Date` (RFC 9110, section 8.8.2.2).
+const MIN_AGE: Duration = Duration::from_secs(60);
 
-/// Headers that are longer together are no validator. Servers keep all headers of an answer to 8 or 16 KiB, and a sidecar
-/// has to stay small enough to be told from a user's file.
-const LONGEST: usize = 8 * 1024;
+/// Longer headers, counted together, are no validator. Servers limit all headers of a response to 8 or 16 KiB, and a
+/// sidecar has to stay small enough to be told from a user's file.
+const MAX_LENGTH: usize = 8 * 1024;
 
-/// What an answer's headers say of the file that it holds, each as it was sent. Several values of one name are joined,
-/// and what is no text counts as a value like any other.
+/// The headers of a response that describe the file, verbatim. Several values of one header are joined, and bytes that
+/// are not UTF-8 become U+FFFD.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntityHeaders {
     /// The `ETag`.
@@ -23,12 +23,13 @@ pub struct EntityHeaders {
     /// The `Content-Encoding`.
     #[serde(rename = "coding")]
     pub content_encoding: Option<String>,
-    /// The [identity](crate::url::WebUrl::identity) of the URL that answered, after redirects: a tag is a tag of that.
+    /// The [identity](crate::url::WebUrl::identity) of the URL that responded, after redirects: an `ETag` is unique only
+    /// there.
     #[serde(rename = "place")]
     pub effective_url: String,
 }
 
-/// The marks of a file, of which one is a strong validator. Serialized, it is what a sidecar keeps.
+/// The headers of a response that include a strong validator. A sidecar holds it in serialized form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Validator {
     #[serde(rename = "marks")]
@@ -45,22 +46,22 @@ impl EntityHeaders {
 }
 
 impl Validator {
-    /// The validator in an answer's marks and its `Date`; `None` if nothing there is strong, or if the marks are longer
-    /// than 8 KiB together.
+    /// The validator in a response with these headers and this `Date`; `None` if neither `ETag` nor date is strong, or if
+    /// the headers are longer than 8 KiB together.
     #[must_use]
     pub fn of(headers: EntityHeaders, date: Option<&str>) -> Option<Self> {
         let time = |text: &Option<String>| httpdate::parse_http_date(text.as_deref()?).ok();
         let age = || httpdate::parse_http_date(date?).ok()?.duration_since(time(&headers.last_modified)?).ok();
-        let is_settled = age().is_some_and(|age| age >= SETTLED);
+        let is_settled = age().is_some_and(|age| age >= MIN_AGE);
         Some(Self { headers, is_settled }).filter(Self::is_sound)
     }
 
-    /// Whether it is one: what is read from a file may say anything.
+    /// Whether this is a strong validator of acceptable length. One that was read from a sidecar may be neither.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         let is_date = |text: &String| httpdate::parse_http_date(text).is_ok() && text.is_ascii();
         let is_dated = self.is_settled && self.headers.last_modified.as_ref().is_some_and(is_date);
-        self.headers.length() <= LONGEST && (self.strong_etag().is_some() || is_dated)
+        self.headers.length() <= MAX_LENGTH && (self.strong_etag().is_some() || is_dated)
     }
 
     /// The value of an `If-Range` header that asks for a range of this very file.
@@ -69,27 +70,28 @@ impl Validator {
         self.strong_etag().or(self.headers.last_modified.as_deref()).unwrap_or_default()
     }
 
-    /// Whether a partial answer's marks say nothing else than the first answer's: what is not said agrees, but for the
-    /// coding and the place, of which saying nothing says something.
+    /// Whether a later response's headers contradict none of the first response's. A missing `ETag` or Last-Modified is no
+    /// conflict; a different or missing Content-Encoding, or a different URL, is.
     #[must_use]
-    pub fn agrees_with(&self, entity_headers: &EntityHeaders) -> bool {
-        let agrees = |own: &Option<String>, other: &Option<String>| own.is_none() || other.is_none() || own == other;
-        agrees(&self.headers.etag, &entity_headers.etag)
-            && agrees(&self.headers.last_modified, &entity_headers.last_modified)
+    pub fn is_consistent_with(&self, entity_headers: &EntityHeaders) -> bool {
+        let is_consistent =
+            |own: &Option<String>, other: &Option<String>| own.is_none() || other.is_none() || own == other;
+        is_consistent(&self.headers.etag, &entity_headers.etag)
+            && is_consistent(&self.headers.last_modified, &entity_headers.last_modified)
             && self.headers.content_encoding == entity_headers.content_encoding
             && self.headers.effective_url == entity_headers.effective_url
     }
 
-    /// Whether an answer's marks have the strong one, as a 206 must (RFC 9110, section 15.3.7).
+    /// Whether a response's headers include the strong validator, as those of a 206 must (RFC 9110, section 15.3.7).
     #[must_use]
-    pub fn is_confirmed_by(&self, entity_headers: &EntityHeaders) -> bool {
+    pub fn is_named_by(&self, entity_headers: &EntityHeaders) -> bool {
         match self.strong_etag() {
             Some(etag) => entity_headers.etag.as_deref() == Some(etag),
             None => self.headers.last_modified == entity_headers.last_modified,
         }
     }
 
-    /// The file's coding: for an answer that holds nothing of the file, and so has none.
+    /// The file's `Content-Encoding`.
     #[must_use]
     pub fn content_encoding(&self) -> Option<String> {
         self.headers.content_encoding.clone()
@@ -100,7 +102,7 @@ impl Validator {
     }
 }
 
-/// Whether a value is an entity tag, and not a weak one: quoted, of visible characters.
+/// Whether a value is a strong entity tag (RFC 9110, section 8.8.3), and a single one.
 fn is_strong(etag: &str) -> bool {
     let inner = etag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     inner.is_some_and(|inner| inner.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x7e)))
@@ -125,8 +127,8 @@ mod tests {
     }
 
     #[test]
-    fn only_strong_validators_are_taken() {
-        for (tag, modified, answered, if_range) in [
+    fn only_strong_validators_are_accepted() {
+        for (etag, last_modified, date, if_range) in [
             (Some("\"abc\""), None, None, Some("\"abc\"")),
             (Some("\"\""), None, None, Some("\"\"")),
             (Some("\"abc\""), Some(OLD), Some("Sun, 06 Nov 1994 08:59:37 GMT"), Some("\"abc\"")),
@@ -145,26 +147,26 @@ mod tests {
             (None, Some("yesterday"), Some(OLD), None),
             (None, None, Some(OLD), None),
         ] {
-            let validator = Validator::of(entity_headers(tag, modified), answered);
-            assert_eq!(validator.as_ref().map(Validator::if_range), if_range, "{tag:?} {modified:?} {answered:?}");
+            let validator = Validator::of(entity_headers(etag, last_modified), date);
+            assert_eq!(validator.as_ref().map(Validator::if_range), if_range, "{etag:?} {last_modified:?} {date:?}");
         }
     }
 
     #[test]
-    fn marks_longer_than_8_kib_are_no_validator() {
-        let tag = |length| format!("\"{}\"", "x".repeat(length - 2));
-        let longest = LONGEST - "http://h/x".len();
-        assert!(Validator::of(entity_headers(Some(&tag(longest)), None), None).is_some());
-        assert!(Validator::of(entity_headers(Some(&tag(longest + 1)), None), None).is_none());
+    fn headers_longer_than_8_kib_are_no_validator() {
+        let etag = |length| format!("\"{}\"", "x".repeat(length - 2));
+        let longest = MAX_LENGTH - "http://h/x".len();
+        assert!(Validator::of(entity_headers(Some(&etag(longest)), None), None).is_some());
+        assert!(Validator::of(entity_headers(Some(&etag(longest + 1)), None), None).is_none());
         let modified = format!("{OLD}{}", ", Thu".repeat(2000));
         assert!(Validator::of(entity_headers(Some("\"a\""), Some(&modified)), None).is_none());
     }
 
     #[test]
-    fn what_is_not_said_agrees_and_what_is_said_must_be_the_same() {
+    fn missing_headers_are_consistent_and_different_ones_are_not() {
         let later = "Sun, 06 Nov 1994 08:49:38 GMT";
         let validator = Validator::of(entity_headers(Some("\"a\""), Some(OLD)), None).unwrap();
-        for (etag, modified, agrees) in [
+        for (etag, last_modified, is_consistent) in [
             (None, None, true),
             (Some("\"a\""), Some(OLD), true),
             (Some("\"b\""), None, false),
@@ -173,16 +175,20 @@ mod tests {
             (Some("\u{fffd}"), None, false),
             (None, Some(later), false),
         ] {
-            assert_eq!(validator.agrees_with(&entity_headers(etag, modified)), agrees, "{etag:?} {modified:?}");
+            assert_eq!(
+                validator.is_consistent_with(&entity_headers(etag, last_modified)),
+                is_consistent,
+                "{etag:?} {last_modified:?}"
+            );
         }
         let gzip = EntityHeaders { content_encoding: Some("gzip".to_owned()), ..entity_headers(None, None) };
         let elsewhere = EntityHeaders { effective_url: "http://h/y".to_owned(), ..entity_headers(None, None) };
-        assert!(!validator.agrees_with(&gzip) && !validator.agrees_with(&elsewhere));
+        assert!(!validator.is_consistent_with(&gzip) && !validator.is_consistent_with(&elsewhere));
     }
 
     proptest! {
         #[test]
-        fn no_headers_make_it_panic(etag in "(?s)(W/)?\"?.{0,20}\"?", modified in "(?s).{0,40}", date in "(?s).{0,40}") {
+        fn no_headers_cause_a_panic(etag in "(?s)(W/)?\"?.{0,20}\"?", modified in "(?s).{0,40}", date in "(?s).{0,40}") {
             if let Some(validator) = Validator::of(entity_headers(Some(&etag), Some(&modified)), Some(&date)) {
                 prop_assert!(validator.if_range().bytes().all(|byte| (0x20..0x7f).contains(&byte)));
             }

@@ -8,7 +8,7 @@ use crate::part::SegmentWriter;
 
 /// Reads a body into what a thread fills of a part file, until that is full or the body ends.
 pub fn receive(
-    answer: &mut Response,
+    answer: &mut Response<'_>,
     writer: &SegmentWriter,
     buffer: &mut [u8],
     progress: &Progress,
@@ -30,7 +30,7 @@ pub fn receive(
             return Err(Error::TooLarge(most));
         }
     }
-    if answer.is_read() {
+    if answer.is_fully_read() {
         // Nothing comes after it, and the connection can be used again.
         answer.read(&mut buffer[..1])?;
     }
@@ -39,7 +39,7 @@ pub fn receive(
 
 /// Reads the next bytes of a body, and counts them.
 pub fn read(
-    answer: &mut Response,
+    answer: &mut Response<'_>,
     buffer: &mut [u8],
     progress: &Progress,
     context: &Context<'_>,

@@ -34,9 +34,11 @@ pub fn concurrent(context: &Context<'_>, clients: &Clients, affordable: Affordab
     let queue = Queue::new(host_of, context.limits.per_host);
     let shared = Mutex::new(Shared { queue, threads: 0, most, busy: 0, idle: 0, is_over: false });
     let pool = &Pool { context, clients, hosts, shared, changed: Condvar::new(), clock: Condvar::new() };
+    let is_cancelled = || context.control.is_cancelled();
     thread::scope(|scope| {
         let spawn = |number: usize| {
-            let work = move || pool.work(Worker::new(clients.for_thread(number)));
+            let is_cancelled = &is_cancelled;
+            let work = move || pool.work(Worker::new(clients.for_thread(number, is_cancelled)));
             thread::Builder::new().name(format!("tdl-{number}")).spawn_scoped(scope, work).map(drop)
         };
         for number in 0..threads {

@@ -141,7 +141,7 @@ impl Helpable {
     ) -> Result<(), Error> {
         let (from, to) = (writer.from(), writer.to());
         let part = RangeRequest { from, to, validator: &self.validator, length: Some(self.length) };
-        let answer = worker.client.get_part(&download.url, self.effective_url.as_ref(), part);
+        let answer = worker.client.get_range(&download.url, &[], self.effective_url.as_ref(), part);
         self.standing.state().answered(answer.is_ok());
         let mut answer = answer.map_err(of_part)?;
         if !writer.answered(answer.position(), answer.range_end()) {

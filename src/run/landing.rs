@@ -119,7 +119,7 @@ impl Landing<'_> {
     fn receive_small(&self, mut answer: Response, buffer: &mut [u8]) -> Result<Outcome, Unfinished> {
         self.progress.begin(0, answer.framing().length());
         let mut active = 0;
-        while !answer.is_read() {
+        while !answer.is_fully_read() {
             match body::read(&mut answer, &mut buffer[active..], self.progress, self.context) {
                 Ok(0) => break,
                 Ok(count) => active += count,
@@ -376,8 +376,8 @@ impl Landing<'_> {
 }
 
 /// Whether an answer continues a part file, and is not the beginning of a new one.
-const fn is_rest(answer: &Response) -> bool {
-    answer.is_part() && answer.framing().length().is_some()
+const fn is_rest(answer: &Response<'_>) -> bool {
+    answer.is_partial() && answer.framing().length().is_some()
 }
 
 /// Whether a failure ends the whole attempt, whatever others get.

@@ -129,8 +129,12 @@ pub fn download_file(url: &str, directory: impl AsRef<Path>) -> Result<Fetched, 
     let (board, began_empty) = (None, false);
     let context =
         Context { plan, output, retry, limits, checkpointer, board, began_empty, control: &control, reporter: &() };
-    let finished =
-        sequential::to_its_end(&plan.downloads()[0], &context, &clients, &mut Worker::new(clients.for_thread(0)));
+    let finished = sequential::to_its_end(
+        &plan.downloads()[0],
+        &context,
+        &clients,
+        &mut Worker::new(clients.for_thread(0, &|| false)),
+    );
     match finished.outcome {
         Outcome::Fetched(file) => Ok(file),
         Outcome::Failed(failure) => Err(failure),

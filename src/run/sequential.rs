@@ -19,7 +19,8 @@ const TICK: Duration = Duration::from_millis(100);
 /// One download after another, in the caller's thread.
 pub fn sequential(context: &Context<'_>, clients: &Clients) {
     context.control.count_thread();
-    let mut worker = Worker::new(clients.for_thread(0));
+    let is_cancelled = || context.control.is_cancelled();
+    let mut worker = Worker::new(clients.for_thread(0, &is_cancelled));
     let mut is_closed = false;
     let mut held: HashMap<String, Instant> = HashMap::new();
     for download in context.plan.downloads() {

@@ -13,7 +13,7 @@ use super::outcome::{Finished, Outcome, Skip, Unfinished};
 use super::resuming::{Ask, Resuming};
 use super::retry::{self, History, Verdict};
 use crate::error::Error;
-use crate::http::{Conditions, RangeRequest, Reply, Response};
+use crate::http::{Conditions, RangeRequest, Reply, Request, Response};
 use crate::options::IfExists;
 use crate::part::{self, Commit, Existing, PartFile, Sidecar, TargetState};
 use crate::plan::Download;
@@ -253,7 +253,7 @@ fn continue_part(
         }
     };
     let latency = asked.elapsed();
-    if answer.is_part() {
+    if answer.is_partial() {
         // Unless something comes of it.
         let (failed, unusable) = transfer.resuming.counts();
         part.note_failed_resumes(failed + 1, unusable);
@@ -365,13 +365,13 @@ fn landing<'a>(
 
 /// Asks for the file, or for the rest of it where a part of it is there and known; or for either only if the file has
 /// changed since the time of the one that is known.
-fn ask(
+fn ask<'a>(
     transfer: &Transfer<'_>,
     part: Option<&PartFile>,
     sought: &Sought<'_>,
     context: &Context<'_>,
-    worker: &Worker<'_>,
-) -> Result<Reply, Error> {
+    worker: &Worker<'a>,
+) -> Result<Reply<'a>, Error> {
     let download = transfer.download;
     let sidecar = part.and_then(PartFile::sidecar);
     let resume = part.zip(sidecar.as_ref()).and_then(|(part, sidecar)| {
@@ -380,9 +380,10 @@ fn ask(
         Some(RangeRequest { from, to, validator: sidecar.validator.as_ref()?, length: sidecar.length })
     });
     let effective_url = transfer.effective_url.as_ref().filter(|_| resume.is_some());
-    let conditions = Conditions { resume, changed_since: sought.known };
+    let conditions = Conditions { range: resume, changed_since: sought.known };
+    let request = Request { url: &download.url, headers: &[], effective_url, conditions };
     let on_redirect = |to: &_| context.reporter.event(&Event::Redirected(download, to));
-    worker.client.get(&download.url, effective_url, &conditions, on_redirect)
+    worker.client.get(&request, on_redirect)
 }
 
 /// What becomes of a download that a cancelled run does not finish.

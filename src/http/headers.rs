@@ -1,0 +1,74 @@
+//! Typed values out of a response's header map, and the user's headers into a request's.
+
+use std::time::SystemTime;
+
+use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use super::content_range::ContentRange;
+use super::validator::{EntityHeaders, Validator};
+use crate::options::Header;
+use crate::url::WebUrl;
+
+/// A longer `Content-Encoding` is cut: it is only ever shown.
+const MAX_CONTENT_ENCODING: usize = 80;
+
+/// The first value of a header, if it is visible ASCII.
+pub fn text_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// The `Content-Range`, if there is exactly one and it is valid.
+pub fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
+    let mut values = headers.get_all(header::CONTENT_RANGE).iter();
+    let value = values.next().filter(|_| values.next().is_none())?;
+    ContentRange::parse(value.to_str().ok()?)
+}
+
+/// The `Content-Encoding`, without `identity`, which is no encoding.
+pub fn content_encoding(headers: &HeaderMap) -> Option<String> {
+    let value = joined(headers, &header::CONTENT_ENCODING, ",")?;
+    let codings = value.split(',').map(str::trim);
+    let codings: Vec<_> =
+        codings.filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity")).collect();
+    (!codings.is_empty()).then(|| codings.join(", ").chars().take(MAX_CONTENT_ENCODING).collect())
+}
+
+/// The `Last-Modified` date.
+pub fn last_modified(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(text_of(headers, &header::LAST_MODIFIED)?).ok()
+}
+
+/// The headers that describe the file, in a response from `effective_url`.
+pub fn entity_headers(headers: &HeaderMap, effective_url: &WebUrl) -> EntityHeaders {
+    EntityHeaders {
+        etag: joined(headers, &header::ETAG, ", "),
+        last_modified: joined(headers, &header::LAST_MODIFIED, ", "),
+        content_encoding: joined(headers, &header::CONTENT_ENCODING, ", "),
+        effective_url: effective_url.identity(),
+    }
+}
+
+/// The validator in a response from `effective_url`, if it has a strong one.
+pub fn validator(headers: &HeaderMap, effective_url: &WebUrl) -> Option<Validator> {
+    Validator::of(entity_headers(headers, effective_url), text_of(headers, &header::DATE))
+}
+
+/// The user's headers as reqwest wants them. [`Header::parse`] accepts nothing that reqwest refuses, so none is dropped.
+pub fn header_map(headers: &[Header]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for header in headers {
+        let name = HeaderName::from_bytes(header.name().as_bytes());
+        let value = HeaderValue::from_bytes(header.value().as_bytes());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            map.append(name, value);
+        }
+    }
+    map
+}
+
+/// All values of a header as one text; `None` if there are none.
+fn joined(headers: &HeaderMap, name: &HeaderName, separator: &str) -> Option<String> {
+    let values = headers.get_all(name).iter();
+    let values: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    (!values.is_empty()).then(|| values.join(separator))
+}
