@@ -1,5 +1,5 @@
-//! Escapes text from servers, URLs and the file system, so that it cannot move the cursor, change the reading direction or
-//! hide characters when it is printed.
+//! Escapes text from servers, URLs and the file system, so that it cannot move the cursor, change the reading direction
+//! or hide characters when it is printed.
 
 use std::fmt;
 use std::path::Path;
@@ -38,9 +38,9 @@ impl fmt::Display for SafeText<'_> {
     }
 }
 
-/// Whether a character is invisible but affects a terminal or the displayed text: controls (C0, C1, DEL), line and paragraph
-/// separators, the bidirectional controls of UAX #9, invisible operators, annotation and tag characters. The two joiners are
-/// not hidden: Persian and emoji need them.
+/// Whether a character is invisible but affects a terminal or the displayed text: controls (C0, C1, DEL), line and
+/// paragraph separators, the bidirectional controls of UAX #9, invisible operators, annotation and tag characters. The
+/// two joiners are not hidden: Persian and emoji need them.
 #[must_use]
 pub const fn is_hidden(c: char) -> bool {
     matches!(c,

@@ -1,5 +1,5 @@
-//! What one thread sends requests with: redirects, and the retries that cost no attempt. `request` judges the headers of a
-//! response, and `run` decides on retries.
+//! What one thread sends requests with: redirects, and the retries that cost no attempt. `request` judges the headers
+//! of a response, and `run` decides on retries.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use reqwest::header::{self, HeaderMap, HeaderValue};
 
 use super::exchange::{self, RawResponse};
-use super::headers::{header_map, text_of};
+use super::headers::{header_map, header_text};
 use super::incoming::CancelCheck;
 use super::lazy_client::{Connection, LazyClient};
 use super::redirect::RedirectChain;
@@ -54,16 +54,16 @@ pub struct Client<'a> {
 }
 
 impl<'a> Client<'a> {
-    /// Requests a file, or the rest of it, and follows redirects; `on_redirect` is called for each. Headers and user info
-    /// that the user gave for the URL are sent only to the URL's own origin.
+    /// Requests a file, or the rest of it, and follows redirects; `on_redirect` is called for each. Headers and user
+    /// info that the user gave for the URL are sent only to the URL's own origin.
     ///
     /// An effective URL is requested first, without the redirects that led there: these may lead to another mirror each
     /// time, and a validator holds for one URL only. If it refuses, the redirects are followed again.
     ///
     /// # Errors
     ///
-    /// [`Error::Status`] for any status but 200, or 206 for a range; [`Error::Range`] for a 206 that is not the requested
-    /// range; [`Error::Cancelled`]; or what prevented a response.
+    /// [`Error::Status`] for any status but 200, or 206 for a range; [`Error::Range`] for a 206 that is not the
+    /// requested range; [`Error::Cancelled`]; or what prevented a response.
     pub fn get(&self, request: &Request<'_>, mut on_redirect: impl FnMut(&WebUrl)) -> Result<Reply<'a>, Error> {
         if let Some(effective_url) = request.effective_url {
             let chain = RedirectChain::starting_at(request.url, effective_url);
@@ -76,8 +76,8 @@ impl<'a> Client<'a> {
         let result = self.follow(request, RedirectChain::new(request.url), &mut on_redirect);
         let Some(range) = request.conditions.range else { return result };
         match result {
-            // Some servers send the requested range with a 200. So a 200 to a range request is trusted only if it is known
-            // to be as long as the whole file.
+            // Some servers send the requested range with a 200. So a 200 to a range request is trusted only if it is
+            // known to be as long as the whole file.
             Ok(Reply::Response(response))
                 if !response.is_partial()
                     && !range.is_whole_file(response.framing().length(), &response.entity_headers()) => {}
@@ -90,7 +90,8 @@ impl<'a> Client<'a> {
         self.follow(&whole, RedirectChain::new(request.url), &mut on_redirect)
     }
 
-    /// Requests one segment of a file, of which other threads fetch the rest. See [`get`](Self::get) for the effective URL.
+    /// Requests one segment of a file, of which other threads fetch the rest. See [`get`](Self::get) for the effective
+    /// URL.
     ///
     /// # Errors
     ///
@@ -210,8 +211,8 @@ impl<'a> Client<'a> {
 fn builder(network: &Network, is_https: bool) -> Result<reqwest::ClientBuilder, Error> {
     // No-op if the application has already installed a provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    // `read_timeout` covers the wait for headers, then each read: it is the stall time-out. reqwest's own redirects would
-    // forward custom headers to other hosts.
+    // `read_timeout` covers the wait for headers, then each read: it is the stall time-out. reqwest's own redirects
+    // would forward custom headers to other hosts.
     let builder = reqwest::Client::builder()
         .user_agent(USER_AGENT)
         .default_headers(HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))]))
@@ -233,8 +234,8 @@ fn builder(network: &Network, is_https: bool) -> Result<reqwest::ClientBuilder, 
 
 /// The failure of a response whose status is neither a success nor a redirect.
 fn status_error(response: &RawResponse<'_>, effective_url: &WebUrl) -> Error {
-    let date = text_of(&response.headers, &header::DATE);
-    let retry_after = text_of(&response.headers, &header::RETRY_AFTER)
+    let date = header_text(&response.headers, &header::DATE);
+    let retry_after = header_text(&response.headers, &header::RETRY_AFTER)
         .and_then(|value| parse_retry_after(value, date, SystemTime::now()))
         .map(|wait| Box::new(RetryAfter { host: effective_url.host(), wait }));
     let reason = response.status.canonical_reason().unwrap_or_default();

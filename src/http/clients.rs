@@ -15,9 +15,9 @@ const MAX_RUNTIMES: usize = 4;
 
 /// The clients of a run, which its threads share.
 ///
-/// The number of runtimes was measured on two cores with sixteen threads, the server on the same cores. For http, a single
-/// runtime is 10 to 30 % slower than one per core, and one per thread is no faster. For https, one per core is 10 % slower
-/// than a single one and takes 30 % more CPU time: with two, a thread is woken for nearly every TLS record.
+/// The number of runtimes was measured on two cores with sixteen threads, the server on the same cores. For http, a
+/// single runtime is 10 to 30 % slower than one per core, and one per thread is no faster. For https, one per core is
+/// 10 % slower than a single one and takes 30 % more CPU time: with two, a thread is woken for nearly every TLS record.
 #[derive(Debug)]
 pub struct Clients {
     network: Network,
@@ -28,8 +28,8 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Starts as many runtimes as `threads` can use. Call it before starting the threads, which might otherwise take the
-    /// last that the system has. All clients together keep no more than about `max_idle` connections open.
+    /// Starts as many runtimes as `threads` can use. Call it before starting the threads, which might otherwise take
+    /// the last that the system has. All clients together keep no more than about `max_idle` connections open.
     ///
     /// # Errors
     ///
@@ -55,8 +55,8 @@ impl Clients {
 
     /// The client of a thread. A thread always uses the same runtimes, and so finds its connections again.
     ///
-    /// While the thread waits for a response or its body, `is_cancelled` is called at least every 100 ms; once it returns
-    /// true, the wait ends with [`Error::Cancelled`]. It must not block.
+    /// While the thread waits for a response or its body, `is_cancelled` is called at least every 100 ms; once it
+    /// returns true, the wait ends with [`Error::Cancelled`]. It must not block.
     #[must_use]
     pub fn for_thread<'a>(&'a self, thread: usize, is_cancelled: &'a (dyn Fn() -> bool + Sync)) -> Client<'a> {
         Client {

@@ -30,8 +30,8 @@ pub struct RawResponse<'a> {
 
 /// Sends a request on a runtime, and blocks until the head of its response has arrived.
 ///
-/// Before sending, the runtime polls all idle connections once: one with bytes waiting that belong to no response is closed
-/// instead of reused. `on_head` is called on the runtime's thread when the head has arrived, which is before the
+/// Before sending, the runtime polls all idle connections once: one with bytes waiting that belong to no response is
+/// closed instead of reused. `on_head` is called on the runtime's thread when the head has arrived, which is before the
 /// connection can be reused.
 ///
 /// # Errors

@@ -13,7 +13,7 @@ use crate::url::WebUrl;
 const MAX_CONTENT_ENCODING: usize = 80;
 
 /// The first value of a header, if it is visible ASCII.
-pub fn text_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+pub fn header_text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
@@ -35,7 +35,7 @@ pub fn content_encoding(headers: &HeaderMap) -> Option<String> {
 
 /// The `Last-Modified` date.
 pub fn last_modified(headers: &HeaderMap) -> Option<SystemTime> {
-    httpdate::parse_http_date(text_of(headers, &header::LAST_MODIFIED)?).ok()
+    httpdate::parse_http_date(header_text(headers, &header::LAST_MODIFIED)?).ok()
 }
 
 /// The headers that describe the file, in a response from `effective_url`.
@@ -50,10 +50,11 @@ pub fn entity_headers(headers: &HeaderMap, effective_url: &WebUrl) -> EntityHead
 
 /// The validator in a response from `effective_url`, if it has a strong one.
 pub fn validator(headers: &HeaderMap, effective_url: &WebUrl) -> Option<Validator> {
-    Validator::of(entity_headers(headers, effective_url), text_of(headers, &header::DATE))
+    Validator::of(entity_headers(headers, effective_url), header_text(headers, &header::DATE))
 }
 
-/// The user's headers as reqwest wants them. [`Header::parse`] accepts nothing that reqwest refuses, so none is dropped.
+/// The user's headers as reqwest wants them. [`Header::parse`] accepts nothing that reqwest refuses, so none is
+/// dropped.
 pub fn header_map(headers: &[Header]) -> HeaderMap {
     let mut map = HeaderMap::new();
     for header in headers {

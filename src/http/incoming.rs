@@ -1,8 +1,8 @@
 //! What a runtime has received of one response and its reader has not taken yet: the buffer between two threads.
 //!
 //! The runtime's task reads ahead, up to [`READ_AHEAD`], and wakes the reader only when it has nothing else to do. So a
-//! small file costs one wake-up for its head and its body, and a burst of small chunks costs one for all of them. reqwest's
-//! blocking client wakes both threads for every chunk, which limits it to 22 MB/s at 1,000 bytes a chunk.
+//! small file costs one wake-up for its head and its body, and a burst of small chunks costs one for all of them.
+//! reqwest's blocking client wakes both threads for every chunk, which limits it to 22 MB/s at 1,000 bytes a chunk.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -63,13 +63,13 @@ struct State {
     frames: VecDeque<Bytes>,
     /// Bytes in `frames`.
     buffered: usize,
-    progress: Progress,
+    body: BodyState,
     reader_waits: bool,
     task_waits: bool,
 }
 
 #[derive(Debug, Default)]
-enum Progress {
+enum BodyState {
     /// More may arrive.
     #[default]
     Receiving,
@@ -101,8 +101,8 @@ impl Incoming {
     /// Records the end of the response, unless one was recorded before.
     pub fn finish(&self, result: Result<(), ExchangeError>) {
         let mut state = self.state();
-        if matches!(state.progress, Progress::Receiving) {
-            state.progress = result.map_or_else(Progress::Failed, |()| Progress::Complete);
+        if matches!(state.body, BodyState::Receiving) {
+            state.body = result.map_or_else(BodyState::Failed, |()| BodyState::Complete);
         }
         drop(state);
         self.wake_reader();
@@ -128,7 +128,7 @@ impl Incoming {
             if let Some(head) = state.head.take() {
                 return Ok(head);
             }
-            if !matches!(state.progress, Progress::Receiving) {
+            if !matches!(state.body, BodyState::Receiving) {
                 return Err(state.take_error());
             }
             state = self.wait(state, cancel)?;
@@ -143,10 +143,10 @@ impl Incoming {
     pub fn take(&self, room: usize, taken: &mut Vec<Bytes>, cancel: CancelCheck<'_>) -> Result<(), ExchangeError> {
         let mut state = self.state();
         while state.frames.is_empty() {
-            match state.progress {
-                Progress::Receiving => state = self.wait(state, cancel)?,
-                Progress::Complete => return Ok(()),
-                Progress::Failed(_) => return Err(state.take_error()),
+            match state.body {
+                BodyState::Receiving => state = self.wait(state, cancel)?,
+                BodyState::Complete => return Ok(()),
+                BodyState::Failed(_) => return Err(state.take_error()),
             }
         }
         let mut left = room;
@@ -171,7 +171,7 @@ impl Incoming {
     pub fn wait_for_end(&self, timeout: Duration) {
         let deadline = Instant::now() + timeout;
         let mut state = self.state();
-        while matches!(state.progress, Progress::Receiving) {
+        while matches!(state.body, BodyState::Receiving) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
@@ -206,9 +206,9 @@ impl Incoming {
 impl State {
     /// Why nothing more arrives. A second call still returns an error.
     fn take_error(&mut self) -> ExchangeError {
-        match std::mem::replace(&mut self.progress, Progress::Failed(ExchangeError::Ended)) {
-            Progress::Failed(error) => error,
-            Progress::Receiving | Progress::Complete => ExchangeError::Ended,
+        match std::mem::replace(&mut self.body, BodyState::Failed(ExchangeError::Ended)) {
+            BodyState::Failed(error) => error,
+            BodyState::Receiving | BodyState::Complete => ExchangeError::Ended,
         }
     }
 }

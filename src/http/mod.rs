@@ -1,5 +1,5 @@
-//! How to ask for a file: requests, redirects, and what can go wrong with them. The only user of the HTTP library; knows
-//! nothing of targets and progress.
+//! How to ask for a file: requests, redirects, and what can go wrong with them. The only user of the HTTP library;
+//! knows nothing of targets and progress.
 
 mod client;
 mod clients;

@@ -1,8 +1,8 @@
 //! Reads the proxies from the environment, and configures the HTTP library with them.
 //!
 //! The variables are curl's: `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, or the same in upper case if the
-//! lower case is missing or empty. An unusable value is an error. If it were ignored, requests meant for the proxy would
-//! bypass it.
+//! lower case is missing or empty. An unusable value is an error. If it were ignored, requests meant for the proxy
+//! would bypass it.
 
 use std::ffi::OsString;
 

@@ -1,7 +1,7 @@
 //! Where a redirect leads, and whether it may be followed. Pure: `client` sends the requests.
 
 use crate::error::{MAX_REDIRECTS, Redirect};
-use crate::url::{WebUrl, text_of_bytes};
+use crate::url::{WebUrl, percent_encode_invalid};
 
 /// The redirects followed for one request.
 pub struct RedirectChain {
@@ -32,10 +32,10 @@ impl RedirectChain {
         self.count == 0 || self.current.origin() == self.first.origin()
     }
 
-    /// Moves on to the URL in a `Location` header of the current URL's response (RFC 9110, section 10.2.2). User info in
-    /// it is dropped: credentials come from the user, not from a server.
+    /// Moves on to the URL in a `Location` header of the current URL's response (RFC 9110, section 10.2.2). User info
+    /// in it is dropped: credentials come from the user, not from a server.
     pub fn follow(&mut self, location: &[u8]) -> Result<(), Box<Redirect>> {
-        let location = text_of_bytes(location);
+        let location = percent_encode_invalid(location);
         let from = &self.current;
         let Some(to) = from.join(&location).map(|to| to.without_credentials()) else {
             return Err(Box::new(Redirect::NotWeb { from: from.clone(), location }));

@@ -65,8 +65,8 @@ impl Conditions<'_> {
         (since_epoch < END).then(|| httpdate::fmt_http_date(time))
     }
 
-    /// Whether a 200 is of the file as it was at `changed_since`: the server ignored the condition. An older date counts
-    /// as a change too, since an earlier version of the file may have been restored.
+    /// Whether a 200 is of the file as it was at `changed_since`: the server ignored the condition. An older date
+    /// counts as a change too, since an earlier version of the file may have been restored.
     pub(super) fn is_unchanged(&self, last_modified: Option<SystemTime>) -> bool {
         match (self.changed_since, last_modified) {
             (Some(time), Some(modified)) => whole_seconds(modified) == whole_seconds(time),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use reqwest::header;
+use reqwest::header::{self, HeaderMap};
 
 use super::exchange::RawResponse;
 use super::request::{AcceptedRange, RangeRequest, judge_whole};
@@ -71,13 +71,15 @@ impl Framing {
 
     /// Reads the framing from the headers. A transfer coding that was not requested, or a length beside one, is refused
     /// (RFC 9112, sections 6.1 and 6.3): server and client could disagree on which bytes are the body.
-    fn of(response: &RawResponse<'_>) -> Result<Self, Error> {
-        let codings: Vec<_> = response.headers.get_all(header::TRANSFER_ENCODING).iter().collect();
-        let has_length = response.headers.contains_key(header::CONTENT_LENGTH);
-        match (codings.as_slice(), response.content_length) {
+    fn from_headers(headers: &HeaderMap, content_length: Option<u64>) -> Result<Self, Error> {
+        let codings: Vec<_> = headers.get_all(header::TRANSFER_ENCODING).iter().collect();
+        let has_length = headers.contains_key(header::CONTENT_LENGTH);
+        match (codings.as_slice(), content_length) {
             ([], Some(length)) => Ok(Self::Length(length)),
             ([], None) => Ok(Self::Close),
-            ([_, ..], _) if has_length => Err(Error::Protocol("both a Transfer-Encoding and a Content-Length".into())),
+            ([_, ..], _) if has_length => {
+                Err(Error::Protocol("a Transfer-Encoding together with a Content-Length".into()))
+            }
             ([coding], _) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(Self::Chunked),
             ([_, ..], _) => Err(Error::Protocol("a Transfer-Encoding that was not requested".into())),
         }
@@ -91,7 +93,7 @@ impl<'a> Response<'a> {
         effective_url: &WebUrl,
         stall_timeout: Duration,
     ) -> Result<Self, Error> {
-        let (framing, range_end) = (Framing::of(&raw)?, raw.content_length);
+        let (framing, range_end) = (Framing::from_headers(&raw.headers, raw.content_length)?, raw.content_length);
         judge_whole(&raw.headers, range_end).map_err(Error::Range)?;
         let effective_url = effective_url.clone();
         Ok(Self { raw, framing, position: 0, range_end, is_partial: false, effective_url, stall_timeout })
@@ -104,7 +106,7 @@ impl<'a> Response<'a> {
         range: &RangeRequest<'_>,
         stall_timeout: Duration,
     ) -> Result<Self, Error> {
-        Framing::of(&raw)?;
+        Framing::from_headers(&raw.headers, raw.content_length)?;
         let accepted = range.judge_part(&raw.headers, effective_url, raw.content_length);
         let AcceptedRange { end, file_length } = accepted.map_err(Error::Range)?;
         Ok(Self {
@@ -169,7 +171,7 @@ impl<'a> Response<'a> {
     /// Whether the server may serve ranges: unless it states that it never does (RFC 9110, section 14.3).
     #[must_use]
     pub fn allows_ranges(&self) -> bool {
-        headers::text_of(&self.raw.headers, &header::ACCEPT_RANGES)
+        headers::header_text(&self.raw.headers, &header::ACCEPT_RANGES)
             .is_none_or(|unit| !unit.trim().eq_ignore_ascii_case("none"))
     }
 
@@ -194,8 +196,8 @@ impl<'a> Response<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] within 100 ms of the cancellation if no byte arrives, a stall, a broken connection, or a body
-    /// shorter or longer than the headers say.
+    /// [`Error::Cancelled`] within 100 ms of the cancellation if no byte arrives, a stall, a broken connection, or a
+    /// body shorter or longer than the headers say.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         let count = self
             .raw

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 /// Parses a header's value into a wait: zero for a date in the past, `None` if it is neither form.
 ///
-/// A date is compared with the `Date` of the same response. One clock wrote both, so a wrong clock on either side makes no
-/// difference. Only without a valid `Date` is it compared with `now`.
+/// A date is compared with the `Date` of the same response. One clock wrote both, so a wrong clock on either side makes
+/// no difference. Only without a valid `Date` is it compared with `now`.
 #[must_use]
 pub fn parse_retry_after(value: &str, date: Option<&str>, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
@@ -59,7 +59,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_causes_a_panic(text in "(?s).{0,40}", date in proptest::option::of("(?s).{0,40}"), seconds in 0u64..4_000_000_000) {
+        fn no_text_causes_a_panic(
+            text in "(?s).{0,40}",
+            date in proptest::option::of("(?s).{0,40}"),
+            seconds in 0u64..4_000_000_000,
+        ) {
             let _ = parse_retry_after(&text, date.as_deref(), SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
         }
     }

@@ -1,7 +1,7 @@
 //! Finds the status with which a proxy refused to tunnel to an https host.
 //!
-//! The HTTP library does not report it: its error distinguishes only 407 and "any other". But a 403 is permanent and a 503
-//! temporary. So after such a failure, one more CONNECT is sent by hand, only for its status.
+//! The HTTP library does not report it: its error distinguishes only 407 and "any other". But a 403 is permanent and a
+//! 503 temporary. So after such a failure, one more CONNECT is sent by hand, only for its status.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
@@ -30,8 +30,8 @@ pub fn explain(failure: Error, url: &WebUrl, network: &Network) -> Error {
     Error::Proxy { code: code.filter(|code| !(200..300).contains(code)) }
 }
 
-/// Sends a CONNECT and returns the status; `None` if the response is not HTTP. Only for a proxy with an http URL: an https
-/// one would need a TLS handshake by hand as well.
+/// Sends a CONNECT and returns the status; `None` if the response is not HTTP. Only for a proxy with an http URL: an
+/// https one would need a TLS handshake by hand as well.
 fn request_status(proxy: &ProxyUrl, url: &WebUrl, timeout: Duration) -> io::Result<Option<u16>> {
     let (proxy, url) = (proxy.url(), url.url());
     let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return Ok(None) };

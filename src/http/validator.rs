@@ -23,8 +23,8 @@ pub struct EntityHeaders {
     /// The `Content-Encoding`.
     #[serde(rename = "coding")]
     pub content_encoding: Option<String>,
-    /// The [identity](crate::url::WebUrl::identity) of the URL that responded, after redirects: an `ETag` is unique only
-    /// there.
+    /// The [identity](crate::url::WebUrl::identity) of the URL that responded, after redirects: an `ETag` is unique
+    /// only there.
     #[serde(rename = "place")]
     pub effective_url: String,
 }
@@ -46,8 +46,8 @@ impl EntityHeaders {
 }
 
 impl Validator {
-    /// The validator in a response with these headers and this `Date`; `None` if neither `ETag` nor date is strong, or if
-    /// the headers are longer than 8 KiB together.
+    /// The validator in a response with these headers and this `Date`; `None` if neither `ETag` nor date is strong, or
+    /// if the headers are longer than 8 KiB together.
     #[must_use]
     pub fn of(headers: EntityHeaders, date: Option<&str>) -> Option<Self> {
         let time = |text: &Option<String>| httpdate::parse_http_date(text.as_deref()?).ok();
@@ -70,8 +70,8 @@ impl Validator {
         self.strong_etag().or(self.headers.last_modified.as_deref()).unwrap_or_default()
     }
 
-    /// Whether a later response's headers contradict none of the first response's. A missing `ETag` or Last-Modified is no
-    /// conflict; a different or missing Content-Encoding, or a different URL, is.
+    /// Whether a later response's headers contradict none of the first response's. A missing `ETag` or Last-Modified is
+    /// no conflict; a different or missing Content-Encoding, or a different URL, is.
     #[must_use]
     pub fn is_consistent_with(&self, entity_headers: &EntityHeaders) -> bool {
         let is_consistent =
@@ -188,7 +188,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_headers_cause_a_panic(etag in "(?s)(W/)?\"?.{0,20}\"?", modified in "(?s).{0,40}", date in "(?s).{0,40}") {
+        fn no_headers_cause_a_panic(
+            etag in "(?s)(W/)?\"?.{0,20}\"?",
+            modified in "(?s).{0,40}",
+            date in "(?s).{0,40}",
+        ) {
             if let Some(validator) = Validator::of(entity_headers(Some(&etag), Some(&modified)), Some(&date)) {
                 prop_assert!(validator.if_range().bytes().all(|byte| (0x20..0x7f).contains(&byte)));
             }

@@ -74,7 +74,7 @@ impl fmt::Display for UrlError {
                 write!(f, "'{text}' has the control character {} in it; percent-encode it", c.escape_unicode())
             }
             Problem::Several => write!(f, "'{text}' holds several URLs; give each a line of its own"),
-            Problem::Quoted => write!(f, "{text} is not an absolute URL; leave out what is around it"),
+            Problem::Quoted => write!(f, "{text} is not an absolute URL; remove the quotes or brackets around it"),
             Problem::Backslash => write!(f, "'{text}' has a backslash in it; write / or %5C"),
             Problem::Malformed(why) => write!(f, "'{text}' is not a URL: {why}"),
         }
@@ -113,7 +113,7 @@ mod tests {
             ("ftp://u:secret@host/x", "'ftp://host/x' is not an http or https URL; tdl speaks only these"),
             ("http://a\thttp://b", "'http://a\\u{9}http://b' has a tab in it; give each URL a line of its own"),
             ("http://a http://b", "'http://a http://b' holds several URLs; give each a line of its own"),
-            ("<http://h/a>", "<http://h/a> is not an absolute URL; leave out what is around it"),
+            ("<http://h/a>", "<http://h/a> is not an absolute URL; remove the quotes or brackets around it"),
             ("http://h\\a", "'http://h\\a' has a backslash in it; write / or %5C"),
             ("http://", "'http://' is not a URL: no host"),
             ("http:///x", "'http:///x' is not a URL: no host"),

@@ -4,12 +4,12 @@
 #[must_use]
 pub fn percent_decoded(text: &str) -> String {
     let bytes: Vec<u8> = percent_encoding::percent_decode_str(text).collect();
-    text_of_bytes(&bytes)
+    percent_encode_invalid(&bytes)
 }
 
 /// Converts bytes to text, and percent-encodes those that are not UTF-8.
 #[must_use]
-pub fn text_of_bytes(bytes: &[u8]) -> String {
+pub fn percent_encode_invalid(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());

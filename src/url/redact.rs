@@ -1,7 +1,7 @@
 //! Removes secrets from texts that are URLs, valid or not.
 
-/// A URL, valid or not, without anything that may be a password or a token: user info up to the last `@`, the values of the
-/// query, and the fragment. The text is cut to 100 characters.
+/// A URL, valid or not, without anything that may be a password or a token: user info up to the last `@`, the values of
+/// the query, and the fragment. The text is cut to 100 characters.
 #[must_use]
 pub fn redacted(text: &str) -> String {
     const MAX_LENGTH: usize = 100;

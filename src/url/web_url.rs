@@ -12,16 +12,16 @@ use super::signature::without_signature;
 
 /// An absolute http or https URL without a fragment.
 ///
-/// `Display` and `Debug` omit user info and mask the values of the query. [`unredacted`](Self::unredacted) is for requests,
-/// and for lists that must remain usable.
+/// `Display` and `Debug` omit user info and mask the values of the query. [`unredacted`](Self::unredacted) is for
+/// requests, and for lists that must remain usable.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct WebUrl(Url);
 
 impl WebUrl {
     /// Parses a URL as a user writes it.
     ///
-    /// This is stricter than the URL standard, which silently fixes `http:host`, backslashes and tabs inside a URL. They are
-    /// refused here, with the fix in the message.
+    /// This is stricter than the URL standard, which silently fixes `http:host`, backslashes and tabs inside a URL.
+    /// They are refused here, with the fix in the message.
     ///
     /// # Errors
     ///
@@ -32,7 +32,8 @@ impl WebUrl {
         Self::from_url(url).ok_or_else(|| UrlError::malformed(text, "no host"))
     }
 
-    /// Resolves a reference in this URL's response (RFC 3986, section 5); `None` if the result is not an http or https URL.
+    /// Resolves a reference in this URL's response (RFC 3986, section 5); `None` if the result is not an http or https
+    /// URL.
     #[must_use]
     pub fn join(&self, reference: &str) -> Option<Self> {
         Self::from_url(self.0.join(reference).ok()?)
@@ -97,8 +98,8 @@ impl WebUrl {
         (!self.0.username().is_empty() || password.is_some()).then(|| (decoded(self.0.username()), password))
     }
 
-    /// What identifies the file at this URL: the URL without user info and known signature parameters, and with a hash in
-    /// place of the remaining query, which may contain secrets.
+    /// What identifies the file at this URL: the URL without user info and known signature parameters, and with a hash
+    /// in place of the remaining query, which may contain secrets.
     #[must_use]
     pub fn identity(&self) -> String {
         let mut url = self.without_credentials().0;
