@@ -47,7 +47,7 @@ pub fn perform<'a>(
     let incoming = Arc::new(Incoming::default());
     let guard = FinishOnDrop(Arc::clone(&incoming));
     let task = runtime.spawn(async move {
-        // The runtime resumes this task after it has asked the system for new events and handled them.
+        // The runtime resumes this task after it has polled the system for new events and handled them.
         yield_now().await;
         let result = receive(&client, request, on_head, &guard.0).await;
         guard.0.finish(result.map_err(ExchangeError::Library));

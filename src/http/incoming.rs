@@ -1,4 +1,4 @@
-//! What a runtime has received of one response and its reader has not taken yet: the buffer between two threads.
+//! The buffer of one response, between the runtime's thread that receives it and the thread that reads it.
 //!
 //! The runtime's task reads ahead, up to [`READ_AHEAD`], and wakes the reader only when it has nothing else to do. So a
 //! small file costs one wake-up for its head and its body, and a burst of small chunks costs one for all of them.
@@ -23,7 +23,7 @@ const FRAMES_AHEAD: usize = 1024;
 /// How often a waiting reader checks for cancellation.
 const CANCEL_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Whether the run was cancelled. Called while a response is locked, so it must not block.
+/// A check whether the reader should give up. It is called while the buffer is locked, so it must not block.
 #[derive(Clone, Copy)]
 pub struct CancelCheck<'a>(pub &'a (dyn Fn() -> bool + Sync));
 
@@ -47,7 +47,7 @@ pub struct Head {
     pub content_length: Option<u64>,
 }
 
-/// The buffer.
+/// The received and not yet read bytes of one response, shared by a runtime's task and one reader.
 #[derive(Debug, Default)]
 pub struct Incoming {
     state: Mutex<State>,

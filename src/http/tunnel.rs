@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::options::{Network, Proxies, ProxyUrl};
 use crate::url::WebUrl;
 
-/// A longer status line is not one.
+/// A longer line is not a status line.
 const MAX_STATUS_LINE: usize = 256;
 
 /// Adds the proxy's status to the failure of a request for `url`, if a proxy refused it with an unknown status.
