@@ -81,7 +81,7 @@ impl<'a> Client<'a> {
             Ok(Reply::Response(response))
                 if !response.is_partial()
                     && !range.is_whole_file(response.framing().length(), &response.entity_headers()) => {}
-            // Others refuse any request for a range, or redirect it to an error page.
+            // Others refuse any request for a range, or redirect it where it cannot be followed.
             Err(failure) if !failure.is_temporary() => {}
             result => return result,
         }
