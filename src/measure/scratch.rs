@@ -82,7 +82,7 @@ impl Scratch {
             // Where there are no locks, nobody else can take it either.
             Ok(()) | Err(fs::TryLockError::Error(_)) => {}
         }
-        lock.write_all(&[MARK, part::token().as_bytes()].concat())?;
+        lock.write_all(&[MARK, part::process_token().as_bytes()].concat())?;
         let files = root.join(FILES);
         make_private(&files)?;
         // Before it was locked, another process may have removed it.
@@ -142,7 +142,7 @@ fn locked(mut lock: File, has_files: bool) -> Option<File> {
     let mut text = Vec::new();
     (&mut lock).take(LONGEST).read_to_end(&mut text).ok()?;
     let is_dead = match text.strip_prefix(MARK) {
-        Some(token) => str::from_utf8(token).ok().and_then(part::has_ended).unwrap_or(has_lock),
+        Some(token) => str::from_utf8(token).ok().and_then(part::process_has_ended).unwrap_or(has_lock),
         None => text.is_empty() && !has_files && has_lock,
     };
     is_dead.then_some(lock)
@@ -386,7 +386,7 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
         let started = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().nth(19).unwrap();
-        let mut token: serde_json::Value = serde_json::from_str(&part::token()).unwrap();
+        let mut token: serde_json::Value = serde_json::from_str(&part::process_token()).unwrap();
         token["process"] = child.id().into();
         token["started"] = started.parse::<u64>().unwrap().into();
         let text = [MARK, token.to_string().as_bytes()].concat();

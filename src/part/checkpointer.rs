@@ -1,61 +1,61 @@
-//! Saves what running downloads have received, every second, whatever their threads are stuck in.
+//! A thread that saves checkpoints of all running downloads about once a second, even if their threads are blocked.
 
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::PartFile;
+use super::part_file::PartFile;
 use super::shared_part::SharedPart;
 
-/// While bytes arrive a claim is saved at least once a second; what came since is asked for again.
-const SAVED_AFTER: Duration = Duration::from_millis(700);
+/// While bytes arrive, a checkpoint is saved at least once a second. Bytes since the last one are downloaded again.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(700);
 
-/// How often claims are looked at.
-const PERIOD: Duration = Duration::from_millis(200);
+/// How often the thread checks which downloads need a checkpoint.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// A thread that saves claims; there is none before there is something to save.
+/// Saves checkpoints of part files. Its thread starts with the first of them.
 #[derive(Debug, Default)]
 pub struct Checkpointer {
-    fillings: Arc<Mutex<Vec<Weak<SharedPart>>>>,
+    parts: Arc<Mutex<Vec<Weak<SharedPart>>>>,
     thread: OnceLock<Option<(Sender<()>, JoinHandle<()>)>>,
 }
 
 impl Checkpointer {
-    /// Saves the claim of a part file from now on, until that goes.
-    pub fn keep(&self, part: &PartFile) {
-        self.fillings.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(part.shared()));
+    /// Saves checkpoints of a part file until it is dropped.
+    pub fn watch(&self, part: &PartFile) {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(part.shared()));
         self.thread.get_or_init(|| {
-            let (stop, stopped) = mpsc::channel();
-            let fillings = Arc::clone(&self.fillings);
-            let keep = move || {
-                while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
-                    save_all(&fillings);
+            let (stop_tx, stop_rx) = mpsc::channel();
+            let parts = Arc::clone(&self.parts);
+            let save_until_stopped = move || {
+                while stop_rx.recv_timeout(POLL_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                    save_all(&parts);
                 }
             };
-            // Without the thread more is asked for again after a kill, and nothing else is worse.
-            let thread = thread::Builder::new().name("tdl-checkpointer".to_owned()).spawn(keep).ok()?;
-            Some((stop, thread))
+            // If the thread cannot start, a killed run downloads more again.
+            let thread = thread::Builder::new().name("tdl-checkpointer".to_owned()).spawn(save_until_stopped).ok()?;
+            Some((stop_tx, thread))
         });
     }
 }
 
-fn save_all(fillings: &Mutex<Vec<Weak<SharedPart>>>) {
-    let kept: Vec<_> = {
-        let mut fillings = fillings.lock().unwrap_or_else(PoisonError::into_inner);
-        fillings.retain(|shared| shared.strong_count() > 0);
-        fillings.iter().filter_map(Weak::upgrade).collect()
+fn save_all(parts: &Mutex<Vec<Weak<SharedPart>>>) {
+    let open: Vec<_> = {
+        let mut parts = parts.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.retain(|shared| shared.strong_count() > 0);
+        parts.iter().filter_map(Weak::upgrade).collect()
     };
-    for shared in kept {
-        // The thread that writes to the file sees what failed.
-        let _ = shared.save_after(SAVED_AFTER);
+    for shared in open {
+        // The thread that writes to the file runs into the same failure and reports it.
+        let _ = shared.save_checkpoint_after(CHECKPOINT_INTERVAL);
     }
 }
 
 impl Drop for Checkpointer {
     fn drop(&mut self) {
-        if let Some(Some((stop, thread))) = self.thread.take() {
-            drop(stop);
+        if let Some(Some((stop_tx, thread))) = self.thread.take() {
+            drop(stop_tx);
             let _ = thread.join();
         }
     }

@@ -1,35 +1,34 @@
-//! How fast something is filled, over the last second or two. Pure: whoever asks brings the time.
+//! Measures how fast a segment is written, over the last second or two. Pure: the time is an argument.
 
 use std::time::{Duration, Instant};
 
-/// A speed is known only after so long; before, it says more about the first packets than about the rest.
-const YOUNG: Duration = Duration::from_millis(100);
+/// No speed is measured before this time. Earlier, it would say more about the first packets than about the rest.
+const MIN_ELAPSED: Duration = Duration::from_millis(100);
 
-/// The speed is that since the last mark but one, and a mark is made when the last is so old.
-const BETWEEN_MARKS: Duration = Duration::from_secs(1);
+/// A new mark is set once the last one is this old. The speed is measured since the mark before the last.
+const MARK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The speed at which a position moves on.
+/// The speed at which a position advances.
 #[derive(Debug, Clone)]
 pub struct Meter {
     marks: [(Instant, u64); 2],
-    /// What to assume before the speed is known, in bytes per second.
+    /// The speed to assume before one is measured, in bytes per second.
     assumed: Option<f64>,
 }
 
 impl Meter {
-    /// A meter that begins at `position`, for something that may be as fast as `assumed`.
     pub const fn new(now: Instant, position: u64, assumed: Option<f64>) -> Self {
         Self { marks: [(now, position); 2], assumed }
     }
 
-    /// Bytes per second at present; `None` while nobody knows.
+    /// Returns the current speed in bytes per second; `None` if it is still unknown.
     pub fn speed(&mut self, now: Instant, position: u64) -> Option<f64> {
         let [(since, from), (marked, _)] = self.marks;
         let elapsed = now.saturating_duration_since(since);
-        if elapsed < YOUNG {
+        if elapsed < MIN_ELAPSED {
             return self.assumed;
         }
-        if now.saturating_duration_since(marked) >= BETWEEN_MARKS {
+        if now.saturating_duration_since(marked) >= MARK_INTERVAL {
             self.marks = [self.marks[1], (now, position)];
         }
         Some(position.saturating_sub(from) as f64 / elapsed.as_secs_f64())
@@ -41,10 +40,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_speed_is_that_of_the_last_seconds() {
-        let begun = Instant::now();
-        let at = |milliseconds| begun + Duration::from_millis(milliseconds);
-        let mut meter = Meter::new(begun, 1000, None);
+    fn speed_is_measured_over_the_last_seconds() {
+        let start = Instant::now();
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        let mut meter = Meter::new(start, 1000, None);
         assert_eq!(meter.speed(at(99), 2000), None, "too young");
         assert_eq!(meter.speed(at(500), 2000), Some(2000.0));
         let mut position = 2000;
@@ -54,6 +53,6 @@ mod tests {
         }
         let speed = meter.speed(at(4100), position + 10).unwrap();
         assert!((speed - 100.0).abs() < 0.1, "the quick beginning is forgotten: {speed}");
-        assert_eq!(Meter::new(begun, 0, Some(7.0)).speed(at(50), 0), Some(7.0));
+        assert_eq!(Meter::new(start, 0, Some(7.0)).speed(at(50), 0), Some(7.0));
     }
 }

@@ -1,32 +1,30 @@
-//! Moving a file that is not tdl's out of the way, so that nothing of it is lost.
+//! Moving a file that is not tdl's out of the way, so that nothing of the user's is lost.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use super::paths::kept_path;
 use super::platform;
 use crate::error::Error;
 use crate::text::safe_path;
 
 /// Renames the file at `path` to `path` with `.kept` appended. `why` says what is wrong with it ("is not tdl's"). There
-/// is one `.kept` for each name, so that nothing piles up.
+/// is at most one `.kept` file for each name, so that they do not pile up.
 ///
 /// # Errors
 ///
-/// [`Error::InTheWay`] if a `.kept` is there already, or if the rename is refused.
+/// [`Error::InTheWay`] if there is already a `.kept` file, or if the rename fails.
 pub fn move_aside(path: &Path, why: &str) -> Result<PathBuf, Error> {
-    let mut kept = OsString::from(path);
-    kept.push(".kept");
-    let kept = PathBuf::from(kept);
+    let kept = kept_path(path);
     let in_the_way = |help: String| Error::InTheWay { path: path.to_owned(), reason: format!("it {why}, and {help}") };
     match platform::rename_no_replace(path, &kept) {
         Ok(_) => Ok(kept),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             // Left by a process that died in a rename by hard link.
-            let is_done = path.symlink_metadata().is_ok_and(|meta| platform::is_link_to(&meta, &kept));
-            if is_done && fs::remove_file(path).is_ok() {
+            let is_link = path.symlink_metadata().is_ok_and(|meta| platform::is_link_to(&meta, &kept));
+            if is_link && fs::remove_file(path).is_ok() {
                 return Ok(kept);
             }
             Err(in_the_way(format!("{} is there already: remove or rename one of the two", safe_path(&kept))))
@@ -38,31 +36,31 @@ pub fn move_aside(path: &Path, why: &str) -> Result<PathBuf, Error> {
     }
 }
 
-/// What was moved aside for one part file, to be told to the user.
-#[derive(Debug, Default)]
-pub struct Moved(Mutex<Vec<String>>);
+/// Returns what the user is told about a file that was moved aside.
+pub fn describe_move(path: &Path, why: &str, kept: &Path) -> String {
+    format!("{} {why}; it is {} now", safe_path(path), safe_path(kept))
+}
 
-impl Moved {
-    /// Moves a file aside, and takes note of it.
+/// Collects what was moved aside for one part file, to be reported to the user.
+#[derive(Debug, Default)]
+pub struct MoveLog(Mutex<Vec<String>>);
+
+impl MoveLog {
+    /// Moves a file aside and records it.
     ///
     /// # Errors
     ///
-    /// As [`move_aside`].
+    /// Those of [`move_aside`].
     pub fn move_aside(&self, path: &Path, why: &str) -> Result<(), Error> {
         let kept = move_aside(path, why)?;
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(sentence(path, why, &kept));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(describe_move(path, why, &kept));
         Ok(())
     }
 
-    /// The sentences that nobody has taken yet.
+    /// Returns the messages recorded since the last call.
     pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-/// What the user is told of a file that was moved aside.
-pub fn sentence(path: &Path, why: &str, kept: &Path) -> String {
-    format!("{} {why}; it is {} now", safe_path(path), safe_path(kept))
 }
 
 #[cfg(test)]
@@ -70,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_file_of_a_name_is_kept_and_no_more() {
+    fn only_one_file_per_name_is_moved_aside() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.part");
         let kept = dir.path().join("x.part.kept");
@@ -86,7 +84,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_move_that_was_interrupted_is_finished() {
+    fn an_interrupted_move_is_completed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.part");
         fs::write(&path, "the user's").unwrap();

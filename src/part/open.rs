@@ -1,15 +1,20 @@
-//! Opening a part file: lock it, judge whose it is and what of it can be resumed, and claim it.
+//! Opening a part file: locking it, judging whose it is and whether it can be resumed, and claiming it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata, TryLockError};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::move_aside::{Moved, move_aside, sentence};
+use super::directory::sync_parent;
+use super::errors::{disk_error, locked_error};
+use super::move_aside::{MoveLog, describe_move, move_aside};
 use super::part_file::PartFile;
-use super::sidecar::{Sidecar, Unusable};
-use super::sidecar_file::{Found, NOT_OURS};
-use super::{directory_of, disk, host, locked, platform, sidecar_file, trust};
+use super::paths::directory_of;
+use super::process::new_owner;
+use super::sidecar::{Sidecar, SidecarError};
+use super::sidecar_reader::{Found, NOT_OURS, Record, check_foreign_unowned, find_sidecar};
+use super::sidecar_temporary::remove_abandoned;
+use super::{platform, sidecar_file, trust};
 use crate::error::Error;
 use crate::url::WebUrl;
 
@@ -23,194 +28,384 @@ pub struct Existing {
 }
 
 impl PartFile {
-    /// Opens and locks what is at `path`, and judges what of it belongs to a download of `url` to `target`.
-    /// A file that is not ours is moved aside, to `path` with `.kept`.
+    /// Opens and locks what is at `path`, and judges what of it belongs to a download of `url` to `target`. A file that
+    /// is not tdl's is moved aside, to `path` with `.kept` appended.
     ///
     /// # Errors
     ///
     /// [`Error::Locked`] if another process holds it, [`Error::NotAFile`] for links, directories and devices,
-    /// [`Error::InTheWay`] if it is not ours and cannot be moved aside.
+    /// [`Error::InTheWay`] if it is not tdl's and cannot be moved aside.
     pub fn open_existing(path: &Path, target: &Path, url: &WebUrl) -> Result<Existing, Error> {
         let (mut part, meta) = loop {
             match Self::open(path, false, &Arc::default()) {
                 Err(Error::Disk { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                     // The part file may have been removed without its sidecar.
-                    sidecar_file::remove_orphan(path)?;
+                    sidecar_file::remove_orphaned_sidecar(path)?;
                     return Ok(Existing::default());
                 }
-                // A run that died between linking a part to its target and removing the part.
-                Ok((_, meta)) if platform::is_link_to(&meta, target) => remove(path)?,
-                Err(failure) => return closed_to_us(path, failure),
+                // Left by a run that died between linking a part file to its target and removing the part file.
+                Ok((_, meta)) if platform::is_link_to(&meta, target) => {
+                    fs::remove_file(path).map_err(|source| disk_error("remove", path, source))?;
+                }
+                Err(failure) => return judge_unopenable(path, failure),
                 Ok(opened) => break opened,
             }
         };
         let lock_is_proof = part.lock_is_proof();
-        if let Some(why) = object_to(&meta, path)? {
-            sidecar_file::check_foreign_dead(path, lock_is_proof)?;
-            return moved_aside(path, why);
+        if let Some(why) = find_objection(&meta, path)? {
+            check_foreign_unowned(path, lock_is_proof)?;
+            return report_moved(path, why);
         }
         let is_empty = meta.len() == 0;
-        let found = match sidecar_file::look(path)? {
-            Found::Ours(found) => found,
-            // Another process may be about to write its sidecar: the first to do so has the file.
+        let record = match find_sidecar(path)? {
+            Found::Ours(record) => record,
+            // Another process may be about to write its sidecar. The first to do so owns the file.
             Found::Nothing | Found::Foreign(_) if is_empty => {
                 part.is_new = true;
                 return Ok(Existing { part: Some(part), discard_reason: None });
             }
-            Found::Nothing | Found::Foreign(NOT_OURS) => return moved_aside(path, NOT_OURS),
-            Found::Foreign(why) => return moved_aside(path, &format!("has a sidecar that {why}")),
+            Found::Nothing | Found::Foreign(NOT_OURS) => return report_moved(path, NOT_OURS),
+            Found::Foreign(why) => return report_moved(path, &format!("has a sidecar that {why}")),
         };
-        found.check_dead(path, lock_is_proof)?;
-        sidecar_file::remove_unfinished(path, lock_is_proof);
-        let discard_reason = match Sidecar::parse(&found.text, url, meta.len()) {
-            Ok(sidecar) if sidecar.validator.is_some() => {
-                let sidecar = sidecar.owned_by(Some(host::new_owner()));
-                sidecar_file::take_over(path, &sidecar, &found, lock_is_proof, false, &part.shared.moved)?;
-                let (done, length) = (sidecar.done.clone(), sidecar.length);
-                part.shared.begin(Some(sidecar), done, length);
-                None
-            }
-            _ if is_empty => None,
-            Ok(_) => Some("the server gave nothing that would prove the rest to be of the same file"),
-            Err(Unusable::Broken | Unusable::NotOurs) => Some("what was noted of the bytes that are left is damaged"),
-            Err(Unusable::OtherUrl) => Some("the bytes that are left are of another URL"),
-            Err(Unusable::Newer) => Some("a newer version of tdl left the bytes that are there"),
-        };
+        record.check_unowned(path, lock_is_proof)?;
+        remove_abandoned(path, lock_is_proof);
+        let discard_reason = part.take_over(&record, url, meta.len())?.filter(|_| !is_empty);
         Ok(Existing { part: Some(part), discard_reason: discard_reason.map(ToOwned::to_owned) })
     }
 
-    /// Opens the part file that was filled beside another one, by a run that was killed, if it can be resumed. What of
-    /// tdl's cannot is removed; what has no sidecar of tdl's beside it is none of its business, for nothing needs that
-    /// name yet.
+    /// Takes over what another attempt or run left, if it can be resumed; or else returns why it cannot.
+    fn take_over(&self, record: &Record, url: &WebUrl, length: u64) -> Result<Option<&'static str>, Error> {
+        let sidecar = match Sidecar::parse(&record.text, url, length) {
+            Ok(sidecar) if sidecar.validator.is_some() => sidecar.owned_by(Some(new_owner())),
+            Ok(_) => return Ok(Some("the server sent nothing to prove that the rest is of the same file")),
+            Err(SidecarError::Invalid | SidecarError::NotOurs) => {
+                return Ok(Some("the sidecar of the partial download is damaged"));
+            }
+            Err(SidecarError::OtherUrl) => return Ok(Some("the partial download is of another URL")),
+            Err(SidecarError::NewerVersion) => {
+                return Ok(Some("the partial download was left by a newer version of tdl"));
+            }
+        };
+        sidecar_file::take_over(self.path(), &sidecar, record, self.lock_is_proof(), false, &self.shared.moved)?;
+        let (done, length) = (sidecar.done.clone(), sidecar.length);
+        self.shared.start_writing(Some(sidecar), done, length);
+        Ok(None)
+    }
+
+    /// Opens the replacement that a killed run was writing beside another part file, if it can be resumed, or else
+    /// removes it. Without a sidecar made by tdl it stays untouched, because its name is not needed yet.
     ///
     /// # Errors
     ///
-    /// [`Error::Locked`] if another process holds it; or the disk refuses.
+    /// [`Error::Locked`] if another process holds it, or [`Error::Disk`].
     pub fn open_replacement(path: &Path, target: &Path, url: &WebUrl) -> Result<Option<Self>, Error> {
-        let Ok(Found::Ours(_)) = sidecar_file::look(path) else { return Ok(None) };
+        let Ok(Found::Ours(_)) = find_sidecar(path) else { return Ok(None) };
         match path.symlink_metadata() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => sidecar_file::remove_orphan(path).map(|()| None),
-            Err(source) => Err(disk("look at", path, source)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                sidecar_file::remove_orphaned_sidecar(path).map(|()| None)
+            }
+            Err(source) => Err(disk_error("look at", path, source)),
             Ok(meta) if !meta.is_file() => Ok(None),
-            Ok(meta) if !platform::is_link_to(&meta, target) && object_to(&meta, path)?.is_some() => Ok(None),
+            Ok(meta) if !platform::is_link_to(&meta, target) && find_objection(&meta, path)?.is_some() => Ok(None),
             Ok(_) => match Self::open_existing(path, target, url)?.part {
                 Some(part) if part.received() > 0 => Ok(Some(part)),
-                part => {
-                    if let Some(part) = part {
-                        part.discard();
-                    }
+                Some(part) => {
+                    part.discard();
                     Ok(None)
                 }
+                None => Ok(None),
             },
         }
     }
 
-    /// Makes and locks a file at `path`, where nothing is.
+    /// Creates and locks a file at `path`, where nothing is.
     ///
     /// # Errors
     ///
-    /// [`Error::Locked`] if another process made one meanwhile.
+    /// [`Error::Locked`] if another process created one meanwhile.
     pub fn create(path: &Path) -> Result<Self, Error> {
-        Self::open(path, true, &Arc::default()).map(|(part, _)| part).map_err(taken_meanwhile)
+        Self::create_with(path, &Arc::default())
     }
 
-    /// A new and empty part file in the place of this one, which is removed rather than truncated: a process that was
-    /// taken for dead may still write to it.
+    /// Replaces this part file by a new, empty one. It is removed rather than truncated: a process that was taken for
+    /// dead may still write to it.
     ///
     /// # Errors
     ///
-    /// [`Error::Locked`] if another process has the part file now; or the disk refuses.
+    /// [`Error::Locked`] if another process has the part file now, or [`Error::Disk`].
     pub fn renew(self) -> Result<Self, Error> {
         if self.is_new {
             return Ok(self);
         }
-        let (path, had_claim) = (self.path().to_owned(), self.received() > 0);
+        let (path, had_bytes) = (self.path().to_owned(), self.received() > 0);
         let moved = Arc::clone(&self.shared.moved);
         self.discard();
-        if had_claim {
-            // After a power failure the old claim must not stand beside the new bytes.
-            let directory = directory_of(&path);
-            platform::sync_directory(directory).map_err(|source| disk("write", directory, source))?;
+        if had_bytes {
+            // After a power failure the old sidecar must not be there with the new bytes.
+            sync_parent(&path)?;
         }
-        Self::open(&path, true, &moved).map(|(part, _)| part).map_err(taken_meanwhile)
+        Self::create_with(&path, &moved)
     }
 
-    fn open(path: &Path, create: bool, moved: &Arc<Moved>) -> Result<(Self, fs::Metadata), Error> {
+    fn create_with(path: &Path, moved: &Arc<MoveLog>) -> Result<Self, Error> {
+        match Self::open(path, true, moved) {
+            Ok((part, _)) => Ok(part),
+            Err(Error::Disk { source, path, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
+                Err(locked_error(&path))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn open(path: &Path, create: bool, moved: &Arc<MoveLog>) -> Result<(Self, Metadata), Error> {
         loop {
             let file = match platform::open_part(path, create) {
                 Ok(file) => file,
-                Err(error) if error.kind() != io::ErrorKind::NotFound && is_no_file(path) => {
+                Err(error) if error.kind() != io::ErrorKind::NotFound && platform::is_not_a_file(path) => {
                     return Err(Error::NotAFile(path.to_owned()));
                 }
-                Err(source) => return Err(disk("open", path, source)),
+                Err(source) => return Err(disk_error("open", path, source)),
             };
-            let is_locked = lock(&file, path)?;
-            // After the lock, for what another process wrote before it let go counts.
-            let meta = file.metadata().map_err(|source| disk("look at", path, source))?;
+            let is_locked = try_lock(&file, path)?;
+            // Read after locking, because what another process wrote before it unlocked counts.
+            let meta = file.metadata().map_err(|source| disk_error("look at", path, source))?;
             if !meta.is_file() {
                 return Err(Error::NotAFile(path.to_owned()));
             }
             let part = Self::new(path.to_owned(), file, is_locked, create, Arc::clone(moved));
-            // Between the opening and the lock another process may have renamed the file into place.
-            if part.is_in_place(&meta)? {
+            // Between opening and locking, another process may have committed the file.
+            if part.shared.file.is_in_place(&meta)? {
                 return Ok((part, meta));
             }
         }
     }
 }
 
-/// A part file that could not be opened: moved aside if it is another user's, unless a process writes to it.
-fn closed_to_us(path: &Path, failure: Error) -> Result<Existing, Error> {
+/// Handles a part file that could not be opened: moves it aside if it is another user's, unless a process writes to it.
+fn judge_unopenable(path: &Path, failure: Error) -> Result<Existing, Error> {
     let is_denied = matches!(&failure, Error::Disk { source, .. } if source.kind() == io::ErrorKind::PermissionDenied);
-    match path.symlink_metadata() {
-        Ok(meta) if is_denied => match object_to(&meta, path)? {
-            Some(why) => {
-                // A lock can be tried without the permission to write.
-                let is_held = |file: File| matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock));
-                if platform::open_to_read(path).is_ok_and(is_held) {
-                    return Err(locked(path));
-                }
-                sidecar_file::check_foreign_dead(path, false)?;
-                moved_aside(path, why)
-            }
-            None => Err(failure),
-        },
-        _ => Err(failure),
+    let Some(meta) = path.symlink_metadata().ok().filter(|_| is_denied) else { return Err(failure) };
+    let Some(why) = find_objection(&meta, path)? else { return Err(failure) };
+    // Locking does not need write permission.
+    let is_held = |file: File| matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+    if platform::open_to_read(path).is_ok_and(is_held) {
+        return Err(locked_error(path));
     }
+    check_foreign_unowned(path, false)?;
+    report_moved(path, why)
 }
 
-/// The failure to make a part file, where another process was faster.
-fn taken_meanwhile(failure: Error) -> Error {
-    match failure {
-        Error::Disk { source, path, .. } if source.kind() == io::ErrorKind::AlreadyExists => locked(&path),
-        failure => failure,
-    }
-}
-
-fn object_to(meta: &fs::Metadata, path: &Path) -> Result<Option<&'static str>, Error> {
+fn find_objection(meta: &Metadata, path: &Path) -> Result<Option<&'static str>, Error> {
     let directory = directory_of(path);
-    trust::objection(meta, directory).map_err(|source| disk("write to", directory, source))
+    trust::find_objection(meta, directory).map_err(|source| disk_error("write to", directory, source))
 }
 
-fn moved_aside(path: &Path, why: &str) -> Result<Existing, Error> {
+fn report_moved(path: &Path, why: &str) -> Result<Existing, Error> {
     let kept = move_aside(path, why)?;
-    Ok(Existing { part: None, discard_reason: Some(sentence(path, why, &kept)) })
+    Ok(Existing { part: None, discard_reason: Some(describe_move(path, why, &kept)) })
 }
 
-fn remove(path: &Path) -> Result<(), Error> {
-    fs::remove_file(path).map_err(|source| disk("remove", path, source))
-}
-
-fn is_no_file(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|meta| !meta.is_file())
-}
-
-/// Locks the file for this process; `Ok(false)` where the file system has no locks.
-fn lock(file: &File, path: &Path) -> Result<bool, Error> {
+/// Locks the file for this process; returns `false` if the file system has no locks.
+fn try_lock(file: &File, path: &Path) -> Result<bool, Error> {
     match file.try_lock() {
         Ok(()) => Ok(true),
-        Err(fs::TryLockError::WouldBlock) => Err(locked(path)),
-        Err(fs::TryLockError::Error(error)) if platform::has_no_locks(&error) => Ok(false),
-        Err(fs::TryLockError::Error(source)) => Err(disk("lock", path, source)),
+        Err(TryLockError::WouldBlock) => Err(locked_error(path)),
+        Err(TryLockError::Error(error)) if platform::is_lock_unsupported(&error) => Ok(false),
+        Err(TryLockError::Error(source)) => Err(disk_error("lock", path, source)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::commit::CommitMode;
+    use super::super::testing::*;
+    use super::*;
+
+    #[test]
+    fn a_part_file_that_cannot_be_resumed_is_replaced_and_not_truncated() {
+        use std::io::Read as _;
+
+        let dir = tempfile::tempdir().unwrap();
+        start_in(dir.path(), b"half").keep_for_resume();
+        let mut slow = File::open(dir.path().join("x.part")).unwrap();
+        let other = WebUrl::parse("http://h/other").unwrap();
+        let left = PartFile::open_existing(&dir.path().join("x.part"), &dir.path().join("x"), &other).unwrap();
+        assert!(left.part.unwrap().renew().unwrap().start(&other, None, None).is_ok());
+        let mut text = String::new();
+        slow.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "half", "what another process has open is not truncated");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_part_file_that_others_could_have_written_is_moved_aside() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        for name in ["x.part", "x.part.json"] {
+            for (case, why) in
+                [("mode", "may be written to by other users"), ("link", "has a second name, a hard link")]
+            {
+                let dir = tempfile::tempdir().unwrap();
+                start_in(dir.path(), b"half").keep_for_resume();
+                let path = dir.path().join(name);
+                match case {
+                    "mode" => fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap(),
+                    _ => fs::hard_link(&path, dir.path().join("the user's")).unwrap(),
+                }
+                let left = open_in(dir.path()).unwrap();
+                assert!(left.part.is_none() && left.discard_reason.as_ref().unwrap().contains(why), "{left:?}");
+                let mut part = start_in(dir.path(), b"new");
+                part.write(b"er").unwrap();
+                part.shared.save_checkpoint().unwrap();
+                part.commit(&dir.path().join("x"), CommitMode::NoReplace).unwrap();
+                assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"newer");
+                assert_eq!(fs::read(dir.path().join("x.part.kept")).unwrap(), b"half");
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_part_file_of_another_user_is_moved_aside() {
+        for name in ["x.part", "x.part.json"] {
+            let dir = tempfile::tempdir().unwrap();
+            start_in(dir.path(), b"half").keep_for_resume();
+            if std::os::unix::fs::chown(dir.path().join(name), Some(12_345), None).is_err() {
+                // Only root can give a file away.
+                return;
+            }
+            let left = open_in(dir.path()).unwrap();
+            assert!(left.part.is_none() && left.discard_reason.unwrap().contains("belongs to another user"));
+        }
+    }
+
+    #[test]
+    fn a_part_file_that_cannot_be_resumed_is_discarded_with_a_reason() {
+        for (sidecar, why) in [
+            (r#"{"version":1,"url":"http://h/x"}"#, "is damaged"),
+            (r#"{"version":7,"url":"?"}"#, "a newer version of tdl"),
+            (r#"{"version":1,"url":"http://h/y","validator":null,"length":null,"done":[]}"#, "of another URL"),
+            (r#"{"version":1,"url":"http://h/x","validator":null,"length":null,"done":[]}"#, "sent nothing to prove"),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join("x.part"), b"something much longer").unwrap();
+            fs::write(dir.path().join("x.part.json"), sidecar).unwrap();
+            let left = open_in(dir.path()).unwrap();
+            assert!(left.discard_reason.as_ref().unwrap().contains(why), "{left:?}");
+            assert_eq!(left.part.as_ref().unwrap().received(), 0);
+            drop(left);
+            assert!(start_in(dir.path(), b"new").commit(&dir.path().join("x"), CommitMode::NoReplace).unwrap());
+            assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"new");
+            assert_eq!(names(dir.path()), ["x"]);
+        }
+    }
+
+    #[test]
+    fn a_foreign_file_is_moved_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("x.part"), "the user's").unwrap();
+        let left = open_in(dir.path()).unwrap();
+        assert!(left.part.is_none() && left.discard_reason.unwrap().contains("is not tdl's"));
+        assert_eq!(names(dir.path()), ["x.part.kept"]);
+        assert_eq!(fs::read(dir.path().join("x.part.kept")).unwrap(), b"the user's");
+    }
+
+    #[test]
+    fn a_foreign_file_at_the_sidecar_path_is_moved_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("x.part.json"), "the user's").unwrap();
+        assert!(open_in(dir.path()).unwrap().part.is_none());
+        start_in(dir.path(), b"whole").commit(&dir.path().join("x"), CommitMode::NoReplace).unwrap();
+        assert_eq!(names(dir.path()), ["x", "x.part.json.kept"]);
+        assert_eq!(fs::read(dir.path().join("x.part.json.kept")).unwrap(), b"the user's");
+    }
+
+    #[test]
+    fn an_empty_part_file_does_not_make_a_foreign_sidecar_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("x.part"), "").unwrap();
+        fs::write(dir.path().join("x.part.json"), "the user's").unwrap();
+        fs::write(dir.path().join("x.part.tmp"), "the user's too").unwrap();
+        let part = start_in(dir.path(), b"whole");
+        // A checkpoint needs the temporary name as well.
+        part.shared.save_checkpoint().unwrap();
+        part.commit(&dir.path().join("x"), CommitMode::NoReplace).unwrap();
+        assert_eq!(names(dir.path()), ["x", "x.part.json.kept", "x.part.tmp.kept"]);
+        assert_eq!(fs::read(dir.path().join("x.part.json.kept")).unwrap(), b"the user's");
+        assert_eq!(fs::read(dir.path().join("x.part.tmp.kept")).unwrap(), b"the user's too");
+    }
+
+    #[test]
+    fn a_temporary_file_of_a_dead_process_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = Sidecar::new(&url(), validator(), None).to_json().unwrap();
+        for (length, age, remains) in
+            [(text.len(), 0, false), (30, 61, false), (30, 0, true), (0, 61, true), (5, 61, true)]
+        {
+            start_in(dir.path(), b"half").keep_for_resume();
+            fs::write(dir.path().join("x.part.tmp"), &text[..length]).unwrap();
+            make_older(&dir.path().join("x.part.tmp"), age);
+            let left = open_in(dir.path());
+            let kept = dir.path().join("x.part.tmp.kept");
+            match (remains, age) {
+                (true, 0) => assert!(matches!(left, Err(Error::Locked { .. })), "{left:?}"),
+                _ => assert_eq!((left.unwrap().part.unwrap().received(), kept.exists()), (4, remains), "{length}"),
+            }
+            fs::remove_dir_all(dir.path()).unwrap();
+            fs::create_dir(dir.path()).unwrap();
+        }
+    }
+
+    #[test]
+    fn only_a_replacement_made_by_tdl_is_opened_or_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.part.new");
+        let open = || PartFile::open_replacement(&path, &dir.path().join("x"), &url()).unwrap();
+        let sidecar = dir.path().join("x.part.new.json");
+        for (content, of_sidecar, remaining) in [
+            (Some("the user's"), None, &["x.part.new"][..]),
+            (Some(""), None, &["x.part.new"]),
+            (Some("the user's"), Some("the user's too"), &["x.part.new", "x.part.new.json"]),
+            (None, Some("the user's"), &["x.part.new.json"]),
+            (None, Some(EMPTY_SIDECAR), &[]),
+            (Some("unusable"), Some(EMPTY_SIDECAR), &[]),
+            (Some(""), Some(EMPTY_SIDECAR), &[]),
+        ] {
+            let _ = content.map(|content| fs::write(&path, content).unwrap());
+            let _ = of_sidecar.map(|text| fs::write(&sidecar, text).unwrap());
+            assert!(open().is_none());
+            assert_eq!(names(dir.path()), remaining, "{content:?} {of_sidecar:?}");
+            let _ = (fs::remove_file(&path), fs::remove_file(&sidecar));
+        }
+        for text in [None, Some(EMPTY_SIDECAR)] {
+            fs::create_dir(&path).unwrap();
+            let _ = text.map(|text| fs::write(&sidecar, text).unwrap());
+            assert!(open().is_none() && path.is_dir());
+            let _ = (fs::remove_dir(&path), fs::remove_file(&sidecar));
+        }
+        let mut part = PartFile::create(&path).unwrap();
+        part.start(&url(), validator().as_ref(), None).unwrap();
+        part.write(b"half").unwrap();
+        let live = PartFile::open_replacement(&path, &dir.path().join("x"), &url());
+        assert!(matches!(live, Err(Error::Locked { .. })), "{live:?}");
+        assert_eq!(part.keep_for_resume(), 4);
+        assert_eq!(open().unwrap().received(), 4);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_not_followed_and_devices_not_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let elsewhere = dir.path().join("elsewhere");
+        fs::write(&elsewhere, b"the user's").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, dir.path().join("x.part")).unwrap();
+        let left = open_in(dir.path());
+        assert!(matches!(left, Err(Error::NotAFile(_))), "{left:?}");
+        assert_eq!(fs::read(&elsewhere).unwrap(), b"the user's");
+
+        fs::remove_file(dir.path().join("x.part")).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(dir.path().join("x.part")).status().unwrap().success());
+        let left = open_in(dir.path());
+        assert!(matches!(left, Err(Error::NotAFile(_))), "{left:?}");
     }
 }

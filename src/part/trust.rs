@@ -1,19 +1,19 @@
-//! Whether a part file or sidecar can be tdl's own. In a directory that is open to other users, they can put anything
+//! Whether a part file or sidecar can be tdl's own. In a directory that other users can write to, they can put anything
 //! there under these names.
 
 use std::fs::Metadata;
 use std::io;
 use std::path::Path;
 
-/// What is wrong with a file, as the predicate of a sentence; `None` if tdl could have made it in `directory`. Where its
-/// owner or mode differ from the usual, it is compared with a file that was just made there: root-squashed NFS, vfat
-/// and CIFS have owners and modes of their own.
+/// Returns what is wrong with a file, as the predicate of a sentence; `None` if tdl could have created it in
+/// `directory`. If its owner or mode is unusual, it is compared with a file just created there: root-squashed NFS, vfat
+/// and CIFS assign owners and modes of their own.
 ///
 /// # Errors
 ///
-/// No file could be made for the comparison.
+/// No file could be created for the comparison.
 #[cfg(unix)]
-pub fn objection(meta: &Metadata, directory: &Path) -> io::Result<Option<&'static str>> {
+pub fn find_objection(meta: &Metadata, directory: &Path) -> io::Result<Option<&'static str>> {
     use std::os::unix::fs::MetadataExt as _;
 
     use super::probe::probe;
@@ -28,10 +28,10 @@ pub fn objection(meta: &Metadata, directory: &Path) -> io::Result<Option<&'stati
     if is_own && meta.mode() & SHARED == 0 {
         return Ok(None);
     }
-    let made = probe(directory)?;
-    Ok(if meta.uid() != made.uid() {
+    let created = probe(directory)?;
+    Ok(if meta.uid() != created.uid() {
         Some("belongs to another user")
-    } else if meta.mode() & SHARED & !made.mode() != 0 {
+    } else if meta.mode() & SHARED & !created.mode() != 0 {
         Some("may be written to by other users")
     } else {
         None
@@ -40,7 +40,7 @@ pub fn objection(meta: &Metadata, directory: &Path) -> io::Result<Option<&'stati
 
 /// Owners and modes are not checked on this platform.
 #[cfg(not(unix))]
-pub const fn objection(_: &Metadata, _: &Path) -> io::Result<Option<&'static str>> {
+pub const fn find_objection(_: &Metadata, _: &Path) -> io::Result<Option<&'static str>> {
     Ok(None)
 }
 
@@ -52,24 +52,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_others_may_write_to_or_that_has_two_names_is_not_ours() {
+    fn a_file_with_two_names_or_writable_by_others_is_not_ours() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         fs::write(&path, "").unwrap();
-        let object = || objection(&path.metadata().unwrap(), dir.path()).unwrap();
-        assert_eq!(object(), None);
+        let check = || find_objection(&path.metadata().unwrap(), dir.path()).unwrap();
+        assert_eq!(check(), None);
         let own = path.metadata().unwrap().permissions().mode() & 0o777;
         for mode in [own, 0o600, 0o444, own | 0o002, own | 0o020] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(object().is_some(), mode & 0o022 & !own != 0, "{mode:o}");
+            assert_eq!(check().is_some(), mode & 0o022 & !own != 0, "{mode:o}");
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(own)).unwrap();
         fs::hard_link(&path, dir.path().join("y")).unwrap();
-        assert_eq!(object(), Some("has a second name, a hard link"));
+        assert_eq!(check(), Some("has a second name, a hard link"));
     }
 
     #[test]
-    fn a_file_of_someone_else_is_not_ours() {
+    fn a_file_of_another_user_is_not_ours() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         fs::write(&path, "").unwrap();
@@ -78,6 +78,6 @@ mod tests {
             return;
         }
         let meta = path.metadata().unwrap();
-        assert_eq!(objection(&meta, dir.path()).unwrap(), Some("belongs to another user"));
+        assert_eq!(find_objection(&meta, dir.path()).unwrap(), Some("belongs to another user"));
     }
 }

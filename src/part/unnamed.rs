@@ -1,125 +1,66 @@
-//! Small files: written without a name, and then given the final one. There is never a part file to be left, locked or
-//! gone on with, and it costs half the system calls.
+//! Small files, written without a name and then given their final one. No part file can be left over, locked or
+//! resumed, and it takes half the system calls.
 
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::SystemTime;
 
+use super::errors::disk_error;
+use super::platform;
 use crate::error::Error;
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub use elsewhere::UnnamedFile;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub use linux::UnnamedFile;
+/// A whole file without a name.
+#[derive(Debug)]
+pub struct UnnamedFile(File);
 
-/// What came of giving it a name.
+/// The result of giving an unnamed file its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Linked {
     /// It has the name.
-    Done,
-    /// Something else has it.
-    Taken,
-    /// Names cannot be given here.
+    Linked,
+    /// Something else has the name.
+    NameTaken,
+    /// This file system cannot do it.
     Unsupported,
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod linux {
-    use std::fs::File;
-    use std::io::Write as _;
-    use std::os::fd::AsRawFd as _;
-
-    use rustix::fs::{AtFlags, CWD, Mode, OFlags};
-    use rustix::io::Errno;
-
-    use super::{Error, Linked, Path, SystemTime};
-
-    /// A whole file without a name.
-    #[derive(Debug)]
-    pub struct UnnamedFile(File);
-
-    impl UnnamedFile {
-        /// Writes all of a file into `directory`, and onto the disk if it is to be in `sync`; `None` where files must
-        /// have names.
-        ///
-        /// # Errors
-        ///
-        /// The disk is full, or failing.
-        pub fn write(
-            directory: &Path,
-            bytes: &[u8],
-            modified: Option<SystemTime>,
-            sync: bool,
-        ) -> Result<Option<Self>, Error> {
-            let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-            let mode = Mode::from_raw_mode(0o666);
-            let Ok(file) = rustix::fs::openat(CWD, directory, flags, mode) else {
-                // Whatever the reason, the way with a name says it better.
-                return Ok(None);
-            };
-            let mut file = File::from(file);
-            let refused = |source| Error::Disk { action: "write to", path: directory.to_owned(), source };
-            file.write_all(bytes).map_err(refused)?;
-            if let Some(time) = modified {
-                let _ = file.set_modified(time);
-            }
-            if sync {
-                file.sync_all().map_err(refused)?;
-            }
-            Ok(Some(Self(file)))
+impl UnnamedFile {
+    /// Writes a whole file into `directory`, and syncs it to disk if `sync`; `None` if unnamed files are unsupported.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Disk`] if the bytes cannot be written or synced.
+    pub fn write(
+        directory: &Path,
+        bytes: &[u8],
+        modified: Option<SystemTime>,
+        sync: bool,
+    ) -> Result<Option<Self>, Error> {
+        // Whatever the reason, creating a file with a name reports it better.
+        let Ok(mut file) = platform::open_unnamed(directory) else { return Ok(None) };
+        let cannot_write = |source| disk_error("write to", directory, source);
+        file.write_all(bytes).map_err(cannot_write)?;
+        if let Some(time) = modified {
+            let _ = file.set_modified(time);
         }
-
-        /// Gives it the name `target`, if nothing has that.
-        ///
-        /// # Errors
-        ///
-        /// The directory refuses it.
-        pub fn link(&self, target: &Path) -> Result<Linked, Error> {
-            // The short way is for the privileged, and since Linux 6.10 for everyone.
-            let linked = rustix::fs::linkat(&self.0, "", CWD, target, AtFlags::EMPTY_PATH);
-            let linked = linked.or_else(|errno| match errno {
-                Errno::NOENT | Errno::PERM => {
-                    let own = format!("/proc/self/fd/{}", self.0.as_raw_fd());
-                    rustix::fs::linkat(CWD, own, CWD, target, AtFlags::SYMLINK_FOLLOW)
-                }
-                errno => Err(errno),
-            });
-            match linked {
-                Ok(()) => Ok(Linked::Done),
-                Err(Errno::EXIST) => Ok(Linked::Taken),
-                Err(Errno::NOENT | Errno::XDEV | Errno::PERM | Errno::NOTSUP | Errno::INVAL | Errno::NOSYS) => {
-                    Ok(Linked::Unsupported)
-                }
-                Err(errno) => Err(Error::Disk { action: "make", path: target.to_owned(), source: errno.into() }),
-            }
+        if sync {
+            file.sync_all().map_err(cannot_write)?;
         }
+        Ok(Some(Self(file)))
     }
-}
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-mod elsewhere {
-    use super::{Error, Linked, Path, SystemTime};
-
-    /// Files have names here.
-    #[derive(Debug)]
-    pub enum UnnamedFile {}
-
-    impl UnnamedFile {
-        /// `None`.
-        ///
-        /// # Errors
-        ///
-        /// None.
-        pub const fn write(_: &Path, _: &[u8], _: Option<SystemTime>, _: bool) -> Result<Option<Self>, Error> {
-            Ok(None)
-        }
-
-        /// Is never called.
-        ///
-        /// # Errors
-        ///
-        /// None.
-        pub const fn link(&self, _: &Path) -> Result<Linked, Error> {
-            Ok(Linked::Unsupported)
+    /// Gives the file the name `target`, unless something has it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Disk`] if the directory refuses.
+    pub fn link(&self, target: &Path) -> Result<Linked, Error> {
+        match platform::link_unnamed(&self.0, target) {
+            Ok(()) => Ok(Linked::Linked),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Linked::NameTaken),
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(Linked::Unsupported),
+            Err(source) => Err(disk_error("make", target, source)),
         }
     }
 }
@@ -132,18 +73,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_has_its_name_only_when_it_is_whole_and_replaces_none() {
+    fn a_file_has_its_name_only_when_it_is_whole_and_replaces_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
         let Some(file) = UnnamedFile::write(dir.path(), b"whole", Some(time), true).unwrap() else {
-            // This file system has none.
+            // Unsupported on this file system.
             return;
         };
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
         let (taken, free) = (dir.path().join("taken"), dir.path().join("free"));
         fs::write(&taken, "the user's").unwrap();
-        assert_eq!(file.link(&taken).unwrap(), Linked::Taken);
-        assert_eq!(file.link(&free).unwrap(), Linked::Done);
+        assert_eq!(file.link(&taken).unwrap(), Linked::NameTaken);
+        assert_eq!(file.link(&free).unwrap(), Linked::Linked);
         assert_eq!((fs::read(&taken).unwrap(), fs::read(&free).unwrap()), (b"the user's".to_vec(), b"whole".to_vec()));
         assert_eq!(free.metadata().unwrap().modified().unwrap(), time);
         assert!(UnnamedFile::write(&dir.path().join("missing"), b"", None, false).unwrap().is_none());

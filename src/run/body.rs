@@ -26,7 +26,7 @@ pub fn receive(
             }
             count => writer.write(&buffer[..count])?,
         }
-        if let Some(most) = context.limits.max_filesize.filter(|most| writer.from() > *most) {
+        if let Some(most) = context.limits.max_filesize.filter(|most| writer.position() > *most) {
             return Err(Error::TooLarge(most));
         }
     }

@@ -108,21 +108,25 @@ impl Helpable {
     /// How long the slowest of its threads will take, if help is wanted: it has to come in time to be any.
     fn longest(&self) -> Option<Duration> {
         let may = self.standing.state().may_be_helped(Instant::now());
-        let longest = may.then(|| self.shared.longest()).flatten();
+        let longest = may.then(|| self.shared.longest_time_left()).flatten();
         longest.filter(|time| *time > self.latency.saturating_mul(2))
     }
 
     /// Takes a part to help with: one that is free, or half of what takes longest.
     pub fn take(self: &Arc<Self>) -> Option<Help> {
-        let writer = self.longest().and_then(|_| self.shared.help())?;
+        let writer = self.longest().and_then(|_| self.shared.split_slowest())?;
         self.standing.state().asked += 1;
-        Some(Help { download: Arc::clone(self), from: writer.from(), writer, begun: Instant::now() })
+        Some(Help { download: Arc::clone(self), from: writer.position(), writer, begun: Instant::now() })
     }
 
     /// What the download's own thread does next: a part that is free; or, if the work is shared, half of what takes
     /// longest.
     pub fn take_own(&self, is_shared: bool) -> Option<SegmentWriter> {
-        let writer = if is_shared && self.longest().is_some() { self.shared.help() } else { self.shared.take() }?;
+        let writer = if is_shared && self.longest().is_some() {
+            self.shared.split_slowest()
+        } else {
+            self.shared.next_segment()
+        }?;
         self.standing.state().asked += 1;
         Some(writer)
     }
@@ -139,12 +143,12 @@ impl Helpable {
         context: &Context<'_>,
         worker: &mut Worker<'_>,
     ) -> Result<(), Error> {
-        let (from, to) = (writer.from(), writer.to());
+        let (from, to) = (writer.position(), writer.end());
         let part = RangeRequest { from, to, validator: &self.validator, length: Some(self.length) };
         let answer = worker.client.get_part(&download.url, self.effective_url.as_ref(), part);
         self.standing.state().answered(answer.is_ok());
         let mut answer = answer.map_err(of_part)?;
-        if !writer.answered(answer.position(), answer.range_end()) {
+        if !writer.accept_response(answer.position(), answer.range_end()) {
             return Ok(());
         }
         let result = body::receive(&mut answer, writer, &mut worker.buffer, &self.progress, context);
@@ -179,7 +183,7 @@ impl Help {
         let now = Instant::now();
         let mut state = download.standing.state();
         state.helped += now - begun;
-        if writer.from() > from {
+        if writer.position() > from {
             state.failures_in_a_row = 0;
         }
         state.ended(&result, now);

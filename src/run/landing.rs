@@ -13,7 +13,7 @@ use super::outcome::{Fetched, Outcome, Skip, Unfinished};
 use crate::error::Error;
 use crate::http::{Framing, Response};
 use crate::options::IfExists;
-use crate::part::{self, Commit, Linked, PartFile, SegmentWriter, TargetState, UnnamedFile};
+use crate::part::{self, CommitMode, Linked, PartFile, SegmentWriter, TargetState, UnnamedFile};
 use crate::plan::{Download, SafeName};
 
 /// A body no longer than this, which is less than a worker's buffer, is received whole before there is any file of it.
@@ -35,7 +35,7 @@ pub struct Landing<'a> {
     /// Whether nobody has looked yet what has the final name.
     pub is_unseen: bool,
     /// Whether what has the final name is to be replaced.
-    pub commit: Commit,
+    pub commit: CommitMode,
     /// What is there of the file already and is of no use once the whole has come.
     pub superseded: Cell<Option<PartFile>>,
     pub progress: &'a Arc<Progress>,
@@ -112,7 +112,7 @@ impl Landing<'_> {
     }
 
     fn is_small(&self, answer: &Response) -> bool {
-        answer.framing().length().is_some_and(|length| length <= SMALL_BODY) && self.commit == Commit::Keep
+        answer.framing().length().is_some_and(|length| length <= SMALL_BODY) && self.commit == CommitMode::NoReplace
     }
 
     /// All of a small body, and only then a file.
@@ -140,7 +140,7 @@ impl Landing<'_> {
             let name = self.settle(|path| {
                 let linked = file.link(path)?;
                 is_possible = linked != Linked::Unsupported;
-                Ok(linked != Linked::Taken)
+                Ok(linked != Linked::NameTaken)
             })?;
             if is_possible {
                 let (status, framing, encoding) = (answer.status(), answer.framing(), answer.content_encoding());
@@ -171,7 +171,7 @@ impl Landing<'_> {
     fn receive_into(&self, part: &mut PartFile, answer: Response, worker: &mut Worker<'_>) -> Result<(), Error> {
         let helpable = self.begin(part, &answer)?.map(Arc::new);
         // Before anyone else may take it.
-        let writer = part.take();
+        let writer = part.shared().next_segment();
         let board = self.context.board.filter(|_| answer.allows_ranges());
         let offer = helpable.as_ref().zip(board).map(|(helpable, board)| board.offer(helpable));
         let modified = answer.last_modified();
@@ -199,17 +199,17 @@ impl Landing<'_> {
         let mut result = first;
         loop {
             if result.as_ref().is_err_and(ends_all) {
-                part.stop();
+                part.shared().stop();
                 return result;
             }
-            if part.is_whole() {
+            if part.shared().is_complete() {
                 return Ok(());
             }
             let own = helpable.filter(|_| result.is_ok() && !self.standing.is_left_alone());
             if let Some((helpable, writer)) = own.and_then(|helpable| Some((helpable, helpable.take_own(is_shared)?))) {
                 result = helpable.get(&writer, self.download, self.context, worker);
                 self.standing.ended(&result);
-            } else if own.is_none() && part.close_if_idle() {
+            } else if own.is_none() && part.shared().close_if_idle() {
                 // Another thread was to get what is missing.
                 let expected = helpable.map_or(0, |helpable| helpable.length);
                 let truncated = || Error::Truncated { received: part.received(), expected };
@@ -232,7 +232,7 @@ impl Landing<'_> {
         if let Some(length) = length {
             part.reserve(length)?;
         }
-        self.context.checkpointer.keep(part);
+        self.context.checkpointer.watch(part);
         self.progress.begin(part.received(), length);
         let validator = part.sidecar().and_then(|sidecar| sidecar.validator);
         Ok(validator.zip(length).map(|(validator, length)| Helpable {
@@ -255,7 +255,7 @@ impl Landing<'_> {
         worker: &mut Worker<'_>,
     ) -> Result<(), Error> {
         match writer {
-            Some(writer) if writer.answered(answer.position(), answer.range_end()) => {
+            Some(writer) if writer.accept_response(answer.position(), answer.range_end()) => {
                 let result = body::receive(&mut answer, &writer, &mut worker.buffer, self.progress, self.context);
                 if let Err(Error::Range(_)) = result {
                     self.progress.take_back(writer.discard_written());
@@ -271,7 +271,7 @@ impl Landing<'_> {
     /// Waits for those who get other parts, or until there may be something to do again.
     fn wait_for_others(&self, part: &PartFile) {
         let begun = Instant::now();
-        part.wait(LOOK_AGAIN);
+        part.shared().wait_for_writer(LOOK_AGAIN);
         self.standing.waited(begun.elapsed());
     }
 
@@ -288,7 +288,7 @@ impl Landing<'_> {
         let bytes = part.received();
         match settled {
             Ok(name) => {
-                if part.was_renamed_after_a_look() {
+                if part.renamed_non_atomically() {
                     self.context.control.warn_of_renames(self.context.reporter);
                 }
                 if name.is_none() {

@@ -52,7 +52,7 @@ pub(crate) fn run_in(
     reporter: &dyn Reporter,
     control: &Control,
 ) -> Result<Summary, Error> {
-    let began_empty = part::is_empty(&options.output.directory);
+    let began_empty = part::is_empty_directory(&options.output.directory);
     check_writable(plan, &options.output)?;
     let limits = &options.limits;
     let (jobs, most) = match limits.mode {

@@ -15,7 +15,7 @@ use super::retry::{self, History, Verdict};
 use crate::error::Error;
 use crate::http::{Conditions, RangeRequest, Reply, Response};
 use crate::options::IfExists;
-use crate::part::{self, Commit, Existing, PartFile, Sidecar, TargetState};
+use crate::part::{self, CommitMode, Existing, PartFile, Sidecar, TargetState};
 use crate::plan::Download;
 use crate::url::WebUrl;
 
@@ -134,9 +134,9 @@ fn attempt(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Work
         context.reporter.event(&Event::StartingOver(download, &why));
     }
     let commit = match context.output.if_exists {
-        IfExists::Overwrite => Commit::Replace,
-        IfExists::Update if known.is_some() => Commit::Replace,
-        _ => Commit::Keep,
+        IfExists::Overwrite => CommitMode::Replace,
+        IfExists::Update if known.is_some() => CommitMode::Replace,
+        _ => CommitMode::NoReplace,
     };
     let sought = Sought { target: &target, part_path, beside, known, commit, is_unseen };
     match part {
@@ -192,7 +192,7 @@ struct Sought<'a> {
     beside: PathBuf,
     /// The time of the file that is there, where only a newer one is wanted.
     known: Option<SystemTime>,
-    commit: Commit,
+    commit: CommitMode,
     /// Whether nobody has looked yet what is there.
     is_unseen: bool,
 }
@@ -230,7 +230,7 @@ fn continue_part(
     worker: &mut Worker<'_>,
 ) -> Result<Outcome, Unfinished> {
     if transfer.attempts == 1 {
-        let of = |sidecar: Sidecar| (sidecar.failed_resumes, sidecar.unusable_answers);
+        let of = |sidecar: Sidecar| (sidecar.failed_resumes, sidecar.unusable_responses);
         let (failed, unusable) = part.sidecar().map_or((0, 0), of);
         transfer.resuming = Resuming::after(failed, unusable, context.retry.retries);
     }
@@ -376,7 +376,7 @@ fn ask(
     let sidecar = part.and_then(PartFile::sidecar);
     let resume = part.zip(sidecar.as_ref()).and_then(|(part, sidecar)| {
         // Where nothing is missing, the server is to say that nothing is beyond.
-        let (from, to) = part.gap().unwrap_or((part.received(), None));
+        let (from, to) = part.shared().first_gap().unwrap_or((part.received(), None));
         Some(RangeRequest { from, to, validator: sidecar.validator.as_ref()?, length: sidecar.length })
     });
     let effective_url = transfer.effective_url.as_ref().filter(|_| resume.is_some());

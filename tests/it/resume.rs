@@ -178,11 +178,11 @@ fn a_part_that_has_everything_becomes_the_file() {
 #[test]
 fn a_part_of_another_url_or_without_a_good_sidecar_is_started_over_with_a_word() {
     for (change, why) in [
-        ("other url", "the bytes that are left are of another URL"),
-        ("other query", "the bytes that are left are of another URL"),
+        ("other url", "the partial download is of another URL"),
+        ("other query", "the partial download is of another URL"),
         ("damaged", "out/x.part is not tdl's; it is out/x.part.kept now"),
-        ("newer", "a newer version of tdl left the bytes that are there"),
-        ("shorter part", "what was noted of the bytes that are left is damaged"),
+        ("newer", "the partial download was left by a newer version of tdl"),
+        ("shorter part", "the sidecar of the partial download is damaged"),
     ] {
         let server = cuts_once(|request| Reply::file(request, &body(), TAG));
         let tdl = interrupted(&server);

@@ -1,0 +1,16 @@
+//! Shorthands for the two errors that most files here return.
+
+use std::io;
+use std::path::Path;
+
+use crate::error::Error;
+
+/// The file system refused: "cannot ACTION PATH".
+pub fn disk_error(action: &'static str, path: &Path, source: io::Error) -> Error {
+    Error::Disk { action, path: path.to_owned(), source }
+}
+
+/// Another process has the part file, and it is unknown when it will let go.
+pub fn locked_error(part: &Path) -> Error {
+    Error::Locked { path: part.to_owned(), free_in: None }
+}

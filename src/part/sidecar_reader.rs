@@ -1,0 +1,203 @@
+//! Reading a sidecar from disk: whether it is tdl's, which process it names, and whether that process still runs.
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::errors::disk_error;
+use super::owner::{LiveOwnership, Owner, live_ownership};
+use super::paths::{directory_of, sidecar_path, temporary_path};
+use super::probe::probe;
+use super::process::liveness;
+use super::{platform, sidecar, trust};
+use crate::error::Error;
+
+/// A file larger than this is not a sidecar.
+const MAX_SIZE: u64 = 1024 * 1024;
+
+/// What is wrong with a file that tdl did not make.
+pub const NOT_OURS: &str = "is not tdl's";
+
+/// What is at a sidecar's path.
+#[derive(Debug)]
+pub enum Found {
+    Nothing,
+    /// Something that tdl did not make, or that is not safe to use: what is wrong with it.
+    Foreign(&'static str),
+    Ours(Record),
+}
+
+/// A sidecar that tdl made, of any version and for any download.
+#[derive(Debug)]
+pub struct Record {
+    pub text: Vec<u8>,
+    owner: Option<Owner>,
+    modified: Option<SystemTime>,
+}
+
+impl Record {
+    pub fn new(text: Vec<u8>, meta: &Metadata) -> Self {
+        Self { owner: sidecar::owner_in(&text).flatten(), text, modified: meta.modified().ok() }
+    }
+
+    /// Checks that no other process owns the part file. `lock_is_proof`: this process holds a lock that rules it out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`] if one does.
+    pub fn check_unowned(&self, part: &Path, lock_is_proof: bool) -> Result<(), Error> {
+        self.live_ownership(part, lock_is_proof).map_or(Ok(()), |live| Err(live.into_error(part)))
+    }
+
+    pub fn live_ownership(&self, part: &Path, lock_is_proof: bool) -> Option<LiveOwnership> {
+        let owner = self.owner.as_ref().filter(|_| !lock_is_proof)?;
+        live_ownership(liveness(owner), || self.age(part))
+    }
+
+    /// Returns how long ago the sidecar was written.
+    pub fn age(&self, part: &Path) -> Option<Duration> {
+        age(self.modified?, directory_of(part))
+    }
+}
+
+impl LiveOwnership {
+    pub fn into_error(self, part: &Path) -> Error {
+        Error::Locked { path: part.to_owned(), free_in: self.free_in }
+    }
+}
+
+/// Reads the sidecar of `part`.
+///
+/// # Errors
+///
+/// [`Error::Disk`] if it exists and cannot be read.
+pub fn find_sidecar(part: &Path) -> Result<Found, Error> {
+    // Left by a process that died in a rename by hard link.
+    let temporary = temporary_path(part).symlink_metadata();
+    if temporary.is_ok_and(|meta| platform::is_link_to(&meta, &sidecar_path(part))) {
+        let _ = fs::remove_file(temporary_path(part));
+    }
+    let path = sidecar_path(part);
+    Ok(match read_untrusted(&path).map_err(|source| disk_error("read", &path, source))? {
+        Untrusted::Missing => Found::Nothing,
+        Untrusted::Foreign(why) => Found::Foreign(why),
+        Untrusted::Text(text, _) if sidecar::owner_in(&text).is_none() => Found::Foreign(NOT_OURS),
+        Untrusted::Text(text, meta) => Found::Ours(Record::new(text, &meta)),
+    })
+}
+
+/// Checks that no process owns a part file that another user created. What its sidecar says about the bytes is not
+/// trusted, but a process that it names is not disturbed.
+///
+/// # Errors
+///
+/// [`Error::Locked`] if one does.
+pub fn check_foreign_unowned(part: &Path, lock_is_proof: bool) -> Result<(), Error> {
+    let path = sidecar_path(part);
+    let Ok(meta) = path.symlink_metadata() else { return Ok(()) };
+    if !meta.is_file() || meta.len() > MAX_SIZE {
+        return Ok(());
+    }
+    let record = match platform::open_to_read(&path).and_then(|file| read_text(&file, &meta)) {
+        Ok(text) => Record::new(text, &meta),
+        // It may name any process, so only its age decides.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Record { text: Vec::new(), owner: Some(Owner::default()), modified: meta.modified().ok() }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(disk_error("read", &path, source)),
+    };
+    record.check_unowned(part, lock_is_proof)
+}
+
+/// Whether the sidecar of `part` still names this owner. Another process may have taken it for dead.
+///
+/// # Errors
+///
+/// [`Error::Disk`] if it cannot be read, so that its owner is unknown.
+pub fn is_owned_by(part: &Path, owner: &Owner) -> Result<bool, Error> {
+    let path = sidecar_path(part);
+    let read = || {
+        let file = match platform::open_to_read(&path) {
+            // Another user's, a link or a directory.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied || platform::is_not_a_file(&path) => {
+                return Ok(None);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        let meta = file.metadata()?;
+        if meta.is_file() { read_text(&file, &meta).map(Some) } else { Ok(None) }
+    };
+    let text = read().map_err(|source| disk_error("read", &path, source))?;
+    Ok(text.is_some_and(|text| sidecar::owner_in(&text).flatten().as_ref() == Some(owner)))
+}
+
+/// What was read at a path where anyone may have put a file.
+pub enum Untrusted {
+    Missing,
+    Foreign(&'static str),
+    Text(Vec<u8>, Metadata),
+}
+
+/// Reads a file at a path where anyone may have put one.
+pub fn read_untrusted(path: &Path) -> io::Result<Untrusted> {
+    let file = match platform::open_to_read(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Untrusted::Missing),
+        Err(_) if platform::is_not_a_file(path) => return Ok(Untrusted::Foreign(NOT_OURS)),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return Ok(Untrusted::Foreign("cannot be read"));
+        }
+        Err(error) => return Err(error),
+    };
+    let meta = file.metadata()?;
+    if !meta.is_file() || meta.len() > MAX_SIZE {
+        return Ok(Untrusted::Foreign(NOT_OURS));
+    }
+    if let Some(why) = trust::find_objection(&meta, directory_of(path))? {
+        return Ok(Untrusted::Foreign(why));
+    }
+    Ok(Untrusted::Text(read_text(&file, &meta)?, meta))
+}
+
+fn read_text(file: &File, meta: &Metadata) -> io::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(usize::try_from(meta.len().min(MAX_SIZE)).unwrap_or_default() + 1);
+    file.take(MAX_SIZE).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// Returns how long ago a file was written, by the clock of its file system: machines that share one need not agree on
+/// the time. A time in the future counts by its distance, in case that clock was set back.
+fn age(modified: SystemTime, directory: &Path) -> Option<Duration> {
+    let now = probe(directory).ok()?.modified().ok()?;
+    Some(now.duration_since(modified).unwrap_or_else(|error| error.duration()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_age_of_a_file_is_measured_by_its_file_system() {
+        let dir = tempfile::tempdir().unwrap();
+        let hour = Duration::from_secs(3600);
+        for modified in [SystemTime::now() - hour, SystemTime::now() + hour] {
+            let age = age(modified, dir.path()).unwrap();
+            assert!(age.abs_diff(hour) < Duration::from_secs(60), "{age:?}");
+        }
+        assert_eq!(age(SystemTime::now(), &dir.path().join("missing")), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_interrupted_rename_by_links_is_completed() {
+        let dir = tempfile::tempdir().unwrap();
+        let part = dir.path().join("x.part");
+        fs::write(sidecar_path(&part), "{\"version\":1,\"url\":\"http://h/x\"}").unwrap();
+        fs::hard_link(sidecar_path(&part), temporary_path(&part)).unwrap();
+        assert!(matches!(find_sidecar(&part), Ok(Found::Ours(_))));
+        assert!(!temporary_path(&part).exists());
+    }
+}

@@ -1,0 +1,106 @@
+//! The temporary file `NAME.part.tmp`, through which every change of a sidecar goes. Only one process can create it at a
+//! time.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use super::errors::{disk_error, locked_error};
+use super::move_aside::MoveLog;
+use super::owner::{LiveOwnership, Liveness, live_ownership};
+use super::paths::{directory_of, temporary_path};
+use super::sidecar;
+use super::sidecar_reader::{NOT_OURS, Record, Untrusted, read_untrusted};
+use super::unnamed::{Linked, UnnamedFile};
+use crate::error::Error;
+
+/// How often to try before giving up because another process was faster.
+pub const MAX_TRIES: usize = 4;
+
+/// Creates the temporary file of `part` with this text; synced to disk if `durable`.
+///
+/// # Errors
+///
+/// [`Error::Locked`] if another process is writing it, [`Error::InTheWay`] if something that is not tdl's has the name
+/// and cannot be moved aside, or [`Error::Disk`].
+pub fn create_temporary(
+    part: &Path,
+    text: &[u8],
+    durable: bool,
+    lock_is_proof: bool,
+    moved: &MoveLog,
+) -> Result<(), Error> {
+    let path = temporary_path(part);
+    for _ in 0..MAX_TRIES {
+        let created = match link_new(&path, text, durable)? {
+            Linked::Linked => return Ok(()),
+            Linked::NameTaken => Err(io::ErrorKind::AlreadyExists.into()),
+            Linked::Unsupported => write_new(&path, text, durable),
+        };
+        match created {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(source) => return Err(disk_error("write the sidecar of", part, source)),
+        }
+        match judge_temporary(part, lock_is_proof) {
+            Temporary::Missing => {}
+            Temporary::Abandoned => _ = fs::remove_file(&path),
+            Temporary::Foreign(why) => moved.move_aside(&path, why)?,
+            Temporary::InUse(live) => return Err(live.into_error(part)),
+        }
+    }
+    Err(locked_error(part))
+}
+
+/// Removes the temporary file of a process that died, if it is certain to be tdl's.
+pub fn remove_abandoned(part: &Path, lock_is_proof: bool) {
+    if let Temporary::Abandoned = judge_temporary(part, lock_is_proof) {
+        let _ = fs::remove_file(temporary_path(part));
+    }
+}
+
+/// Creates a file that contains the whole text from the moment it appears.
+pub fn link_new(path: &Path, text: &[u8], durable: bool) -> Result<Linked, Error> {
+    match UnnamedFile::write(directory_of(path), text, None, durable)? {
+        Some(file) => file.link(path),
+        None => Ok(Linked::Unsupported),
+    }
+}
+
+/// Creates a file and then writes it, for systems without unnamed files.
+fn write_new(path: &Path, text: &[u8], durable: bool) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let written = file.write_all(text).and_then(|()| if durable { file.sync_all() } else { Ok(()) });
+    written.inspect_err(|_| _ = fs::remove_file(path))
+}
+
+/// What is at the path of the temporary file.
+enum Temporary {
+    Missing,
+    /// A process is writing it.
+    InUse(LiveOwnership),
+    /// A sidecar, or the beginning of one, left by a process that died.
+    Abandoned,
+    Foreign(&'static str),
+}
+
+fn judge_temporary(part: &Path, lock_is_proof: bool) -> Temporary {
+    let record = match read_untrusted(&temporary_path(part)) {
+        Ok(Untrusted::Missing) => return Temporary::Missing,
+        Ok(Untrusted::Foreign(why)) => return Temporary::Foreign(why),
+        Ok(Untrusted::Text(text, meta)) => Record::new(text, &meta),
+        Err(_) => return Temporary::InUse(LiveOwnership { free_in: None }),
+    };
+    let is_whole = sidecar::owner_in(&record.text).is_some();
+    let live = match is_whole {
+        true => record.live_ownership(part, lock_is_proof),
+        false if lock_is_proof => None,
+        false => live_ownership(Liveness::Unknown, || record.age(part)),
+    };
+    match (sidecar::is_sidecar_prefix(&record.text), live) {
+        // A new one is empty for a moment. One that stays empty may be anyone's.
+        (is_ours, Some(live)) if is_ours || record.text.is_empty() => Temporary::InUse(live),
+        (true, _) => Temporary::Abandoned,
+        (false, _) => Temporary::Foreign(NOT_OURS),
+    }
+}
