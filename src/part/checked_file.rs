@@ -91,7 +91,7 @@ impl CheckedFile {
     /// Truncates the file. It may grow again. No thread may be writing.
     pub fn truncate(&self, length: u64) -> Result<(), Error> {
         self.preallocated.store(UNKNOWN, Ordering::SeqCst);
-        self.handle.set_len(length).map_err(|source| disk_error("cut", &self.path, source))
+        self.handle.set_len(length).map_err(|source| disk_error("truncate", &self.path, source))
     }
 
     /// Checks that the file has its preallocated length, or else that it is not shorter than what has been written.

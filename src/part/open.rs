@@ -13,7 +13,7 @@ use super::paths::directory_of;
 use super::process::new_owner;
 use super::sidecar::{Sidecar, SidecarError};
 use super::sidecar_reader::{Found, NOT_OURS, Record, check_foreign_unowned, find_sidecar};
-use super::sidecar_temporary::remove_abandoned;
+use super::sidecar_temporary::{Durability, remove_abandoned};
 use super::{platform, sidecar_file, trust};
 use crate::error::Error;
 use crate::url::WebUrl;
@@ -86,7 +86,8 @@ impl PartFile {
                 return Ok(Some("the partial download was left by a newer version of tdl"));
             }
         };
-        sidecar_file::take_over(self.path(), &sidecar, record, self.lock_is_proof(), false, &self.shared.moved)?;
+        let (lock_is_proof, moved) = (self.lock_is_proof(), &self.shared.moved);
+        sidecar_file::take_over(self.path(), &sidecar, record, Durability::Unsynced, lock_is_proof, moved)?;
         let (done, length) = (sidecar.done.clone(), sidecar.length);
         self.shared.start_writing(Some(sidecar), done, length);
         Ok(None)
@@ -229,8 +230,8 @@ mod tests {
         start_in(dir.path(), b"half").keep_for_resume();
         let mut slow = File::open(dir.path().join("x.part")).unwrap();
         let other = WebUrl::parse("http://h/other").unwrap();
-        let left = PartFile::open_existing(&dir.path().join("x.part"), &dir.path().join("x"), &other).unwrap();
-        assert!(left.part.unwrap().renew().unwrap().start(&other, None, None).is_ok());
+        let existing = PartFile::open_existing(&dir.path().join("x.part"), &dir.path().join("x"), &other).unwrap();
+        assert!(existing.part.unwrap().renew().unwrap().start(&other, None, None).is_ok());
         let mut text = String::new();
         slow.read_to_string(&mut text).unwrap();
         assert_eq!(text, "half", "what another process has open is not truncated");
@@ -252,8 +253,11 @@ mod tests {
                     "mode" => fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap(),
                     _ => fs::hard_link(&path, dir.path().join("the user's")).unwrap(),
                 }
-                let left = open_in(dir.path()).unwrap();
-                assert!(left.part.is_none() && left.discard_reason.as_ref().unwrap().contains(why), "{left:?}");
+                let existing = open_in(dir.path()).unwrap();
+                assert!(
+                    existing.part.is_none() && existing.discard_reason.as_ref().unwrap().contains(why),
+                    "{existing:?}"
+                );
                 let mut part = start_in(dir.path(), b"new");
                 part.write(b"er").unwrap();
                 part.shared.save_checkpoint().unwrap();
@@ -274,8 +278,8 @@ mod tests {
                 // Only root can give a file away.
                 return;
             }
-            let left = open_in(dir.path()).unwrap();
-            assert!(left.part.is_none() && left.discard_reason.unwrap().contains("belongs to another user"));
+            let existing = open_in(dir.path()).unwrap();
+            assert!(existing.part.is_none() && existing.discard_reason.unwrap().contains("belongs to another user"));
         }
     }
 
@@ -290,10 +294,10 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join("x.part"), b"something much longer").unwrap();
             fs::write(dir.path().join("x.part.json"), sidecar).unwrap();
-            let left = open_in(dir.path()).unwrap();
-            assert!(left.discard_reason.as_ref().unwrap().contains(why), "{left:?}");
-            assert_eq!(left.part.as_ref().unwrap().received(), 0);
-            drop(left);
+            let existing = open_in(dir.path()).unwrap();
+            assert!(existing.discard_reason.as_ref().unwrap().contains(why), "{existing:?}");
+            assert_eq!(existing.part.as_ref().unwrap().received(), 0);
+            drop(existing);
             assert!(start_in(dir.path(), b"new").commit(&dir.path().join("x"), CommitMode::NoReplace).unwrap());
             assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"new");
             assert_eq!(names(dir.path()), ["x"]);
@@ -304,8 +308,8 @@ mod tests {
     fn a_foreign_file_is_moved_aside() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("x.part"), "the user's").unwrap();
-        let left = open_in(dir.path()).unwrap();
-        assert!(left.part.is_none() && left.discard_reason.unwrap().contains("is not tdl's"));
+        let existing = open_in(dir.path()).unwrap();
+        assert!(existing.part.is_none() && existing.discard_reason.unwrap().contains("is not tdl's"));
         assert_eq!(names(dir.path()), ["x.part.kept"]);
         assert_eq!(fs::read(dir.path().join("x.part.kept")).unwrap(), b"the user's");
     }
@@ -345,11 +349,11 @@ mod tests {
             start_in(dir.path(), b"half").keep_for_resume();
             fs::write(dir.path().join("x.part.tmp"), &text[..length]).unwrap();
             make_older(&dir.path().join("x.part.tmp"), age);
-            let left = open_in(dir.path());
+            let existing = open_in(dir.path());
             let kept = dir.path().join("x.part.tmp.kept");
             match (remains, age) {
-                (true, 0) => assert!(matches!(left, Err(Error::Locked { .. })), "{left:?}"),
-                _ => assert_eq!((left.unwrap().part.unwrap().received(), kept.exists()), (4, remains), "{length}"),
+                (true, 0) => assert!(matches!(existing, Err(Error::Locked { .. })), "{existing:?}"),
+                _ => assert_eq!((existing.unwrap().part.unwrap().received(), kept.exists()), (4, remains), "{length}"),
             }
             fs::remove_dir_all(dir.path()).unwrap();
             fs::create_dir(dir.path()).unwrap();
@@ -399,13 +403,13 @@ mod tests {
         let elsewhere = dir.path().join("elsewhere");
         fs::write(&elsewhere, b"the user's").unwrap();
         std::os::unix::fs::symlink(&elsewhere, dir.path().join("x.part")).unwrap();
-        let left = open_in(dir.path());
-        assert!(matches!(left, Err(Error::NotAFile(_))), "{left:?}");
+        let existing = open_in(dir.path());
+        assert!(matches!(existing, Err(Error::NotAFile(_))), "{existing:?}");
         assert_eq!(fs::read(&elsewhere).unwrap(), b"the user's");
 
         fs::remove_file(dir.path().join("x.part")).unwrap();
         assert!(std::process::Command::new("mkfifo").arg(dir.path().join("x.part")).status().unwrap().success());
-        let left = open_in(dir.path());
-        assert!(matches!(left, Err(Error::NotAFile(_))), "{left:?}");
+        let existing = open_in(dir.path());
+        assert!(matches!(existing, Err(Error::NotAFile(_))), "{existing:?}");
     }
 }

@@ -2,9 +2,12 @@
 //! with `local_lock`, Lustre with `localflock`, many FUSE file systems. Pure: what is known of the process, and the age
 //! of the sidecar, are arguments.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
 
 /// An owner that the system knows nothing about counts as dead after this time without a checkpoint.
 const DEAD_AFTER: Duration = Duration::from_secs(60);
@@ -36,6 +39,12 @@ pub enum Liveness {
 pub struct LiveOwnership {
     /// The time after which it ends unless the sidecar is written again; `None` if no time limit applies.
     pub free_in: Option<Duration>,
+}
+
+impl LiveOwnership {
+    pub fn into_error(self, part: &Path) -> Error {
+        Error::Locked { path: part.to_owned(), free_in: self.free_in }
+    }
 }
 
 /// The resolution of a file system's timestamps may be this coarse.

@@ -79,7 +79,7 @@ impl PartFile {
         let written = self.shared.written_ranges();
         let end = written.end();
         if end > length {
-            return Err(Error::Range("the file is shorter than what is there"));
+            return Err(Error::Range("the file is shorter than the part file"));
         }
         self.shared.check_owned()?;
         self.shared.file.check_not_truncated()?;

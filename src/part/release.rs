@@ -9,6 +9,16 @@ use super::sidecar_file;
 use super::sidecar_reader::{Found, find_sidecar};
 use crate::error::Error;
 
+/// What of a part file and its sidecar a process may remove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Removable {
+    /// They belong to a process that is still alive, or may do so.
+    Nothing,
+    /// The sidecar is not tdl's.
+    FileOnly,
+    FileAndSidecar,
+}
+
 impl PartFile {
     /// Keeps the file for a later attempt, with a sidecar that records its bytes and names no owner; or removes it if it
     /// cannot be resumed. Returns how many bytes are kept: 0 if the file was removed or belongs to another process.
@@ -23,10 +33,11 @@ impl PartFile {
         if checked.is_ok() && self.shared.is_resumable() {
             // Frees the space that was reserved for the rest. On a full disk the sidecar needs it.
             let _ = self.shared.file.truncate(self.shared.written_ranges().end());
-            if self.shared.save_checkpoint().is_ok() && recorded() > 0 {
-                let recorded = recorded();
-                // If the release cannot be written, the sidecar names this process, and is free once it has ended.
-                return self.shared.release_ownership().unwrap_or(recorded);
+            let is_saved = self.shared.save_checkpoint().is_ok();
+            let kept = recorded();
+            if is_saved && kept > 0 {
+                // If that cannot be written, the sidecar still names this process, and is free once it has ended.
+                return self.shared.release_ownership().unwrap_or(kept);
             }
         }
         self.discard();
@@ -40,34 +51,41 @@ impl PartFile {
 
     fn remove(&self) {
         self.shared.stop_checkpoints();
-        let Some(owns_sidecar) = self.check_removable() else { return };
+        let removable = self.find_removable();
+        if removable == Removable::Nothing {
+            return;
+        }
         let is_in_place = self.shared.file.metadata().and_then(|meta| self.shared.file.is_in_place(&meta));
         if is_in_place.unwrap_or(false) {
             let _ = fs::remove_file(self.path());
         }
         // The sidecar last: a part file without one would not be recognized as tdl's.
-        if owns_sidecar {
+        if removable == Removable::FileAndSidecar {
             sidecar_file::remove_sidecar(self.path());
         }
         self.shared.forget_sidecar();
     }
 
-    /// Returns whether the sidecar may be removed as well; `None` if the file may not be removed, because it belongs to
-    /// a process that is still alive.
-    fn check_removable(&self) -> Option<bool> {
+    /// Returns what this process may remove, after claiming a file that belongs to no live process.
+    fn find_removable(&self) -> Removable {
         if self.shared.is_claimed() {
-            return self.shared.is_owned().then_some(true);
+            return if self.shared.is_owned() { Removable::FileAndSidecar } else { Removable::Nothing };
         }
         match find_sidecar(self.path()) {
-            Ok(Found::Foreign(_)) => Some(false),
+            Ok(Found::Foreign(_)) => Removable::FileOnly,
             // Another process may be about to take it over: this one must claim it first.
             Ok(Found::Ours(_) | Found::Nothing) => {
                 let sidecar = Sidecar::for_removal().owned_by(Some(new_owner()));
                 let claimed = sidecar_file::claim(self.path(), &sidecar, self.lock_is_proof(), &self.shared.moved);
-                // On a full disk, the lock must be enough.
-                (claimed.is_ok() || (self.is_locked && !matches!(claimed, Err(Error::Locked { .. })))).then_some(true)
+                match claimed {
+                    Ok(()) => Removable::FileAndSidecar,
+                    Err(Error::Locked { .. }) => Removable::Nothing,
+                    // On a full disk, the lock must be enough.
+                    Err(_) if self.is_locked => Removable::FileAndSidecar,
+                    Err(_) => Removable::Nothing,
+                }
             }
-            Err(_) => None,
+            Err(_) => Removable::Nothing,
         }
     }
 }

@@ -15,7 +15,7 @@ use super::paths::{directory_of, sidecar_path, temporary_path};
 use super::platform;
 use super::sidecar::Sidecar;
 use super::sidecar_reader::{Found, Record, find_sidecar, is_owned_by};
-use super::sidecar_temporary::{MAX_TRIES, create_temporary, link_new, remove_abandoned};
+use super::sidecar_temporary::{Durability, MAX_TRIES, create_temporary, link_new, remove_abandoned};
 use super::unnamed::Linked;
 use crate::error::Error;
 
@@ -36,8 +36,8 @@ pub fn claim(part: &Path, sidecar: &Sidecar, lock_is_proof: bool, moved: &MoveLo
             Found::Foreign(why) => moved.move_aside(&sidecar_path(part), why)?,
             Found::Ours(record) => {
                 record.check_unowned(part, lock_is_proof)?;
-                // Durably: after a power failure the old sidecar must not be there with the new bytes.
-                take_over(part, sidecar, &record, lock_is_proof, true, moved)?;
+                // Synced, because after a power failure the old sidecar must not be there with the new bytes.
+                take_over(part, sidecar, &record, Durability::Synced, lock_is_proof, moved)?;
                 return platform::sync_directory(directory_of(part)).map_err(|source| cannot_write(part, source));
             }
         }
@@ -45,7 +45,7 @@ pub fn claim(part: &Path, sidecar: &Sidecar, lock_is_proof: bool, moved: &MoveLo
     Err(locked_error(part))
 }
 
-/// Replaces the sidecar that was `seen` and whose owner is dead; synced to disk if `durable`.
+/// Replaces the sidecar that was `seen` and whose owner is dead.
 ///
 /// # Errors
 ///
@@ -54,11 +54,11 @@ pub fn take_over(
     part: &Path,
     sidecar: &Sidecar,
     seen: &Record,
+    durability: Durability,
     lock_is_proof: bool,
-    durable: bool,
     moved: &MoveLog,
 ) -> Result<(), Error> {
-    create_temporary(part, &to_json(part, sidecar)?, durable, lock_is_proof, moved)?;
+    create_temporary(part, &to_json(part, sidecar)?, durability, lock_is_proof, moved)?;
     let is_unchanged = matches!(find_sidecar(part), Ok(Found::Ours(now)) if now.text == seen.text);
     let is_replaced = is_unchanged && fs::rename(temporary_path(part), sidecar_path(part)).is_ok();
     if !is_replaced {
@@ -86,7 +86,7 @@ pub fn restore(part: &Path, sidecar: &Sidecar, moved: &MoveLog) -> Result<bool, 
 ///
 /// [`Error::Disk`] if it cannot be written; the last one stays.
 pub fn save(part: &Path, sidecar: &Sidecar, moved: &MoveLog) -> Result<(), Error> {
-    create_temporary(part, &to_json(part, sidecar)?, false, false, moved)?;
+    create_temporary(part, &to_json(part, sidecar)?, Durability::Unsynced, false, moved)?;
     fs::rename(temporary_path(part), sidecar_path(part))
         .map_err(|source| cannot_write(part, source))
         .inspect_err(|_| _ = fs::remove_file(temporary_path(part)))
@@ -115,12 +115,12 @@ pub fn remove_orphaned_sidecar(part: &Path) -> Result<(), Error> {
 
 /// Creates a sidecar; returns `false` if one exists.
 fn create_sidecar(part: &Path, text: &[u8], moved: &MoveLog) -> Result<bool, Error> {
-    match link_new(&sidecar_path(part), text, false)? {
+    match link_new(&sidecar_path(part), text, Durability::Unsynced)? {
         Linked::Linked => return Ok(true),
         Linked::NameTaken => return Ok(false),
         Linked::Unsupported => {}
     }
-    create_temporary(part, text, false, false, moved)?;
+    create_temporary(part, text, Durability::Unsynced, false, moved)?;
     match platform::rename_no_replace(&temporary_path(part), &sidecar_path(part)) {
         Ok(_) => Ok(true),
         Err(error) => {
@@ -184,7 +184,14 @@ mod tests {
         save(&part, &sidecar(), &MoveLog::default()).unwrap();
         let Ok(Found::Ours(seen)) = find_sidecar(&part) else { panic!("it exists") };
         claim(&part, &sidecar().owned_by(Some(second.clone())), false, &MoveLog::default()).unwrap();
-        let late = take_over(&part, &sidecar().owned_by(Some(first.clone())), &seen, false, false, &MoveLog::default());
+        let late = take_over(
+            &part,
+            &sidecar().owned_by(Some(first.clone())),
+            &seen,
+            Durability::Unsynced,
+            false,
+            &MoveLog::default(),
+        );
         assert!(matches!(late, Err(Error::Locked { .. })), "{late:?}");
         assert!(is_owned_by(&part, &second).unwrap() && !temporary_path(&part).exists());
         // On some platforms the lock is proof.

@@ -61,13 +61,7 @@ impl Record {
     }
 }
 
-impl LiveOwnership {
-    pub fn into_error(self, part: &Path) -> Error {
-        Error::Locked { path: part.to_owned(), free_in: self.free_in }
-    }
-}
-
-/// Reads the sidecar of `part`.
+/// Reads the sidecar of `part`, after completing a rename by hard link that was interrupted.
 ///
 /// # Errors
 ///

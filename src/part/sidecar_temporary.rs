@@ -17,7 +17,14 @@ use crate::error::Error;
 /// How often to try before giving up because another process was faster.
 pub const MAX_TRIES: usize = 4;
 
-/// Creates the temporary file of `part` with this text; synced to disk if `durable`.
+/// Whether a file is synced to disk when it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    Synced,
+    Unsynced,
+}
+
+/// Creates the temporary file of `part` with this text.
 ///
 /// # Errors
 ///
@@ -26,16 +33,16 @@ pub const MAX_TRIES: usize = 4;
 pub fn create_temporary(
     part: &Path,
     text: &[u8],
-    durable: bool,
+    durability: Durability,
     lock_is_proof: bool,
     moved: &MoveLog,
 ) -> Result<(), Error> {
     let path = temporary_path(part);
     for _ in 0..MAX_TRIES {
-        let created = match link_new(&path, text, durable)? {
+        let created = match link_new(&path, text, durability)? {
             Linked::Linked => return Ok(()),
             Linked::NameTaken => Err(io::ErrorKind::AlreadyExists.into()),
-            Linked::Unsupported => write_new(&path, text, durable),
+            Linked::Unsupported => write_new(&path, text, durability),
         };
         match created {
             Ok(()) => return Ok(()),
@@ -60,17 +67,20 @@ pub fn remove_abandoned(part: &Path, lock_is_proof: bool) {
 }
 
 /// Creates a file that contains the whole text from the moment it appears.
-pub fn link_new(path: &Path, text: &[u8], durable: bool) -> Result<Linked, Error> {
-    match UnnamedFile::write(directory_of(path), text, None, durable)? {
+pub fn link_new(path: &Path, text: &[u8], durability: Durability) -> Result<Linked, Error> {
+    match UnnamedFile::write(directory_of(path), text, None, durability == Durability::Synced)? {
         Some(file) => file.link(path),
         None => Ok(Linked::Unsupported),
     }
 }
 
 /// Creates a file and then writes it, for systems without unnamed files.
-fn write_new(path: &Path, text: &[u8], durable: bool) -> io::Result<()> {
+fn write_new(path: &Path, text: &[u8], durability: Durability) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    let written = file.write_all(text).and_then(|()| if durable { file.sync_all() } else { Ok(()) });
+    let written = file.write_all(text).and_then(|()| match durability {
+        Durability::Synced => file.sync_all(),
+        Durability::Unsynced => Ok(()),
+    });
     written.inspect_err(|_| _ = fs::remove_file(path))
 }
 

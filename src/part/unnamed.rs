@@ -60,7 +60,7 @@ impl UnnamedFile {
             Ok(()) => Ok(Linked::Linked),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Linked::NameTaken),
             Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(Linked::Unsupported),
-            Err(source) => Err(disk_error("make", target, source)),
+            Err(source) => Err(disk_error("create", target, source)),
         }
     }
 }
