@@ -165,7 +165,6 @@ impl CheckedFile {
 
 #[cfg(test)]
 mod tests {
-    use super::super::commit::CommitMode;
     use super::super::part_file::PartFile;
     use super::super::testing::*;
     use super::*;
@@ -197,6 +196,8 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_truncation_hidden_by_a_later_write_is_detected() {
+        use super::super::commit::CommitMode;
+
         let check = |after: &dyn Fn(&mut PartFile) -> Result<(), Error>| {
             let dir = tempfile::tempdir().unwrap();
             let mut part = PartFile::create(&dir.path().join("x.part")).unwrap();

@@ -36,9 +36,7 @@ mod tests {
     use std::fs;
 
     use super::super::commit::CommitMode;
-    use super::super::owner::Owner;
     use super::super::part_file::PartFile;
-    use super::super::sidecar_file;
     use super::super::testing::*;
     use super::*;
 
@@ -100,6 +98,9 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn a_dead_owner_loses_the_part_file_at_once() {
+        use super::super::owner::Owner;
+        use super::super::sidecar_file::save;
+
         let dir = tempfile::tempdir().unwrap();
         let part = start_in(dir.path(), b"half");
         part.shared.save_checkpoint().unwrap();
@@ -107,7 +108,7 @@ mod tests {
         dead.wait().unwrap();
         let sidecar = part.sidecar().unwrap();
         let owner = Owner { process: dead.id(), ..sidecar.owner.clone().unwrap() };
-        sidecar_file::save(part.path(), &sidecar.owned_by(Some(owner)), &part.shared.moved).unwrap();
+        save(part.path(), &sidecar.owned_by(Some(owner)), &part.shared.moved).unwrap();
         drop(part);
         assert_eq!(open_in(dir.path()).unwrap().part.unwrap().received(), 4);
     }

@@ -142,7 +142,6 @@ fn cannot_write(part: &Path, source: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::super::process::new_owner;
-    use super::super::sidecar_reader::NOT_OURS;
     use super::*;
     use crate::url::WebUrl;
 
@@ -202,6 +201,8 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn a_symlink_is_not_a_sidecar_and_is_not_written_through() {
+        use super::super::sidecar_reader::NOT_OURS;
+
         let dir = tempfile::tempdir().unwrap();
         let (part, elsewhere) = (dir.path().join("x.part"), dir.path().join("elsewhere"));
         fs::write(&elsewhere, sidecar().to_json().unwrap()).unwrap();

@@ -46,7 +46,6 @@ pub fn remove_orphans(part: &Path, target: &Path) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::*;
     use super::*;
 
     #[test]
@@ -61,6 +60,8 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn orphans_of_a_run_that_died_during_commit_are_removed() {
+        use super::super::testing::*;
+
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("x");
         let link = || {
