@@ -116,12 +116,11 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn of_two_that_open_an_empty_part_file_one_starts() {
-        for first_begins in [true, false] {
+        for first_starts in [true, false] {
             let dir = tempfile::tempdir().unwrap();
             let mut first = without_lock(PartFile::create(&dir.path().join("x.part")).unwrap());
             let mut second = open_in(dir.path()).unwrap().part.unwrap().renew().unwrap();
-            let (winner, loser) = if first_begins { (&mut first, second) } else { (&mut second, first) };
-            let mut loser = loser;
+            let (winner, mut loser) = if first_starts { (&mut first, second) } else { (&mut second, first) };
             winner.start(&url(), validator().as_ref(), None).unwrap();
             winner.write(b"whole").unwrap();
             let late = loser.start(&url(), validator().as_ref(), None);
