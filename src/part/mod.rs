@@ -42,6 +42,7 @@ pub use directory::{is_empty_directory, sync_directory, sync_parent};
 pub use open::Existing;
 pub use part_file::PartFile;
 pub use probe::check_writable;
+#[cfg(feature = "cli")]
 pub use process::{process_has_ended, process_token};
 pub use ranges::Ranges;
 pub use shared_part::SharedPart;

@@ -16,12 +16,14 @@ pub fn new_owner() -> Owner {
 }
 
 /// Returns a text by which other processes can tell whether this one still runs.
+#[cfg(feature = "cli")]
 #[must_use]
 pub fn process_token() -> String {
     serde_json::to_string(&new_owner()).unwrap_or_default()
 }
 
 /// Whether the process that wrote a [`process_token`] has ended; `None` if unknown, or if the text is not a token.
+#[cfg(feature = "cli")]
 #[must_use]
 pub fn process_has_ended(token: &str) -> Option<bool> {
     let owner: Owner = serde_json::from_str(token).ok()?;
