@@ -46,7 +46,7 @@ pub use probe::check_writable;
 pub use process::{process_has_ended, process_token};
 pub use ranges::Ranges;
 pub use shared_part::SharedPart;
-pub use sidecar::{Sidecar, SidecarError};
+pub use sidecar::Sidecar;
 pub use target::{TargetState, remove_orphans, target_state};
 pub use unnamed::{Linked, UnnamedFile};
 pub use writer::SegmentWriter;

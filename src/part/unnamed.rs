@@ -16,6 +16,7 @@ pub struct UnnamedFile(File);
 
 /// The result of giving an unnamed file its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::enum_variant_names, reason = "`Linked::Linked` reads as what it says")]
 pub enum Linked {
     /// It has the name.
     Linked,
