@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::part;
-use crate::plan::COMPARISONS;
+use crate::plan::COMPARE_DIRECTORY;
 use crate::run::make_directory;
 
 const LOCK: &str = "lock";
@@ -48,7 +48,7 @@ impl Scratch {
         // Durably: whether the run that makes it is to survive a power failure is not known here.
         make_directory(directory, true)?;
         remove_dead(directory);
-        let parent = directory.join(COMPARISONS);
+        let parent = directory.join(COMPARE_DIRECTORY);
         let mut attempt = 1;
         loop {
             match Self::create(&parent) {
@@ -112,7 +112,7 @@ impl Drop for Scratch {
 
 /// Removes what comparisons left in an output directory whose processes were killed.
 pub fn remove_dead(directory: &Path) {
-    let parent = directory.join(COMPARISONS);
+    let parent = directory.join(COMPARE_DIRECTORY);
     let is_there = parent.symlink_metadata().is_ok_and(|meta| meta.is_dir());
     if is_there && imp::remove_dead(&parent).unwrap_or(false) {
         // Unless a comparison is under way.
@@ -318,7 +318,7 @@ mod tests {
 
     /// A comparison's directory of which the process was killed at some moment.
     fn dead(directory: &Path, name: &str, lock: Option<&[u8]>, has_files: bool) -> PathBuf {
-        let parent = directory.join(COMPARISONS);
+        let parent = directory.join(COMPARE_DIRECTORY);
         let _ = make_private(&parent);
         let root = parent.join(name);
         make_private(&root).unwrap();
@@ -345,7 +345,7 @@ mod tests {
     #[test]
     fn what_is_not_provably_tdls_stays() {
         let dir = tempfile::tempdir().unwrap();
-        let parent = dir.path().join(COMPARISONS);
+        let parent = dir.path().join(COMPARE_DIRECTORY);
         fs::create_dir(&parent).unwrap();
         remove_dead(dir.path());
         let mut kept = vec![
@@ -369,7 +369,7 @@ mod tests {
     #[test]
     fn a_parent_that_a_killed_process_left_empty_is_removed() {
         let dir = tempfile::tempdir().unwrap();
-        let parent = dir.path().join(COMPARISONS);
+        let parent = dir.path().join(COMPARE_DIRECTORY);
         make_private(&parent).unwrap();
         fs::create_dir(parent.join("of the user")).unwrap();
         remove_dead(dir.path());
@@ -425,12 +425,12 @@ mod tests {
         let elsewhere = tempfile::tempdir().unwrap();
         let victim = dead(elsewhere.path(), "0123456789abcdef", Some(MARK), true);
         // In place of the parent, of a comparison's directory, of its files, and of what is in them.
-        symlink(elsewhere.path().join(COMPARISONS), dir.path().join(COMPARISONS)).unwrap();
+        symlink(elsewhere.path().join(COMPARE_DIRECTORY), dir.path().join(COMPARE_DIRECTORY)).unwrap();
         remove_dead(dir.path());
         assert!(Scratch::create_in(dir.path()).is_err());
-        fs::remove_file(dir.path().join(COMPARISONS)).unwrap();
+        fs::remove_file(dir.path().join(COMPARE_DIRECTORY)).unwrap();
         let root = dead(dir.path(), "0000000000000000", Some(MARK), true);
-        symlink(&victim, dir.path().join(COMPARISONS).join("1111111111111111")).unwrap();
+        symlink(&victim, dir.path().join(COMPARE_DIRECTORY).join("1111111111111111")).unwrap();
         symlink(&victim, root.join(FILES).join("link")).unwrap();
         let linked = dead(dir.path(), "2222222222222222", Some(MARK), false);
         symlink(victim.join(FILES), linked.join(FILES)).unwrap();

@@ -6,7 +6,7 @@ mod name;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-pub use name::{COMPARISONS, SafeName};
+pub use name::{COMPARE_DIRECTORY, SafeName};
 
 use crate::url::WebUrl;
 

@@ -100,7 +100,7 @@ pub fn download_file<'a>(mut transfer: Transfer<'a>, context: &Context<'_>, work
 fn attempt(transfer: &mut Transfer<'_>, context: &Context<'_>, worker: &mut Worker<'_>) -> Result<Outcome, Unfinished> {
     let directory = &context.output.directory;
     let download = transfer.download;
-    let (target, part_path) = (download.path(directory), directory.join(download.target.part()));
+    let (target, part_path) = (download.path(directory), directory.join(download.target.part_name()));
     // A first attempt finds nothing where there was nothing when the run began; what has appeared since, the commit sees.
     let is_unseen = transfer.attempts == 0 && context.began_empty;
     let mut known = None;

@@ -1,65 +1,40 @@
-//! Reading a plain list: one URL a line. Every error names its file and line.
+//! The plain format: one URL per line, with blank lines and `#` comments.
 
-use std::fmt;
+use super::error::{ListError, Problem};
+use crate::url::WebUrl;
 
-use crate::text::safe;
-use crate::url::{UrlError, WebUrl};
-
-/// The URLs of a list in their order.
+/// Parses a plain list and returns its URLs in order.
 ///
-/// A byte-order mark, carriage returns, blank lines and lines that begin with `#` are passed over, and so is the
-/// white space around a URL. `name` is what the list is called in errors.
+/// Skips a byte-order mark, carriage returns, blank lines, lines that begin with `#`, and white space around URLs.
+/// `name` identifies the list in errors.
 ///
 /// # Errors
 ///
-/// Every line that is no absolute http or https URL, in order.
+/// Returns one error, in order, for every line that is not an absolute http or https URL.
 pub fn parse(name: &str, bytes: &[u8]) -> Result<Vec<WebUrl>, Vec<ListError>> {
-    let refuse = |line, problem| ListError { list: name.to_owned(), line, problem };
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(vec![refuse(1, Problem::Utf16)]);
+        return Err(vec![ListError::new(name, 1, Problem::Utf16)]);
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut urls = Vec::new();
     let mut errors = Vec::new();
     for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
-        match std::str::from_utf8(line).map(str::trim) {
-            Err(_) => errors.push(refuse(index + 1, Problem::NotUtf8)),
-            Ok(line) if line.is_empty() || line.starts_with('#') => {}
-            Ok(line) => match WebUrl::parse(line) {
-                Ok(url) => urls.push(url),
-                Err(error) => errors.push(refuse(index + 1, Problem::Url(error))),
-            },
+        match parse_line(line) {
+            Ok(Some(url)) => urls.push(url),
+            Ok(None) => {}
+            Err(problem) => errors.push(ListError::new(name, index + 1, problem)),
         }
     }
     if errors.is_empty() { Ok(urls) } else { Err(errors) }
 }
 
-/// A line of a list that is no download.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListError {
-    list: String,
-    line: usize,
-    problem: Problem,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Problem {
-    Url(UrlError),
-    NotUtf8,
-    Utf16,
-}
-
-impl std::error::Error for ListError {}
-
-impl fmt::Display for ListError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: ", safe(&self.list), self.line)?;
-        match &self.problem {
-            Problem::Url(error) => error.fmt(f),
-            Problem::NotUtf8 => f.write_str("the line is not UTF-8 text"),
-            Problem::Utf16 => f.write_str("the list is UTF-16; save it as UTF-8"),
-        }
+/// Returns the URL of a line, or `None` for a blank line or a comment.
+fn parse_line(line: &[u8]) -> Result<Option<WebUrl>, Problem> {
+    let line = std::str::from_utf8(line).map_err(|_| Problem::NotUtf8)?.trim();
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(None);
     }
+    WebUrl::parse(line).map(Some).map_err(Problem::Url)
 }
 
 #[cfg(test)]
@@ -71,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_read_whatever_wrote_it() {
+    fn accepts_lists_from_any_editor() {
         let list =
             b"\xef\xbb\xbf# a comment\r\nhttp://h/a\r\n\r\n  http://h/b  \n\thttp://h/c\n#http://h/no\nhttp://h/d";
         let urls: Vec<_> = parse("l", list).unwrap().iter().map(ToString::to_string).collect();
@@ -81,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn every_wrong_line_is_named() {
+    fn every_invalid_line_is_reported() {
         assert_eq!(
             messages(b"http://h/a\nnot a url\n\nexample.com/x\nhttp://h/\xff\n"),
             [
@@ -99,7 +74,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400)) {
+        fn never_panics(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400)) {
             let _ = parse("l", &bytes);
         }
     }
