@@ -38,7 +38,7 @@ fn main() -> io::Result<ExitCode> {
         DELAY.as_millis(),
         arguments.join(" ")
     )?;
-    Ok(tdl::cli::command(arguments))
+    Ok(tdl::cli::run_command(arguments))
 }
 
 /// Answers request after request: `/file-07.bin` has seven quarters of a MiB.

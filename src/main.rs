@@ -5,5 +5,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    tdl::cli::command(std::env::args_os())
+    tdl::cli::run_command(std::env::args_os())
 }

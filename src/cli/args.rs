@@ -1,18 +1,19 @@
-//! The command line as it is typed, and what it means: resolved once, never changed.
+//! The command line as typed (`Args`), and what it means (`FetchRequest`): resolved once, never changed afterwards.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::ensure;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
+use super::values::{parse_duration, parse_headers, parse_name, parse_size};
 use crate::http::proxies_from_environment;
-use crate::options::{Header, IfExists, Limits, Mode, Network, Options, Output, Retry};
+use crate::options::{IfExists, Limits, Mode, Network, Options, Output, Retry};
 use crate::plan::SafeName;
-use crate::report::{Detail, Style, Wishes};
+use crate::report::{DisplayOptions, ProgressMode, Verbosity};
 
-/// Download a list of files at once, and know that each came whole.
+/// Download lists of files concurrently and check that every file is complete
 #[derive(Debug, Parser)]
 #[command(
     name = "tdl",
@@ -29,7 +30,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Download URLs, from arguments and lists, side by side
+    /// Download URLs from arguments and lists
     Fetch(FetchArgs),
 }
 
@@ -40,132 +41,132 @@ Examples:
   grep -o 'https://[^\"]*' page.html | tdl fetch -i -
   tdl fetch -i urls.txt -o downloads --compare
 
-Exit codes: 0 all fetched or there already, 1 some failed for good, 2 wrong command line or list,
-75 some failed for now (run it again), 130, 143 or 129 interrupted";
+Exit codes: 0 all fetched or already there, 1 some failed permanently, 2 wrong command line or list,
+75 some failed temporarily (run it again), 130, 143 or 129 interrupted";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct FetchArgs {
-    /// What to download: absolute http or https URLs
+    /// Absolute http or https URLs to download
     #[arg(value_name = "URL")]
     urls: Vec<String>,
 
     #[command(flatten)]
-    files: Files,
+    files: FileArgs,
 
     #[command(flatten)]
-    amount: Amount,
+    concurrency: ConcurrencyArgs,
 
     #[command(flatten)]
-    trouble: Trouble,
+    retry: RetryArgs,
 
     #[command(flatten)]
-    asking: Asking,
+    request: RequestArgs,
 
     #[command(flatten)]
-    shown: Shown,
+    display: DisplayArgs,
 }
 
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "What and where")]
-struct Files {
-    /// Read URLs from FILE, one a line; '-' is standard input; may be repeated
+#[command(next_help_heading = "Input and output")]
+struct FileArgs {
+    /// Read URLs from FILE, one per line; '-' is standard input; can be repeated
     #[arg(short, long, value_name = "FILE")]
     input: Vec<PathBuf>,
 
-    /// Directory for the files, made if missing (for a file's name there is -O)
+    /// Directory to save files in, created if missing (-O names a single file)
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     output_dir: PathBuf,
 
-    /// Name for the file of a single URL
+    /// File name for a single URL
     #[arg(short = 'O', long, value_name = "NAME", conflicts_with = "input")]
     output_name: Option<String>,
 
-    /// What to do where a file exists
+    /// What to do if a file already exists
     #[arg(long, value_name = "WHAT", default_value = "skip")]
     if_exists: IfExistsArg,
 
-    /// Count files as fetched only when they are on the disk, come a power cut
+    /// Sync files to disk, so that finished files survive a power failure
     #[arg(long)]
     fsync: bool,
 
-    /// Print what would be downloaded to where, and ask for nothing
+    /// Print what would be downloaded and where, without sending any request
     #[arg(long)]
     dry_run: bool,
 }
 
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "How much at once")]
-struct Amount {
-    /// Threads at once, each with a download or a part of one
+#[command(next_help_heading = "Concurrency")]
+struct ConcurrencyArgs {
+    /// Maximum number of threads, each of which fetches a file or a segment of one
     #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     jobs: u16,
 
-    /// Requests at once to one host
+    /// Maximum number of simultaneous requests to one host
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     per_host: u16,
 
-    /// Never use several connections for one file
+    /// Never use more than one connection per file
     #[arg(long)]
     no_split: bool,
 
-    /// One after another, without threads
+    /// Download one file after another, without threads
     #[arg(long)]
     sequential: bool,
 
-    /// Download everything twice, one after another and then side by side, and report both times
+    /// Download everything twice, first sequentially and then concurrently, and report both times
     #[arg(long, conflicts_with_all = ["sequential", "if_exists", "dry_run"])]
     compare: bool,
 }
 
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "When it goes wrong")]
-struct Trouble {
-    /// Retries in a row of a download that gains no byte by them
+#[command(next_help_heading = "Retries and limits")]
+struct RetryArgs {
+    /// Give up on a file after N retries without progress
     #[arg(long, value_name = "N", default_value_t = 5)]
     retries: u32,
 
-    /// Start nothing new after the first failure for good
+    /// Start no new downloads after the first permanent failure
     #[arg(long)]
     fail_fast: bool,
 
-    /// Longest wait for a connection, such as 500ms, 10s or 2m
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    /// Maximum time to wait for a connection, such as 500ms, 10s or 2m
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     connect_timeout: Duration,
 
-    /// Longest wait without a byte
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    /// Maximum time to wait for the next byte of a response
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     stall_timeout: Duration,
 
-    /// Longest time for the whole run; what is unfinished then fails for now
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    /// Maximum time for the whole run; unfinished downloads then fail temporarily
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     max_time: Option<Duration>,
 
-    /// Longest file, such as 500k, 20M or 4GiB
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    /// Maximum size of a file, such as 500k, 20M or 4GiB
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     max_filesize: Option<u64>,
 }
 
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "How to ask")]
-struct Asking {
-    /// Header for each URL's own origin; repeated; '@FILE' reads them from FILE
+#[command(next_help_heading = "Requests")]
+struct RequestArgs {
+    /// Header for each URL's own origin; '@FILE' reads headers from FILE; can be repeated
     #[arg(short = 'H', long, value_name = "'NAME: VALUE'")]
     header: Vec<String>,
 
-    /// Take any certificate
+    /// Accept any TLS certificate
     #[arg(long)]
     insecure: bool,
 }
 
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "What is shown")]
-struct Shown {
-    /// How progress is shown
+#[command(next_help_heading = "Display")]
+struct DisplayArgs {
+    /// How to show progress
     #[arg(long, value_name = "HOW", default_value = "auto")]
     progress: ProgressArg,
 
-    /// Write events as JSON Lines to standard output, in place of the summary
+    /// Write events as JSON Lines to standard output instead of the summary
     #[arg(long)]
     json: bool,
 
@@ -173,22 +174,22 @@ struct Shown {
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
 
-    /// Show redirects, statuses and checks as well
+    /// Also show redirects, status codes and checks
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum IfExistsArg {
-    /// Leave it alone, unchecked
+    /// Keep the existing file without checking it
     Skip,
-    /// Replace it once the new file is whole
+    /// Replace it once the new file is complete
     Overwrite,
-    /// Keep it, and give the new file the next free name
+    /// Keep it and save the new file under the next free name
     Rename,
-    /// Ask whether it has changed since its own time, and replace it only then
+    /// Replace it only if the server says it has changed since
     Update,
-    /// Count it as failed
+    /// Count the download as failed
     Fail,
 }
 
@@ -196,7 +197,7 @@ enum IfExistsArg {
 enum ProgressArg {
     /// Bars on a terminal, plain lines elsewhere
     Auto,
-    /// Bars, where there is a terminal
+    /// Bars, if there is a terminal
     Bars,
     /// A line when a download starts and ends
     Plain,
@@ -206,144 +207,83 @@ enum ProgressArg {
 
 /// What `tdl fetch` was asked to do.
 #[derive(Debug)]
-pub struct Fetch {
+pub struct FetchRequest {
+    /// The URLs given as arguments, not yet parsed.
     pub urls: Vec<String>,
     pub lists: Vec<PathBuf>,
-    /// The name for a single URL.
-    pub name: Option<SafeName>,
+    /// The name for the file of a single URL.
+    pub output_name: Option<SafeName>,
     pub options: Options,
-    pub wishes: Wishes,
+    pub display: DisplayOptions,
     pub compare: bool,
     pub dry_run: bool,
 }
 
 impl FetchArgs {
-    /// What was typed, as what it means, in an environment that may name proxies.
-    pub fn resolve(self, environment: impl Fn(&str) -> Option<OsString>) -> anyhow::Result<Fetch> {
-        let Self { urls, files, amount, trouble, asking, shown } = self;
-        let name = files.output_name.as_deref().map(chosen_name).transpose()?;
-        ensure!(name.is_none() || urls.len() == 1, "-O names the file of a single URL, and there are {}", urls.len());
+    /// Resolves what was typed. `environment` looks up the variables that may name proxies.
+    pub fn resolve(self, environment: impl Fn(&str) -> Option<OsString>) -> anyhow::Result<FetchRequest> {
+        let Self { urls, files, concurrency, retry, request, display } = self;
+        let output_name = files.output_name.as_deref().map(parse_name).transpose()?;
+        let count = urls.len();
+        ensure!(output_name.is_none() || count == 1, "-O names the file of a single URL, but there are {count}");
         let network = Network {
-            connect_timeout: trouble.connect_timeout,
-            stall_timeout: trouble.stall_timeout,
-            headers: headers(&asking.header)?,
-            insecure: asking.insecure,
+            connect_timeout: retry.connect_timeout,
+            stall_timeout: retry.stall_timeout,
+            headers: parse_headers(&request.header)?,
+            insecure: request.insecure,
             proxies: proxies_from_environment(environment)?,
         };
-        let retry = Retry { retries: trouble.retries };
         let limits = Limits {
-            mode: if amount.sequential { Mode::Sequential } else { Mode::Concurrent },
-            jobs: usize::from(amount.jobs),
-            per_host: usize::from(amount.per_host),
-            split: !amount.no_split,
-            fail_fast: trouble.fail_fast,
-            max_time: trouble.max_time,
-            max_filesize: trouble.max_filesize,
+            mode: if concurrency.sequential { Mode::Sequential } else { Mode::Concurrent },
+            jobs: usize::from(concurrency.jobs),
+            per_host: usize::from(concurrency.per_host),
+            split: !concurrency.no_split,
+            fail_fast: retry.fail_fast,
+            max_time: retry.max_time,
+            max_filesize: retry.max_filesize,
         };
-        let wishes = shown.wishes(files.output_dir.clone(), amount.compare);
-        let output = Output { directory: files.output_dir, if_exists: files.if_exists.meaning(), fsync: files.fsync };
-        Ok(Fetch {
+        let retry = Retry { retries: retry.retries };
+        let display = display.resolve(files.output_dir.clone(), concurrency.compare);
+        let output = Output { directory: files.output_dir, if_exists: files.if_exists.into(), fsync: files.fsync };
+        Ok(FetchRequest {
             urls,
             lists: files.input,
-            name,
+            output_name,
             options: Options { network, retry, limits, output },
-            wishes,
-            compare: amount.compare,
+            display,
+            compare: concurrency.compare,
             dry_run: files.dry_run,
         })
     }
 }
 
-impl Shown {
-    fn wishes(&self, directory: PathBuf, compares: bool) -> Wishes {
-        let style = match self.progress {
-            ProgressArg::Auto => Style::Auto,
-            ProgressArg::Bars => Style::Bars,
-            ProgressArg::Plain => Style::Plain,
-            ProgressArg::None => Style::None,
+impl DisplayArgs {
+    fn resolve(&self, directory: PathBuf, compare: bool) -> DisplayOptions {
+        let progress = match self.progress {
+            ProgressArg::Auto => ProgressMode::Auto,
+            ProgressArg::Bars => ProgressMode::Bars,
+            ProgressArg::Plain => ProgressMode::Plain,
+            ProgressArg::None => ProgressMode::None,
         };
-        let detail = match (self.quiet, self.verbose) {
-            (true, _) => Detail::Failures,
-            (_, 1..) => Detail::Everything,
-            (false, 0) => Detail::Normal,
+        let verbosity = match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Failures,
+            (_, 1..) => Verbosity::Everything,
+            (false, 0) => Verbosity::Normal,
         };
-        Wishes { style, detail, json: self.json, directory, compares }
+        DisplayOptions { progress, verbosity, json: self.json, directory, compare }
     }
 }
 
-impl IfExistsArg {
-    const fn meaning(self) -> IfExists {
-        match self {
-            Self::Skip => IfExists::Skip,
-            Self::Overwrite => IfExists::Overwrite,
-            Self::Rename => IfExists::Rename,
-            Self::Update => IfExists::Update,
-            Self::Fail => IfExists::Fail,
+impl From<IfExistsArg> for IfExists {
+    fn from(arg: IfExistsArg) -> Self {
+        match arg {
+            IfExistsArg::Skip => Self::Skip,
+            IfExistsArg::Overwrite => Self::Overwrite,
+            IfExistsArg::Rename => Self::Rename,
+            IfExistsArg::Update => Self::Update,
+            IfExistsArg::Fail => Self::Fail,
         }
     }
-}
-
-fn chosen_name(name: &str) -> anyhow::Result<SafeName> {
-    match SafeName::chosen(name) {
-        Some(name) => Ok(name),
-        None if name.contains(['/', '\\']) => {
-            bail!("-O {name:?}: a name has no directory in it; that is for -o DIR")
-        }
-        None => bail!("-O {name:?}: not a name that every system can store"),
-    }
-}
-
-fn headers(given: &[String]) -> anyhow::Result<Vec<Header>> {
-    let mut headers = Vec::new();
-    for header in given {
-        match header.strip_prefix('@') {
-            None => headers.push(Header::parse(header).with_context(|| format!("-H {:?}", name_only(header)))?),
-            Some(file) => {
-                let text = std::fs::read_to_string(file).with_context(|| format!("{file}: cannot read the headers"))?;
-                for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-                    headers.push(Header::parse(line).with_context(|| format!("{file}:{}", index + 1))?);
-                }
-            }
-        }
-    }
-    Ok(headers)
-}
-
-/// A header as it may be shown: its value may be a secret.
-fn name_only(header: &str) -> &str {
-    header.split_once(':').map_or("...", |(name, _)| name)
-}
-
-/// A size such as `500k`, `20M` or `4GiB`: powers of 1000, or with `i` of 1024; a bare number is bytes.
-fn size(text: &str) -> Result<u64, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit = match unit.trim().trim_end_matches(['B', 'b']) {
-        "" => 1,
-        "k" | "K" => 1000,
-        "M" | "m" => 1000_u64.pow(2),
-        "G" | "g" => 1000_u64.pow(3),
-        "Ki" => 1024,
-        "Mi" => 1024_u64.pow(2),
-        "Gi" => 1024_u64.pow(3),
-        _ => return Err("write it as 500k, 20M or 4GiB".to_owned()),
-    };
-    let number: u64 = number.parse().map_err(|_| "write it as 500k, 20M or 4GiB".to_owned())?;
-    number.checked_mul(unit).ok_or_else(|| "too large".to_owned())
-}
-
-/// A time such as `500ms`, `30s` or `5m`; a bare number is seconds.
-fn duration(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let duration = match seconds {
-        Some(duration) => duration,
-        None => humantime::parse_duration(text).map_err(|_| "write it as 500ms, 30s or 5m".to_owned())?,
-    };
-    if duration.is_zero() {
-        return Err("must be longer than nothing".to_owned());
-    }
-    // What is longer than a century is for ever, and can be added to a time.
-    Ok(duration.min(Duration::from_secs(u32::MAX.into())))
 }
 
 #[cfg(test)]
@@ -351,37 +291,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_the_librarys() {
+    fn defaults_match_the_library() {
         let Command::Fetch(fetch) = Args::try_parse_from(["tdl", "fetch", "http://h/x"]).unwrap().command;
         let resolved = fetch.resolve(|_| None).unwrap().options;
         assert_eq!(format!("{resolved:?}"), format!("{:?}", Options::default()));
-    }
-
-    #[test]
-    fn sizes_and_times_are_read_as_they_are_written() {
-        for (text, bytes) in [
-            ("0", Some(0)),
-            ("500", Some(500)),
-            ("500k", Some(500_000)),
-            ("20M", Some(20_000_000)),
-            ("4GiB", Some(4 << 30)),
-            ("4 KiB", Some(4096)),
-            ("1.5M", None),
-            ("M", None),
-            ("", None),
-            ("99999999999G", None),
-        ] {
-            assert_eq!(size(text).ok(), bytes, "{text}");
-        }
-        for (text, milliseconds) in [
-            ("500ms", Some(500)),
-            ("2", Some(2000)),
-            ("1.5", Some(1500)),
-            ("5m", Some(300_000)),
-            ("0s", None),
-            ("x", None),
-        ] {
-            assert_eq!(duration(text).ok(), milliseconds.map(Duration::from_millis), "{text}");
-        }
     }
 }

@@ -1,12 +1,12 @@
-//! Signals that ask the process to end: the first is handed to whoever ends the run in good order, the second ends at
-//! once. The one that says that a file grows beyond the limit (`ulimit -f`) ends nothing: the write that it is about
-//! fails, and with it that file alone.
+//! Signals that ask the process to end. The first is passed on, so that the run can stop in an orderly way; the second
+//! exits at once. SIGXFSZ, sent when a file exceeds the limit of `ulimit -f`, does not end the process: the write fails,
+//! and only that file with it.
 
 use std::io;
 
 pub use imp::listen;
 
-/// A signal's number, as in the exit code 128 + number.
+/// A signal's number. The exit code is 128 plus this number.
 pub type Signal = u8;
 
 #[cfg(unix)]
@@ -21,46 +21,45 @@ mod imp {
     use super::*;
     use crate::cli::exit::Exit;
 
-    /// Calls `first` from a thread of its own at the first SIGINT, SIGTERM or SIGHUP.
-    /// Those that were ignored when the process began, as under nohup, stay so.
+    /// Calls `on_first` from a separate thread at the first SIGINT, SIGTERM or SIGHUP.
+    /// Signals that were ignored when the process started, as under nohup, remain ignored.
     ///
     /// # Errors
     ///
     /// The handlers cannot be installed, or the thread cannot be started.
-    pub fn listen(first: impl FnOnce(Signal) + Send + 'static) -> io::Result<()> {
-        // Its default is to kill the process. With any handler the write fails with EFBIG.
+    pub fn listen(on_first: impl FnOnce(Signal) + Send + 'static) -> io::Result<()> {
+        // The default action kills the process. With any handler installed, the write fails with EFBIG instead.
         flag::register(SIGXFSZ, Arc::default())?;
-        let heard: Vec<i32> = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)).collect();
-        // One that comes between two of the steps below would be lost.
-        let blocked = Blocked::new(&heard)?;
+        let handled: Vec<i32> = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)).collect();
+        // A signal that arrived between two of the steps below would be lost.
+        let blocked = BlockedSignals::new(&handled)?;
         let seen = Arc::new(AtomicBool::new(false));
-        for signal in &heard {
-            // The order counts: the shutdown looks at the flag before the first signal sets it.
+        for signal in &handled {
+            // The order matters: the conditional shutdown must check the flag before the first signal sets it.
             let code = Exit::Interrupted(u8::try_from(*signal).unwrap_or_default()).code();
             flag::register_conditional_shutdown(*signal, i32::from(code), Arc::clone(&seen))?;
             flag::register(*signal, Arc::clone(&seen))?;
         }
-        let mut signals = Signals::new(heard)?;
+        let mut signals = Signals::new(handled)?;
         drop(blocked);
         std::thread::Builder::new().name("tdl-signals".to_owned()).spawn(move || {
             if let Some(signal) = signals.forever().next() {
-                first(u8::try_from(signal).unwrap_or_default());
+                on_first(u8::try_from(signal).unwrap_or_default());
             }
         })?;
         Ok(())
     }
 
-    /// Signals that wait, as far as this thread is concerned, until it is dropped. A thread that was started before still
-    /// takes them as they come.
-    struct Blocked {
-        before: libc::sigset_t,
+    /// Blocks signals for this thread until dropped. Threads started earlier still receive them.
+    struct BlockedSignals {
+        previous: libc::sigset_t,
     }
 
-    impl Blocked {
+    impl BlockedSignals {
         #[expect(unsafe_code, reason = "std and signal-hook cannot block a signal")]
         fn new(signals: &[i32]) -> io::Result<Self> {
-            // SAFETY: all zeroes are a valid `sigset_t`, which `sigemptyset` then makes the empty one.
-            let (mut set, mut before) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+            // SAFETY: all zeroes are a valid `sigset_t`; `sigemptyset` then initializes it.
+            let (mut set, mut previous) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
             // SAFETY: the set is valid for writing.
             unsafe { libc::sigemptyset(&raw mut set) };
             for signal in signals {
@@ -68,18 +67,18 @@ mod imp {
                 unsafe { libc::sigaddset(&raw mut set, *signal) };
             }
             // SAFETY: both sets are valid.
-            match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, &raw mut before) } {
-                0 => Ok(Self { before }),
+            match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, &raw mut previous) } {
+                0 => Ok(Self { previous }),
                 code => Err(io::Error::from_raw_os_error(code)),
             }
         }
     }
 
-    impl Drop for Blocked {
+    impl Drop for BlockedSignals {
         #[expect(unsafe_code, reason = "std and signal-hook cannot block a signal")]
         fn drop(&mut self) {
-            // SAFETY: the set was filled in by the call that blocked the signals.
-            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut()) };
+            // SAFETY: the set was initialized by the call that blocked the signals.
+            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.previous, std::ptr::null_mut()) };
         }
     }
 
@@ -87,7 +86,7 @@ mod imp {
     fn is_ignored(signal: i32) -> bool {
         // SAFETY: all zeroes are a valid `sigaction`.
         let mut current: libc::sigaction = unsafe { std::mem::zeroed() };
-        // SAFETY: without a new action, the call only writes the present one to a place that is valid.
+        // SAFETY: without a new action, the call only writes the current one, to a valid location.
         let known = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut current) } == 0;
         known && current.sa_sigaction == libc::SIG_IGN
     }
@@ -98,17 +97,17 @@ mod imp {
     use super::*;
     use crate::cli::exit::Exit;
 
-    /// Calls `first` at the first Ctrl-C, Ctrl-Break or closing of the console.
+    /// Calls `on_first` at the first Ctrl-C, Ctrl-Break or closing of the console.
     ///
     /// # Errors
     ///
     /// The handler cannot be installed.
-    pub fn listen(first: impl FnOnce(Signal) + Send + 'static) -> io::Result<()> {
+    pub fn listen(on_first: impl FnOnce(Signal) + Send + 'static) -> io::Result<()> {
         const INTERRUPT: Signal = 2;
-        let mut first = Some(first);
-        let handler = move || match first.take() {
-            Some(first) => first(INTERRUPT),
-            #[expect(clippy::exit, reason = "the second one ends at once")]
+        let mut on_first = Some(on_first);
+        let handler = move || match on_first.take() {
+            Some(on_first) => on_first(INTERRUPT),
+            #[expect(clippy::exit, reason = "the second signal exits at once")]
             None => std::process::exit(Exit::Interrupted(INTERRUPT).code().into()),
         };
         ctrlc::set_handler(handler).map_err(io::Error::other)

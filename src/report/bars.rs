@@ -1,5 +1,6 @@
-//! Progress on a terminal: a first line for the run, and below it a bar for each running download, as many as fit.
-//! A thread draws ten times a second from counters that the transfers keep anyway, so nothing waits for the terminal.
+//! Progress on a terminal: a status line for the run and below it a bar for each running download, as many as fit.
+//! A thread draws ten times a second from counters that the downloads maintain anyway, so no download waits for the
+//! terminal.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -10,22 +11,22 @@ use std::time::{Duration, Instant};
 use console::Term;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::units::{size, speed, time};
-use super::{is_done, to_stderr};
+use super::streams::write_stderr;
+use super::units::{format_size, format_speed, format_time};
 use crate::options::Mode;
 use crate::run::{Event, Outcome, Progress};
 
-/// How often the bars are drawn.
-const PERIOD: Duration = Duration::from_millis(100);
+/// How often the bars are redrawn.
+const DRAW_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The speed is that of the last so many drawings: three seconds.
-const SAMPLES: usize = 30;
+/// The speed shown is an average over this many drawings, which is three seconds.
+const MAX_SAMPLES: usize = 30;
 
-/// Lines of the terminal that bars leave free: the first line, and one for the cursor.
-const OTHER_LINES: usize = 2;
+/// Terminal lines not available for bars: the status line and one for the cursor.
+const RESERVED_LINES: usize = 2;
 
-/// On a narrower terminal there is room for words alone.
-const BARS_FROM: u16 = 60;
+/// A narrower terminal has room for text only.
+const MIN_BAR_COLUMNS: u16 = 60;
 
 /// The bars of a run, and the thread that draws them.
 pub struct Bars {
@@ -33,7 +34,7 @@ pub struct Bars {
     drawer: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
 }
 
-/// What events have told.
+/// The run as known from its events.
 #[derive(Default)]
 struct State {
     mode: Mode,
@@ -43,10 +44,10 @@ struct State {
     fetched: usize,
     /// Bytes of the fetched files.
     bytes: u64,
-    /// Bytes that came over the network for ended downloads.
+    /// Bytes received over the network for finished downloads.
     transferred: u64,
     running: Vec<Running>,
-    /// Lines that scroll by above the bars when they are next drawn.
+    /// Lines to print above the bars at the next drawing.
     lines: String,
 }
 
@@ -58,23 +59,24 @@ struct Running {
 }
 
 impl Bars {
+    /// Starts the thread that draws.
     pub fn start() -> Self {
         let state = Arc::new(Mutex::new(State::default()));
         let (stop, stopped) = mpsc::channel();
-        let drawn = Arc::clone(&state);
+        let drawn_state = Arc::clone(&state);
         let drawer = thread::Builder::new().name("tdl-bars".to_owned()).spawn(move || {
             let mut screen = Screen::new();
-            while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
-                screen.draw(&drawn);
+            while stopped.recv_timeout(DRAW_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                screen.draw(&drawn_state);
             }
-            screen.clear(&drawn);
+            screen.clear(&drawn_state);
         });
-        // Without the thread there are no bars; the downloads go on.
+        // If the thread cannot start, the run continues without bars.
         Self { state, drawer: Mutex::new(drawer.ok().map(|thread| (stop, thread))) }
     }
 
-    /// Takes note of an event, and of the line that tells of it.
-    pub fn event(&self, event: &Event<'_>, line: Option<String>) {
+    /// Applies an event, and queues its line to be printed above the bars.
+    pub fn update(&self, event: &Event<'_>, line: Option<String>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Planned(plan, mode) => {
@@ -88,7 +90,7 @@ impl Bars {
             Event::Started(download, progress) => {
                 let (id, name, progress) = (download.id, download.target.to_string(), Arc::clone(progress));
                 state.running.push(Running { id, name, progress });
-                // The bar tells of it.
+                // The new bar replaces the line.
                 return;
             }
             Event::Finished(download, finished) => {
@@ -109,8 +111,8 @@ impl Bars {
         }
     }
 
-    /// Takes the bars away, after the last lines; later events are not shown.
-    pub fn finish(&self) {
+    /// Prints the remaining lines and removes the bars. Later events are not shown.
+    pub fn stop(&self) {
         let drawer = self.drawer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((stop, thread)) = drawer {
             let _ = stop.send(());
@@ -119,15 +121,15 @@ impl Bars {
     }
 }
 
-/// What is on the terminal.
+/// The bars on the terminal.
 struct Screen {
     terminal: Term,
     bars: MultiProgress,
-    first: ProgressBar,
+    status: ProgressBar,
     rows: Vec<(usize, ProgressBar)>,
-    /// When how many bytes had come.
+    /// The bytes received over the network at each of the last drawings.
     samples: VecDeque<(Instant, u64)>,
-    /// The width for which the styles are.
+    /// The terminal width that the styles were made for.
     columns: u16,
     with_bar: ProgressStyle,
     without_bar: ProgressStyle,
@@ -136,11 +138,11 @@ struct Screen {
 impl Screen {
     fn new() -> Self {
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-        let first = bars.add(ProgressBar::new_spinner().with_style(style("{wide_msg}")));
+        let status = bars.add(ProgressBar::new_spinner().with_style(style("{wide_msg}")));
         Self {
             terminal: Term::stderr(),
             bars,
-            first,
+            status,
             rows: Vec::new(),
             samples: VecDeque::new(),
             columns: 0,
@@ -152,27 +154,27 @@ impl Screen {
     fn draw(&mut self, state: &Mutex<State>) {
         let (lines, running, message) = {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-            let message = self.first_line(&state);
+            let message = self.status_line(&state);
             (std::mem::take(&mut state.lines), state.running.clone(), message)
         };
         if !lines.is_empty() {
-            self.bars.suspend(|| to_stderr(&lines));
+            self.bars.suspend(|| write_stderr(&lines));
         }
-        self.first.set_message(message);
+        self.status.set_message(message);
         let (lines, columns) = self.terminal.size();
         if columns != self.columns {
             self.columns = columns;
             self.with_bar = style(&format!("  {{prefix:{}!}} {{wide_bar}} {{msg:>21}}", columns.clamp(60, 180) / 3));
             self.with_bar = self.with_bar.clone().progress_chars("━╸─");
         }
-        let room = usize::from(lines).saturating_sub(OTHER_LINES);
+        let room = usize::from(lines).saturating_sub(RESERVED_LINES);
         self.drop_rows(&running, room);
         for running in &running {
             self.draw_row(running, room);
         }
     }
 
-    /// Takes away the rows of downloads that have ended, and those that fit no more.
+    /// Removes the rows of finished downloads and rows that no longer fit.
     fn drop_rows(&mut self, running: &[Running], room: usize) {
         let bars = &self.bars;
         let mut kept = 0;
@@ -200,14 +202,14 @@ impl Screen {
         let received = running.progress.received();
         let length = running.progress.length();
         let amount = match length {
-            Some(length) => format!("{} of {}", size(received), size(length)),
+            Some(length) => format!("{} of {}", format_size(received), format_size(length)),
             None if received == 0 => "waiting".to_owned(),
-            None => size(received),
+            None => format_size(received),
         };
-        match length.filter(|_| self.columns >= BARS_FROM) {
+        match length.filter(|_| self.columns >= MIN_BAR_COLUMNS) {
             Some(length) => {
                 bar.set_style(self.with_bar.clone());
-                // The message first: each of these may draw, and the last message was for the other style.
+                // Set the message before the rest: each call may draw, and the old message was for the other style.
                 bar.set_message(amount);
                 bar.set_length(length.max(1));
             }
@@ -219,13 +221,13 @@ impl Screen {
         bar.set_position(received);
     }
 
-    /// Files done, failed and left, bytes, speed and the time to go.
-    fn first_line(&mut self, state: &State) -> String {
+    /// Formats files done, failed and left, bytes, speed and remaining time.
+    fn status_line(&mut self, state: &State) -> String {
         let received = state.bytes + state.running.iter().map(|running| running.progress.received()).sum::<u64>();
         let transferred =
             state.transferred + state.running.iter().map(|running| running.progress.transferred()).sum::<u64>();
         self.samples.push_back((Instant::now(), transferred));
-        if self.samples.len() > SAMPLES {
+        if self.samples.len() > MAX_SAMPLES {
             self.samples.pop_front();
         }
         let (bytes, period) = match (self.samples.front(), self.samples.back()) {
@@ -234,20 +236,24 @@ impl Screen {
         };
         let left = state.total.saturating_sub(state.done + state.failed);
         let failed = if state.failed > 0 { format!(", {} failed", state.failed) } else { String::new() };
-        let to_go = time_to_go(state, bytes, period)
-            .map_or_else(String::new, |to_go| format!("  about {} to go", time(to_go).replace(".00 s", " s")));
+        let to_go = estimate_time_left(state, bytes, period)
+            .map_or_else(String::new, |time| format!("  about {} to go", format_time(time).replace(".00 s", " s")));
         let mode = match state.mode {
             Mode::Concurrent => "",
             Mode::Sequential => "one after another: ",
         };
         let done = state.done;
-        format!("{mode}{done} done{failed}, {left} left  {}  {}{to_go}", size(received), speed(bytes, period))
+        format!(
+            "{mode}{done} done{failed}, {left} left  {}  {}{to_go}",
+            format_size(received),
+            format_speed(bytes, period)
+        )
     }
 
     fn clear(&mut self, state: &Mutex<State>) {
         let _ = self.bars.clear();
         let lines = std::mem::take(&mut state.lock().unwrap_or_else(PoisonError::into_inner).lines);
-        to_stderr(&lines);
+        write_stderr(&lines);
     }
 }
 
@@ -255,9 +261,9 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// An estimate: what running downloads lack, and for each that has not begun the mean of the lengths known so far,
-/// at the present speed; in whole seconds.
-fn time_to_go(state: &State, bytes: u64, period: Duration) -> Option<Duration> {
+/// Estimates the remaining time in whole seconds: the missing bytes of running downloads, plus the mean known length
+/// for each download not yet started, at the current speed.
+fn estimate_time_left(state: &State, bytes: u64, period: Duration) -> Option<Duration> {
     let lengths = || state.running.iter().filter_map(|running| running.progress.length()).map(|length| length as f64);
     let known = state.fetched + lengths().count();
     if bytes == 0 || known == 0 {
@@ -265,12 +271,17 @@ fn time_to_go(state: &State, bytes: u64, period: Duration) -> Option<Duration> {
     }
     let mean = (state.bytes as f64 + lengths().sum::<f64>()) / known as f64;
     let waiting = state.total.saturating_sub(state.done + state.failed + state.running.len());
-    let lacking = |running: &Running| {
+    let missing = |running: &Running| {
         let length = running.progress.length().map_or(mean, |length| length as f64);
         (length - running.progress.received() as f64).max(0.0)
     };
-    let left = state.running.iter().map(lacking).sum::<f64>() + mean * waiting as f64;
+    let left = state.running.iter().map(missing).sum::<f64>() + mean * waiting as f64;
     let seconds = left / bytes as f64 * period.as_secs_f64();
-    // Beyond what a time can hold it is no use to know.
+    // `None` if it overflows.
     Duration::try_from_secs_f64(seconds.ceil()).ok()
+}
+
+/// Whether a finished download counts as done in the status line.
+const fn is_done(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Fetched(_) | Outcome::Skipped(_))
 }

@@ -1,5 +1,5 @@
-//! JSON Lines on standard output: a record for each change of state, for programs. URLs are whole here, for a
-//! program may have to ask them again. Fields are only ever added.
+//! JSON Lines: a record for each change of state, for programs. URLs are not redacted, so that a program can request
+//! them again. Fields are only ever added.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,36 +7,36 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Stdout;
+use super::streams::Stdout;
 use crate::measure::Comparison;
 use crate::options::Mode;
 use crate::plan::{Download, SafeName};
 use crate::run::{Event, Outcome, Skip, Summary};
 
-/// Writes the records.
+/// Writes the records to standard output.
 pub struct JsonLines {
     stdout: Arc<Stdout>,
     directory: PathBuf,
-    compares: bool,
+    compare: bool,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Which run of a comparison goes on.
+    /// The current run of a comparison.
     pass: Option<Mode>,
-    is_finished: bool,
+    has_ended: bool,
 }
 
 /// A record about one download.
 #[derive(Serialize)]
-struct Record<'a> {
+struct DownloadRecord<'a> {
     event: &'static str,
     id: usize,
     url: &'a str,
     /// Relative to the output directory.
     out: &'a str,
-    /// Left out while a comparison downloads to a scratch directory.
+    /// Omitted while a comparison downloads into its scratch directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<String>,
     #[serde(flatten)]
@@ -50,7 +50,7 @@ struct Record<'a> {
 struct Details {
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<u64>,
-    /// Of these, those that came over the network in this run, with those of attempts that failed.
+    /// Bytes received over the network in this run, including those of failed attempts.
     #[serde(skip_serializing_if = "Option::is_none")]
     received: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,10 +59,10 @@ struct Details {
     status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<u32>,
-    /// Whether the end of the file was known by more than the close of the connection.
+    /// For a fetched file, whether truncation would have been detected; for a skipped one, whether the server was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     checked: Option<bool>,
-    /// The content coding in which the server sent the file although it was asked not to, and in which it was saved.
+    /// The coding the server applied although none was requested, and in which the file was saved.
     #[serde(skip_serializing_if = "Option::is_none")]
     content_encoding: Option<String>,
     /// Seconds until the next attempt.
@@ -76,9 +76,9 @@ struct Details {
     temporary: Option<bool>,
 }
 
-/// The closing record.
+/// The last record of a run or comparison.
 #[derive(Serialize)]
-struct Closing<'a> {
+struct SummaryRecord<'a> {
     event: &'static str,
     fetched: usize,
     skipped: usize,
@@ -91,12 +91,12 @@ struct Closing<'a> {
     mode: &'static str,
     threads: usize,
     #[serde(flatten)]
-    comparison: Option<Compared<'a>>,
+    comparison: Option<ComparisonFields<'a>>,
 }
 
-/// What a comparison adds to the closing record; times in seconds, both measured, the sequential run first.
+/// What a comparison adds to the summary record. Both times are measured; the sequential run went first.
 #[derive(Serialize)]
-struct Compared<'a> {
+struct ComparisonFields<'a> {
     sequential_seconds: f64,
     concurrent_seconds: f64,
     speed_up: Option<f64>,
@@ -105,17 +105,18 @@ struct Compared<'a> {
 }
 
 impl JsonLines {
-    pub fn new(stdout: Arc<Stdout>, directory: PathBuf, compares: bool) -> Self {
-        Self { stdout, directory, compares, state: Mutex::default() }
+    pub fn new(stdout: Arc<Stdout>, directory: PathBuf, compare: bool) -> Self {
+        Self { stdout, directory, compare, state: Mutex::default() }
     }
 
-    pub fn event(&self, event: &Event<'_>) {
+    /// Writes the record of an event, if it has one.
+    pub fn write_event(&self, event: &Event<'_>) {
         match event {
             Event::Planned(plan, mode) => {
-                self.state.lock().unwrap_or_else(PoisonError::into_inner).pass = self.compares.then_some(*mode);
-                plan.downloads().iter().for_each(|download| self.planned(download));
+                self.state.lock().unwrap_or_else(PoisonError::into_inner).pass = self.compare.then_some(*mode);
+                plan.downloads().iter().for_each(|download| self.write_planned(download));
             }
-            Event::Started(download, _) => self.record("started", download, Details::default()),
+            Event::Started(download, _) => self.write_record("started", download, Details::default()),
             Event::Retrying { download, failure, wait, attempts } => {
                 let details = Details {
                     attempts: Some(*attempts),
@@ -126,7 +127,7 @@ impl JsonLines {
                     temporary: Some(true),
                     ..Details::default()
                 };
-                self.record("retrying", download, details);
+                self.write_record("retrying", download, details);
             }
             Event::Finished(download, finished) => {
                 let details = Details {
@@ -135,7 +136,7 @@ impl JsonLines {
                     received: Some(finished.transferred),
                     ..Details::default()
                 };
-                self.ended(download, &finished.outcome, details);
+                self.write_outcome(download, &finished.outcome, details);
             }
             Event::StartingOver(..)
             | Event::Redirected(..)
@@ -145,82 +146,83 @@ impl JsonLines {
         }
     }
 
-    fn ended(&self, download: &Download, outcome: &Outcome, details: Details) {
-        match outcome {
-            Outcome::Fetched(file) => {
-                let (bytes, status, checked) =
-                    (Some(file.bytes), Some(file.status), Some(file.framing.detects_truncation()));
-                let content_encoding = file.content_encoding.clone();
-                let details = Details { bytes, status, checked, content_encoding, ..details };
-                self.record_as("finished", download, &file.name, details);
-            }
-            Outcome::Skipped(skip) => {
-                let is_checked = *skip == Skip::Unchanged;
-                self.record("skipped", download, Details { checked: Some(is_checked), ..details });
-            }
-            Outcome::Failed(failure) => {
-                let (error, kind, temporary) =
-                    (Some(failure.chain()), Some(failure.kind()), Some(failure.is_temporary()));
-                let status = failure.status();
-                self.record("failed", download, Details { error, kind, temporary, status, ..details });
-            }
-            Outcome::Cancelled => {
-                let error = Some("the run ended before it was done".to_owned());
-                self.record(
-                    "failed",
-                    download,
-                    Details { error, kind: Some("cancelled"), temporary: Some(true), ..details },
-                );
-            }
-        }
+    /// Writes the record of a planned download.
+    pub fn write_planned(&self, download: &Download) {
+        self.write_record("planned", download, Details::default());
     }
 
-    /// A download of the plan.
-    pub fn planned(&self, download: &Download) {
-        self.record("planned", download, Details::default());
+    /// Writes the last record of a run.
+    pub fn write_summary(&self, summary: &Summary) {
+        self.write(&summary_record(summary, None));
     }
 
-    /// The closing record of a run.
-    pub fn summary(&self, summary: &Summary) {
-        self.write(&closing(summary, None));
-    }
-
-    /// The closing record of a comparison: its counts are those of the run whose files stay.
-    pub fn comparison(&self, comparison: &Comparison) {
-        let compared = Compared {
+    /// Writes the last record of a comparison. Its counts are those of the concurrent run, whose files are kept.
+    pub fn write_comparison(&self, comparison: &Comparison) {
+        let compared = ComparisonFields {
             sequential_seconds: seconds(comparison.sequential.elapsed),
             concurrent_seconds: seconds(comparison.concurrent.elapsed),
             speed_up: comparison.speed_up(),
             same: comparison.same,
             differing: &comparison.differing,
         };
-        self.write(&closing(&comparison.concurrent, Some(compared)));
+        self.write(&summary_record(&comparison.concurrent, Some(compared)));
     }
 
-    /// Lets no record but the closing one pass from now on.
-    pub fn finish(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).is_finished = true;
+    /// Discards later records, except the summary.
+    pub fn end_events(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).has_ended = true;
     }
 
-    fn write(&self, record: &impl Serialize) {
-        // These types have nothing that cannot be written as JSON.
-        if let Ok(line) = serde_json::to_string(record) {
-            self.stdout.write(&(line + "\n"));
+    fn write_outcome(&self, download: &Download, outcome: &Outcome, details: Details) {
+        match outcome {
+            Outcome::Fetched(file) => {
+                let details = Details {
+                    bytes: Some(file.bytes),
+                    status: Some(file.status),
+                    checked: Some(file.framing.detects_truncation()),
+                    content_encoding: file.content_encoding.clone(),
+                    ..details
+                };
+                self.write_record_as("finished", download, &file.name, details);
+            }
+            Outcome::Skipped(skip) => {
+                let checked = Some(*skip == Skip::Unchanged);
+                self.write_record("skipped", download, Details { checked, ..details });
+            }
+            Outcome::Failed(failure) => {
+                let details = Details {
+                    error: Some(failure.chain()),
+                    kind: Some(failure.kind()),
+                    temporary: Some(failure.is_temporary()),
+                    status: failure.status(),
+                    ..details
+                };
+                self.write_record("failed", download, details);
+            }
+            Outcome::Cancelled => {
+                let details = Details {
+                    error: Some("the run ended before it was done".to_owned()),
+                    kind: Some("cancelled"),
+                    temporary: Some(true),
+                    ..details
+                };
+                self.write_record("failed", download, details);
+            }
         }
     }
 
-    fn record(&self, event: &'static str, download: &Download, details: Details) {
-        self.record_as(event, download, &download.target, details);
+    fn write_record(&self, event: &'static str, download: &Download, details: Details) {
+        self.write_record_as(event, download, &download.target, details);
     }
 
-    fn record_as(&self, event: &'static str, download: &Download, name: &SafeName, details: Details) {
-        // Held while writing, so that nothing follows the closing record.
+    fn write_record_as(&self, event: &'static str, download: &Download, name: &SafeName, details: Details) {
+        // Locked while writing, so that no record follows the summary.
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.is_finished {
+        if state.has_ended {
             return;
         }
         let path = || self.directory.join(name.as_str()).to_string_lossy().into_owned();
-        self.write(&Record {
+        self.write(&DownloadRecord {
             event,
             id: download.id,
             url: download.url.unredacted(),
@@ -230,10 +232,17 @@ impl JsonLines {
             pass: state.pass.map(Mode::name),
         });
     }
+
+    fn write(&self, record: &impl Serialize) {
+        // Serializing these types cannot fail.
+        if let Ok(line) = serde_json::to_string(record) {
+            self.stdout.write(&(line + "\n"));
+        }
+    }
 }
 
-fn closing<'a>(summary: &Summary, comparison: Option<Compared<'a>>) -> Closing<'a> {
-    Closing {
+fn summary_record<'a>(summary: &Summary, comparison: Option<ComparisonFields<'a>>) -> SummaryRecord<'a> {
+    SummaryRecord {
         event: "summary",
         fetched: summary.fetched,
         skipped: summary.skipped + summary.unchanged,
@@ -249,7 +258,7 @@ fn closing<'a>(summary: &Summary, comparison: Option<Compared<'a>>) -> Closing<'
     }
 }
 
-/// Seconds to the microsecond.
+/// Converts a time to seconds, rounded to microseconds.
 fn seconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e6
 }

@@ -1,27 +1,28 @@
-//! The closing words: what came of the run, and what running side by side gained, each time with how it is known.
+//! Formats the summary: the results of a run and the gain from concurrency. Each time says whether it is measured, an
+//! upper bound or a lower bound.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::units::{count, size, speed, time};
+use super::units::{format_count, format_size, format_speed, format_time};
 use crate::measure::Comparison;
 use crate::options::Mode;
 use crate::run::Summary;
 
-/// A speed-up nearer to 1 than this may be chance: one measurement is no more exact.
+/// A speed-up closer to 1 than this may be chance, since each run is measured only once.
 const NOISE: f64 = 0.1;
 
-/// A difference smaller than this may be that the first run had to warm up.
+/// A smaller difference between two runs may only mean that the first one had to warm up.
 const WARM_UP: Duration = Duration::from_millis(50);
 
-/// After a run.
-pub fn of_run(summary: &Summary) -> String {
-    let mut text = counts(summary);
-    // One file has nothing to run beside, and a run that was ended early is no measure of anything.
+/// Formats the summary of a run.
+pub fn format_run(summary: &Summary) -> String {
+    let mut text = format_counts(summary);
+    // A single file gains nothing from concurrency, and the times of an interrupted run mean nothing.
     if summary.fetched > 1 && summary.cancelled() == 0 {
         let (concurrent, sequential) = match summary.mode {
             Mode::Concurrent => (
-                (summary.elapsed, count(summary.threads, "thread")),
+                (summary.elapsed, format_count(summary.threads, "thread")),
                 (summary.own_times, "at most: the downloads' own times added up; --compare measures it".to_owned()),
             ),
             Mode::Sequential => (
@@ -29,90 +30,92 @@ pub fn of_run(summary: &Summary) -> String {
                 (summary.elapsed, "one after another".to_owned()),
             ),
         };
-        row(&mut text, "concurrent", concurrent.0, &concurrent.1);
-        row(&mut text, "sequential", sequential.0, &sequential.1);
+        write_time(&mut text, "concurrent", concurrent.0, &concurrent.1);
+        write_time(&mut text, "sequential", sequential.0, &sequential.1);
     }
     text
 }
 
-/// After a comparison.
-pub fn of_comparison(comparison: &Comparison) -> String {
+/// Formats the summary of a comparison.
+pub fn format_comparison(comparison: &Comparison) -> String {
     let Comparison { sequential, concurrent, .. } = comparison;
-    let mut text = counts(concurrent);
+    let mut text = format_counts(concurrent);
     if sequential.failed() + sequential.cancelled() > 0 {
-        let _ = writeln!(text, "of the sequential run: {}", counts(sequential).trim_end());
+        let _ = writeln!(text, "in the sequential run: {}", format_counts(sequential).trim_end());
     }
-    row(&mut text, "sequential", sequential.elapsed, "measured; this run went first");
-    let threads = format!("measured; {}", count(concurrent.threads, "thread"));
-    row(&mut text, "concurrent", concurrent.elapsed, &threads);
+    write_time(&mut text, "sequential", sequential.elapsed, "measured; this run went first");
+    let threads = format!("measured; {}", format_count(concurrent.threads, "thread"));
+    write_time(&mut text, "concurrent", concurrent.elapsed, &threads);
     let gain = match comparison.speed_up() {
-        None => "not known: the two runs did not get the same files".to_owned(),
-        Some(_) if concurrent.total == 1 => {
-            "none: one file has nothing to run beside; both runs got the same bytes".to_owned()
-        }
+        None => "unknown: the two runs did not fetch the same files".to_owned(),
+        Some(_) if concurrent.total == 1 => "none: there is only one file; both runs got the same bytes".to_owned(),
         Some(ratio) if (ratio - 1.0).abs() < NOISE || concurrent.elapsed.abs_diff(sequential.elapsed) < WARM_UP => {
             format!("{ratio:.2}x, within the noise of one measurement; both runs got the same bytes")
         }
         Some(ratio) => format!("{ratio:.1}x; both runs got the same bytes"),
     };
     let _ = writeln!(text, "  speed-up    {gain}");
-    text + &of_differences(comparison)
+    text + &format_differences(comparison)
 }
 
-/// After the first run of a comparison was interrupted.
-pub fn of_first_run(summary: &Summary) -> String {
-    format!("interrupted in the sequential run, whose files are not kept\n{}", counts(summary))
+/// Formats the summary of a comparison that was interrupted in its first run.
+pub fn format_interrupted_comparison(first: &Summary) -> String {
+    format!("interrupted during the sequential run, whose files are not kept\n{}", format_counts(first))
 }
 
-/// The files of which the two runs of a comparison got different bytes.
-pub fn of_differences(comparison: &Comparison) -> String {
+/// Lists the files for which the two runs of a comparison got different bytes.
+pub fn format_differences(comparison: &Comparison) -> String {
     let lines = comparison.differing.iter().map(|url| format!("{url}: the two runs got different bytes\n"));
     lines.collect()
 }
 
-/// What came, in one line, and a line for each thing that a reader has to know beside it.
-fn counts(summary: &Summary) -> String {
+/// Formats the totals in one line, then a line for each other count that is not zero, then the first failures.
+fn format_counts(summary: &Summary) -> String {
     let Summary { total, fetched, bytes, transferred, elapsed, .. } = summary;
     let files = if *total == 1 { "file" } else { "files" };
     let mut text = format!("{fetched} of {total} {files}");
     if *bytes > 0 {
-        let _ = write!(text, ", {}", size(*bytes));
+        let _ = write!(text, ", {}", format_size(*bytes));
     }
-    let _ = write!(text, " in {}", time(*elapsed));
+    let _ = write!(text, " in {}", format_time(*elapsed));
     if *transferred > 0 {
-        let _ = write!(text, " ({})", speed(*transferred, *elapsed));
+        let _ = write!(text, " ({})", format_speed(*transferred, *elapsed));
     }
     text.push('\n');
     if transferred < bytes {
-        let _ = writeln!(text, "  resumed     {:>6}   of it were there before", size(bytes - transferred));
+        let _ = writeln!(text, "  resumed     {:>6}   were already on disk", format_size(bytes - transferred));
     }
-    let mut note = |number: usize, what: &str, why: &str| {
-        if number > 0 {
-            let _ = writeln!(text, "{}", format!("  {what:<10}  {number:>6}   {why}").trim_end());
-        }
-    };
-    note(summary.skipped, "skipped", "there, not checked");
-    note(summary.unchanged, "unchanged", "there, and not changed since, the server says");
-    note(summary.unchecked, "unchecked", "no length was announced, so a file cut short could not be told");
-    note(summary.encoded, "encoded", "the server sent them in a content coding, and so they were saved");
-    note(summary.cancelled(), "not done", "the run ended before them");
-    let for_now = match summary.failed_temporarily {
+    write_count(&mut text, "skipped", summary.skipped, "already exists, not checked");
+    write_count(&mut text, "unchanged", summary.unchanged, "already exists, unchanged according to the server");
+    let undetectable = "no length was announced, so truncation could not be detected";
+    write_count(&mut text, "unchecked", summary.unchecked, undetectable);
+    write_count(&mut text, "encoded", summary.encoded, "saved with the Content-Encoding that the server applied");
+    write_count(&mut text, "not done", summary.cancelled(), "the run ended first");
+    let temporary = match summary.failed_temporarily {
         0 => String::new(),
-        number => format!("{number} of them only for now: the same command may succeed later"),
+        number => format!("{number} of them temporarily: the same command may succeed later"),
     };
-    note(summary.failed(), "failed", &for_now);
+    write_count(&mut text, "failed", summary.failed(), &temporary);
     for failure in &summary.failures {
         let _ = writeln!(text, "    {}: {}", failure.url, failure.why);
     }
-    let untold = summary.failed() - summary.failures.len().min(summary.failed());
-    if untold > 0 {
-        let _ = writeln!(text, "    and {untold} more");
+    let unlisted = summary.failed().saturating_sub(summary.failures.len());
+    if unlisted > 0 {
+        let _ = writeln!(text, "    and {unlisted} more");
     }
     text
 }
 
-fn row(text: &mut String, what: &str, took: Duration, how: &str) {
-    let _ = writeln!(text, "  {what:<10}  {:>8}   {how}", time(took));
+/// Appends a line for a count, unless it is zero.
+fn write_count(text: &mut String, label: &str, number: usize, note: &str) {
+    if number > 0 {
+        let _ = writeln!(text, "{}", format!("  {label:<10}  {number:>6}   {note}").trim_end());
+    }
+}
+
+/// Appends a line for a time.
+fn write_time(text: &mut String, label: &str, time: Duration, note: &str) {
+    let _ = writeln!(text, "  {label:<10}  {:>8}   {note}", format_time(time));
 }
 
 #[cfg(test)]
@@ -142,13 +145,13 @@ mod tests {
     }
 
     #[test]
-    fn an_estimate_is_called_one() {
-        insta::assert_snapshot!(of_run(&summary(Mode::Concurrent)), @"
+    fn estimates_are_labelled_as_such() {
+        insta::assert_snapshot!(format_run(&summary(Mode::Concurrent)), @"
         16 of 16 files, 148.0 MiB in 2.41 s (61.4 MiB/s)
           concurrent    2.41 s   16 threads
           sequential   31.20 s   at most: the downloads' own times added up; --compare measures it
         ");
-        insta::assert_snapshot!(of_run(&summary(Mode::Sequential)), @"
+        insta::assert_snapshot!(format_run(&summary(Mode::Sequential)), @"
         16 of 16 files, 148.0 MiB in 2.41 s (61.4 MiB/s)
           concurrent    2.10 s   at least: the longest download's own time; --compare measures it
           sequential    2.41 s   one after another
@@ -156,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_did_not_come_is_said() {
+    fn every_nonzero_count_has_a_line() {
         let failure = FailureNote { url: "http://h/x".to_owned(), why: "the server answered 404 Not Found".to_owned() };
         let summary = Summary {
             fetched: 1,
@@ -168,13 +171,13 @@ mod tests {
             failures: vec![failure; 2],
             ..summary(Mode::Concurrent)
         };
-        insta::assert_snapshot!(of_run(&summary), @"
+        insta::assert_snapshot!(format_run(&summary), @"
         1 of 16 files, 148.0 MiB in 2.41 s (61.4 MiB/s)
-          skipped          1   there, not checked
-          unchecked        1   no length was announced, so a file cut short could not be told
-          encoded          2   the server sent them in a content coding, and so they were saved
-          not done        11   the run ended before them
-          failed           3   1 of them only for now: the same command may succeed later
+          skipped          1   already exists, not checked
+          unchecked        1   no length was announced, so truncation could not be detected
+          encoded          2   saved with the Content-Encoding that the server applied
+          not done        11   the run ended first
+          failed           3   1 of them temporarily: the same command may succeed later
             http://h/x: the server answered 404 Not Found
             http://h/x: the server answered 404 Not Found
             and 1 more
@@ -182,30 +185,30 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_were_there_before_make_no_speed() {
+    fn resumed_bytes_do_not_count_towards_the_speed() {
         let summary = Summary { transferred: 1024 * 1024, fetched: 1, ..summary(Mode::Concurrent) };
-        insta::assert_snapshot!(counts(&summary).lines().take(2).collect::<Vec<_>>().join("\n"), @"
+        insta::assert_snapshot!(format_counts(&summary).lines().take(2).collect::<Vec<_>>().join("\n"), @"
         1 of 16 files, 148.0 MiB in 2.41 s (424.9 KiB/s)
-          resumed     147.0 MiB   of it were there before
+          resumed     147.0 MiB   were already on disk
         ");
     }
 
     #[test]
-    fn a_comparison_gives_two_measured_times() {
+    fn a_comparison_shows_two_measured_times() {
         let sequential = Summary { elapsed: Duration::from_secs(31), ..summary(Mode::Sequential) };
         let concurrent = summary(Mode::Concurrent);
         let comparison = Comparison { sequential, concurrent, differing: vec![], same: 16 };
-        insta::assert_snapshot!(of_comparison(&comparison), @"
+        insta::assert_snapshot!(format_comparison(&comparison), @"
         16 of 16 files, 148.0 MiB in 2.41 s (61.4 MiB/s)
           sequential   31.00 s   measured; this run went first
           concurrent    2.41 s   measured; 16 threads
           speed-up    12.9x; both runs got the same bytes
         ");
         let no_gain = Comparison { sequential: summary(Mode::Sequential), ..comparison.clone() };
-        assert!(of_comparison(&no_gain).contains("1.00x, within the noise of one measurement"));
+        assert!(format_comparison(&no_gain).contains("1.00x, within the noise of one measurement"));
         let differing = vec!["http://h/x".to_owned()];
-        let differs = of_comparison(&Comparison { differing, same: 15, ..comparison });
-        assert!(differs.contains("not known: the two runs did not get the same files"), "{differs}");
+        let differs = format_comparison(&Comparison { differing, same: 15, ..comparison });
+        assert!(differs.contains("unknown: the two runs did not fetch the same files"), "{differs}");
         assert!(differs.contains("http://h/x: the two runs got different bytes"), "{differs}");
     }
 }

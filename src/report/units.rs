@@ -1,16 +1,16 @@
-//! Bytes and times as people read them.
+//! Formats sizes, speeds, times and counts for people.
 
 use std::time::Duration;
 
-/// A size in powers of 1024: `148.0 MiB`, and plain bytes below that.
-pub fn size(bytes: u64) -> String {
+/// Formats a size in powers of 1024, such as `148.0 MiB`, or in plain bytes below 1 KiB.
+pub fn format_size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
         return format!("{bytes} B");
     }
     let mut value = bytes as f64 / 1024.0;
     let mut unit = 0;
-    // What would be rounded to 1024.0 belongs to the next unit.
+    // 1023.95 would be rounded to 1024.0, which belongs to the next unit.
     while value >= 1023.95 && unit + 1 < UNITS.len() {
         value /= 1024.0;
         unit += 1;
@@ -18,22 +18,22 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// Bytes per second.
-pub fn speed(bytes: u64, time: Duration) -> String {
+/// Formats a speed in bytes per second.
+pub fn format_speed(bytes: u64, time: Duration) -> String {
     let per_second = if time.is_zero() { 0.0 } else { bytes as f64 / time.as_secs_f64() };
-    format!("{}/s", size(per_second as u64))
+    format!("{}/s", format_size(per_second as u64))
 }
 
-/// A time to the hundredth of a second, in minutes or hours when it is long.
-pub fn time(time: Duration) -> String {
+/// Formats a time in hundredths of a second, or from 100 seconds in hours, minutes and seconds.
+pub fn format_time(time: Duration) -> String {
     if time < Duration::from_secs(100) {
         return format!("{:.2} s", time.as_secs_f64());
     }
     humantime::format_duration(Duration::from_secs(time.as_secs())).to_string()
 }
 
-/// `1 file`, `2 files`.
-pub fn count(number: usize, noun: &str) -> String {
+/// Formats a count with its noun: `1 file`, `2 files`.
+pub fn format_count(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")
 }
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_times_read_well() {
+    fn formats_sizes_times_speeds_and_counts() {
         for (bytes, text) in [
             (0, "0 B"),
             (1023, "1023 B"),
@@ -53,13 +53,13 @@ mod tests {
             (155_189_248, "148.0 MiB"),
             (u64::MAX, "16384.0 PiB"),
         ] {
-            assert_eq!(size(bytes), text);
+            assert_eq!(format_size(bytes), text);
         }
         for (milliseconds, text) in [(0, "0.00 s"), (2_414, "2.41 s"), (99_000, "99.00 s"), (3_750_500, "1h 2m 30s")] {
-            assert_eq!(time(Duration::from_millis(milliseconds)), text);
+            assert_eq!(format_time(Duration::from_millis(milliseconds)), text);
         }
-        assert_eq!(speed(3 * 1024 * 1024, Duration::from_secs(2)), "1.5 MiB/s");
-        assert_eq!(speed(1, Duration::ZERO), "0 B/s");
-        assert_eq!((count(1, "file"), count(0, "file")), ("1 file".to_owned(), "0 files".to_owned()));
+        assert_eq!(format_speed(3 * 1024 * 1024, Duration::from_secs(2)), "1.5 MiB/s");
+        assert_eq!(format_speed(1, Duration::ZERO), "0 B/s");
+        assert_eq!((format_count(1, "file"), format_count(0, "file")), ("1 file".to_owned(), "0 files".to_owned()));
     }
 }

@@ -48,7 +48,7 @@ fn existing_targets_are_refused() {
     let server = Server::echo();
     let mut tdl = fetch().args([&server.url("/a"), "--compare"]).file("out/a", "the user's");
     let ended = tdl.run().with(2);
-    assert!(ended.stderr.starts_with("out/a exists already; --compare "), "{}", ended.stderr);
+    assert!(ended.stderr.starts_with("out/a already exists; --compare "), "{}", ended.stderr);
     assert_eq!((server.requests().len(), tdl.got("a")), (0, b"the user's".to_vec()));
 }
 
@@ -65,7 +65,7 @@ fn different_bytes_are_a_failure() {
         let message = format!("{}?key=***: the two runs got different bytes\n", server.url("/clock"));
         let (said, unsaid) = if quiet { (&ended.stderr, &ended.stdout) } else { (&ended.stdout, &ended.stderr) };
         assert!(said.contains(&message) && !unsaid.contains(&message), "{ended:?}");
-        assert!(quiet || ended.stdout.contains("not known: the two runs did not get the same files"), "{ended:?}");
+        assert!(quiet || ended.stdout.contains("unknown: the two runs did not fetch the same files"), "{ended:?}");
         assert_eq!(tdl.names(), ["clock", "same"]);
     }
 }
@@ -79,8 +79,8 @@ fn a_failure_in_one_way_is_told_and_no_speed_up_is() {
     let mut tdl = fetch().args([&server.url("/a"), &server.url("/flaky"), "--compare"]);
     let ended = tdl.run().with(1);
     assert!(ended.stdout.starts_with("2 of 2 files"), "{}", ended.stdout);
-    assert!(ended.stdout.contains("of the sequential run: 1 of 2 files"), "{}", ended.stdout);
-    assert!(ended.stdout.contains("not known"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("in the sequential run: 1 of 2 files"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("unknown: "), "{}", ended.stdout);
     assert_eq!(tdl.names(), ["a", "flaky"]);
 }
 
@@ -88,7 +88,7 @@ fn a_failure_in_one_way_is_told_and_no_speed_up_is() {
 fn one_file_has_nothing_to_gain() {
     let server = Server::echo();
     let ended = fetch().args([&server.url("/x"), "--compare"]).run().with(0);
-    assert!(ended.stdout.contains("  speed-up    none: one file has nothing to run beside"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("  speed-up    none: there is only one file"), "{}", ended.stdout);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_comparison_whose_time_is_over_in_the_first_run_claims_no_second() {
     let server = Server::start(|_| Reply::ok(content(1, 1_000_000)).drip(1000, Duration::from_millis(50)));
     let mut tdl = fetch().args([&server.url("/a"), &server.url("/b"), "--compare", "--max-time=1s"]);
     let ended = tdl.run().with(75);
-    assert!(ended.stdout.starts_with("interrupted in the sequential run"), "{}", ended.stdout);
+    assert!(ended.stdout.starts_with("interrupted during the sequential run"), "{}", ended.stdout);
     assert!(!ended.stdout.contains("measured"), "{}", ended.stdout);
     assert!(tdl.names().is_empty());
 }

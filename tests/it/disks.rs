@@ -82,7 +82,7 @@ fn is_refused(tdl: &Tdl, server: &Server) {
         assert_eq!(is_told, code == 2, "{arguments:?}: {}", ended.stderr);
     }
     let ended = tdl.again(&[&urls[0]]).with(0);
-    assert!(ended.stdout.contains("there, not checked"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("already exists, not checked"), "{}", ended.stdout);
     assert_eq!(server.requests().len(), 0);
     assert_eq!(tdl.names(), ["a"]);
 }

@@ -153,7 +153,7 @@ fn failures_that_pass_are_tried_again() {
         assert_eq!(tdl.got("x"), body);
         assert_eq!(tdl.names(), ["x"]);
         assert_eq!(server.requests().len(), 3);
-        assert!(ended.stderr.contains("x: trying again in "), "{}", ended.stderr);
+        assert!(ended.stderr.contains("x: retrying in "), "{}", ended.stderr);
         assert!(ended.stdout.contains(r#""event":"retrying""#), "{}", ended.stdout);
         assert!(ended.stdout.contains(r#""attempts":3"#), "{}", ended.stdout);
     }

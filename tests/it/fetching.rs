@@ -116,7 +116,7 @@ fn the_same_url_is_fetched_once_and_one_name_twice_is_two_files() {
     assert_eq!(tdl.names(), ["x-2.txt", "x.txt"]);
     assert_eq!(tdl.got("x-2.txt"), b"/b/x.txt");
     assert_eq!(server.requests().len(), 2);
-    assert!(ended.stderr.contains("warning: URLs that were given again, and are fetched once: 1"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("warning: 1 duplicate URL skipped"), "{}", ended.stderr);
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn the_first_signal_ends_the_run_with_its_summary() {
             // Two seconds are promised; a machine that is busy with other tests gets some more.
             assert!(sent.elapsed() < Duration::from_secs(4), "{:?}", sent.elapsed());
             assert!(ended.stdout.starts_with("1 of 3 files, 5 B in "), "{}", ended.stdout);
-            assert!(ended.stdout.contains("  not done         2   the run ended before them\n"), "{}", ended.stdout);
+            assert!(ended.stdout.contains("  not done         2   the run ended first\n"), "{}", ended.stdout);
             let finals: Vec<_> = tdl.names().into_iter().filter(|name| !name.contains(".part")).collect();
             assert_eq!(finals, ["quick"]);
         }
@@ -122,9 +122,9 @@ fn an_interrupted_comparison_tells_of_the_run_that_was_on_and_leaves_no_scratch(
         server.wait_for_requests(2);
         send(&child, 2);
         let ended = Ended::from(child).with(130);
-        let words = "interrupted in the sequential run, whose files are not kept\n1 of 3 files, 5 B in ";
+        let words = "interrupted during the sequential run, whose files are not kept\n1 of 3 files, 5 B in ";
         assert!(ended.stdout.starts_with(words), "{}", ended.stdout);
-        assert!(!ended.stderr.contains("side by side"), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("concurrently"), "{}", ended.stderr);
         assert!(tdl.names().is_empty(), "{:?}: {ended:?}", tdl.names());
         assert_eq!(server.requests().len(), 2);
     }

@@ -58,8 +58,8 @@ fn likely_slips_are_named_with_their_mend() {
         (&["www.example.com"], "'www.example.com' is not an absolute URL; did you mean https://www.example.com?\n"),
         (&["-i", "http://h/x"], "http://h/x is a URL, not a list: give it without -i\n"),
         (&["-i", "-", "-i", "-"], "-i -: standard input can be read only once\n"),
-        (&["-O", "a/b", "http://h/x"], "-O \"a/b\": a name has no directory in it; that is for -o DIR\n"),
-        (&["-O", "x", "http://h/x", "http://h/y"], "-O names the file of a single URL, and there are 2\n"),
+        (&["-O", "a/b", "http://h/x"], "-O \"a/b\": a name cannot contain a directory; use -o DIR for that\n"),
+        (&["-O", "x", "http://h/x", "http://h/y"], "-O names the file of a single URL, but there are 2\n"),
         (&["-H", "Range: bytes=1-", "http://h/x"], "-H \"Range\": Range is set by tdl itself\n"),
         (
             &["-H", "Proxy-Authorization: Basic secret", "http://h/x"],
@@ -98,7 +98,7 @@ fn the_command_line_is_checked() {
         fetch().args(arguments).arg("http://127.0.0.1:9/x").run().with(2);
     }
     let ended = Tdl::new(&["https://user:secret@example.com/x"]).run().with(2);
-    assert_eq!(ended.stderr, "a URL is no command; to download, write 'tdl fetch' before the URLs\n");
+    assert_eq!(ended.stderr, "a URL is not a command; to download it, use 'tdl fetch URL'\n");
     let ended = fetch().args(["-i", "http://user:secret@h/x?token=secret"]).run().with(2);
     assert_eq!(ended.stderr, "http://h/x?token=*** is a URL, not a list: give it without -i\n");
 }

@@ -129,7 +129,7 @@ fn a_certificate_that_nobody_signed_fails_for_good_unless_insecure() {
     let mut tdl = fetch().arg(server.url("/x"));
     let ended = tdl.run().with(1);
     assert!(ended.stderr.contains("failed: no secure connection: "), "{}", ended.stderr);
-    assert!(ended.stderr.contains("--insecure takes any certificate"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("--insecure accepts any certificate"), "{}", ended.stderr);
     assert!(tdl.names().is_empty());
 
     let mut tdl = fetch().args([&server.url("/x"), "--insecure"]);

@@ -99,7 +99,7 @@ fn files_that_come_slowly_come_over_several_connections() {
     let mut tdl = fetch().args(["-i", "urls.txt", "-v"]).file("urls.txt", &list);
     let ended = tdl.run().with(0);
     for number in 0..2 {
-        let further = format!("/slow/{number}.bin: a further connection, from byte ");
+        let further = format!("/slow/{number}.bin: another connection, from byte ");
         assert!(ended.stderr.contains(&further), "{}", ended.stderr);
         assert!(tdl.got(&format!("{number}.bin")) == content(number, LENGTH));
     }

@@ -100,8 +100,8 @@ fn a_tunnel_that_the_proxy_refuses_is_not_asked_for_again_unless_it_may_be_had_l
         let ended = tdl.args(["https://nosuch.invalid/x", "--retries=1"]).run().with(code);
         let message = format!("/x: failed: the proxy refused the connection: it answered {status}");
         assert!(ended.stderr.contains(&message), "{}", ended.stderr);
-        assert_eq!(ended.stderr.contains("trying again"), code == 75, "{}", ended.stderr);
-        assert_eq!(ended.stderr.contains("give the proxy's URL the user info"), status == 407, "{}", ended.stderr);
+        assert_eq!(ended.stderr.contains("retrying"), code == 75, "{}", ended.stderr);
+        assert_eq!(ended.stderr.contains("give credentials in the proxy's URL"), status == 407, "{}", ended.stderr);
         assert!(!ended.stderr.contains("secret"), "{}", ended.stderr);
         assert!(begun.elapsed() < Duration::from_secs(8));
         let requests = proxy.requests();

@@ -35,7 +35,7 @@ fn a_pipe_gets_a_line_for_each_change_and_no_escapes() {
         assert_eq!(lines[1], "/good: started");
         assert_eq!(lines[2], "/missing: failed: the server answered 404 Not Found");
         assert_eq!(lines[3], "/missing: started");
-        assert_eq!(lines[6], "/there: skipped, there is there, not checked");
+        assert_eq!(lines[6], "/there: skipped, there exists, not checked");
     }
 }
 
@@ -73,7 +73,7 @@ fn verbose_tells_redirects_and_checks() {
     let server = mixed();
     let ended = fetch().args([&server.url("/moved"), "-v"]).run().with(0);
     assert!(ended.stderr.contains(&format!("/moved: redirected to {}\n", server.url("/good"))), "{}", ended.stderr);
-    assert!(ended.stderr.contains("status 200, attempts 1; its length is the announced one\n"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("status 200, attempts 1; length matches the announced one\n"), "{}", ended.stderr);
 }
 
 #[test]

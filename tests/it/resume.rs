@@ -150,7 +150,7 @@ fn a_server_that_gives_less_than_was_asked_for_is_asked_on_at_once() {
     // Nothing failed but the first answer.
     let mut tdl = fetch().args([&server.url("/x"), "--retries", "1"]);
     let ended = tdl.run().with(0);
-    assert_eq!(ended.stderr.matches("trying again").count(), 1, "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("retrying").count(), 1, "{}", ended.stderr);
     assert_eq!((server.requests().len(), tdl.got("x") == body()), (9, true));
 }
 

@@ -36,7 +36,7 @@ fn retry_after_holds_back_the_whole_host_and_no_other() {
         let mut tdl = fetch().args(&urls).arg("-j1");
         let ended = tdl.run().with(0);
         assert_eq!(tdl.names(), ["a", "b", "c", "d"]);
-        assert!(ended.stderr.contains("/a: trying again in "), "{}", ended.stderr);
+        assert!(ended.stderr.contains("/a: retrying in "), "{}", ended.stderr);
         let requests = server.requests();
         let refused = requests[0].at;
         for request in &requests[1..] {

@@ -55,7 +55,7 @@ fn threads_with_nothing_to_start_get_parts_of_what_takes_longest() {
     let parts = ranges(&server, 12 * MIB);
     assert!(parts.iter().any(|(from, to)| (5 * MIB..8 * MIB).contains(from) && *to == 12 * MIB), "{parts:?}");
     assert!(server.requests().iter().all(|request| !request.target.contains("small") || request.range(0).is_none()));
-    assert!(ended.stderr.contains("/big: a further connection, from byte "), "{}", ended.stderr);
+    assert!(ended.stderr.contains("/big: another connection, from byte "), "{}", ended.stderr);
     assert!(ended.stdout.contains(" 4 threads"), "{}", ended.stdout);
 }
 
@@ -167,7 +167,7 @@ fn a_wrong_part_costs_only_its_request() {
                 assert!(tdl.got("x") == body, "{what}");
                 assert_eq!(tdl.names(), ["x"], "{what}");
                 assert_eq!(server.requests().len(), 2, "{what}: {:?}", ranges(&server, 6 * MIB));
-                assert!(ended.stderr.contains("/x: a further connection ended early: "), "{what}: {}", ended.stderr);
+                assert!(ended.stderr.contains("/x: another connection ended early: "), "{what}: {}", ended.stderr);
                 assert!(ended.stderr.contains("; status 200, attempts 1; "), "{what}: {}", ended.stderr);
             });
         }

@@ -39,8 +39,8 @@ fn what_is_there_is_treated_as_asked() {
 fn skipped_files_are_said_not_to_be_checked() {
     let server = Server::echo();
     let ended = fetch().arg(server.url("/a")).file("out/a", "x").run().with(0);
-    assert_eq!(ended.stderr, format!("{}: skipped, a is there, not checked\n", server.url("/a")));
-    assert!(ended.stdout.contains("  skipped          1   there, not checked\n"), "{}", ended.stdout);
+    assert_eq!(ended.stderr, format!("{}: skipped, a exists, not checked\n", server.url("/a")));
+    assert!(ended.stdout.contains("  skipped          1   already exists, not checked\n"), "{}", ended.stdout);
 }
 
 #[test]

@@ -108,5 +108,5 @@ fn help_has_colours_on_a_terminal_and_none_with_no_color() {
 fn a_warning_before_the_bars_is_seen() {
     let (shown, code) = on_terminal(24, 80, &[], &["http://h/x", "http://h/x", "--dry-run"].map(ToOwned::to_owned));
     assert_eq!(code, 0);
-    assert!(shown.contains("warning: URLs that were given again, and are fetched once: 1"), "{shown:?}");
+    assert!(shown.contains("warning: 1 duplicate URL skipped"), "{shown:?}");
 }

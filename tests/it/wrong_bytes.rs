@@ -249,7 +249,7 @@ fn a_body_in_a_content_coding_is_saved_as_it_came_and_that_is_said() {
     let ended = tdl.run().with(0);
     assert_eq!((tdl.got("x"), tdl.got("large") == body()), (b"zipped".to_vec(), true));
     assert!(ended.stdout.contains("  encoded          2   "), "{}", ended.stdout);
-    assert!(ended.stderr.contains("in the content coding gzip\n"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("with Content-Encoding gzip\n"), "{}", ended.stderr);
 
     let ended = fetch().args(&urls).arg("--json").run().with(0);
     let finished: Vec<_> = ended.stdout.lines().filter(|line| line.contains("\"event\":\"finished\"")).collect();

@@ -1,0 +1,76 @@
+//! Reads the URLs of the arguments and lists. Parsing a list is left to `plan::list`.
+
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, ensure};
+
+use crate::plan::list;
+use crate::text::{safe, safe_path};
+use crate::url::{WebUrl, redacted};
+
+/// How many errors are listed; the others are only counted.
+const MAX_LISTED: usize = 10;
+
+/// Reads all URLs in the order given, those of the arguments first.
+///
+/// # Errors
+///
+/// Returns one error that lists every invalid argument and line.
+pub fn read_urls(arguments: &[String], lists: &[PathBuf]) -> anyhow::Result<Vec<WebUrl>> {
+    let mut urls = Vec::with_capacity(arguments.len());
+    let mut errors = Vec::new();
+    for text in arguments {
+        match WebUrl::parse(text.trim()) {
+            Ok(url) => urls.push(url),
+            Err(error) => errors.push(suggest_fix(text).unwrap_or_else(|| error.to_string())),
+        }
+    }
+    let stdin_count = lists.iter().filter(|path| is_stdin(path)).count();
+    ensure!(stdin_count <= 1, "-i -: standard input can be read only once");
+    for path in lists {
+        let name = if is_stdin(path) { "standard input".to_owned() } else { safe_path(path) };
+        match list::parse(&name, &read_list(path, &name)?) {
+            Ok(listed) => urls.extend(listed),
+            Err(invalid) => errors.extend(invalid.iter().map(ToString::to_string)),
+        }
+    }
+    if !errors.is_empty() {
+        let listed = errors[..errors.len().min(MAX_LISTED)].join("\n");
+        match errors.len().saturating_sub(MAX_LISTED) {
+            0 => bail!(listed),
+            more => bail!("{listed}\nand {more} more"),
+        }
+    }
+    ensure!(!urls.is_empty(), "nothing to download: give URLs, or a list with -i FILE");
+    Ok(urls)
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+fn read_list(path: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
+    let result = if is_stdin(path) {
+        let mut bytes = Vec::new();
+        io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        std::fs::read(path)
+    };
+    match result {
+        Ok(bytes) => Ok(bytes),
+        Err(_) if WebUrl::parse(name).is_ok() => {
+            bail!("{} is a URL, not a list: give it without -i", safe(&redacted(name)))
+        }
+        Err(error) => bail!("{}: cannot read the list: {error}", safe(&redacted(name))),
+    }
+}
+
+/// Suggests `-i` for an argument that looks like a list or standard input rather than a URL.
+fn suggest_fix(text: &str) -> Option<String> {
+    let has_list_extension = Path::new(text).extension().is_some_and(|extension| {
+        ["txt", "lst", "list", "urls"].iter().any(|list| extension.eq_ignore_ascii_case(list))
+    });
+    let is_list = text == "-" || Path::new(text).is_file() || (has_list_extension && !text.contains("://"));
+    is_list.then(|| format!("'{0}' is not an absolute URL; to read a list, use -i {0}", safe(text)))
+}

@@ -1,0 +1,38 @@
+//! The only place that writes to standard output and standard error, except for the bars.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::OnceLock;
+
+/// Standard output, for results.
+#[derive(Default)]
+pub struct Stdout {
+    /// The first error that is not a closed pipe.
+    error: OnceLock<io::Error>,
+}
+
+impl Stdout {
+    /// Writes and flushes. An error is kept for [`error`](Self::error) rather than returned, because it must not stop
+    /// a download. A closed pipe, as with `| head`, is not an error.
+    pub fn write(&self, text: &str) {
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => drop(self.error.set(error)),
+            _ => {}
+        }
+    }
+
+    /// Returns why the result could not be written.
+    pub fn error(&self) -> Option<&io::Error> {
+        self.error.get()
+    }
+}
+
+/// Writes a message to standard error. Errors are ignored: there is nowhere left to report them.
+pub fn write_stderr(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Whether standard error is a terminal with a movable cursor.
+pub fn can_draw() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}

@@ -1,0 +1,120 @@
+//! Sends the events and results of a run to everything the user sees: bars or lines, JSON Lines, the summary.
+
+use std::io;
+use std::sync::Arc;
+
+use super::bars::Bars;
+use super::display::{DisplayOptions, ProgressMode, Verbosity};
+use super::json::JsonLines;
+use super::streams::{Stdout, can_draw, write_stderr};
+use super::{lines, summary};
+use crate::measure::Comparison;
+use crate::options::Mode;
+use crate::plan::{Download, Plan};
+use crate::run::{Event, Reporter, Summary};
+
+/// The reporter of the command. Results go to standard output, progress and messages to standard error.
+pub struct TerminalReporter {
+    options: DisplayOptions,
+    stdout: Arc<Stdout>,
+    json: Option<JsonLines>,
+    bars: Option<Bars>,
+}
+
+impl TerminalReporter {
+    /// Starts drawing bars if the options and the terminal allow it.
+    pub fn new(options: DisplayOptions) -> Self {
+        let has_bars = match options.progress {
+            ProgressMode::Auto | ProgressMode::Bars => options.verbosity != Verbosity::Failures && can_draw(),
+            ProgressMode::Plain | ProgressMode::None => false,
+        };
+        let stdout = Arc::new(Stdout::default());
+        let json = || JsonLines::new(Arc::clone(&stdout), options.directory.clone(), options.compare);
+        Self { json: options.json.then(json), bars: has_bars.then(Bars::start), stdout, options }
+    }
+
+    /// Removes the bars and discards later JSON records, except the summary.
+    pub fn end_progress(&self) {
+        if let Some(bars) = &self.bars {
+            bars.stop();
+        }
+        if let Some(json) = &self.json {
+            json.end_events();
+        }
+    }
+
+    /// Returns why standard output could not be written.
+    pub fn output_error(&self) -> Option<&io::Error> {
+        self.stdout.error()
+    }
+
+    /// Ends progress and writes the summary of a run.
+    pub fn write_summary(&self, summary: &Summary) {
+        self.end_progress();
+        if let Some(json) = &self.json {
+            json.write_summary(summary);
+        } else if self.options.verbosity == Verbosity::Failures {
+            // Failures were shown as they happened.
+        } else if self.options.compare && summary.mode == Mode::Sequential {
+            self.stdout.write(&summary::format_interrupted_comparison(summary));
+        } else {
+            self.stdout.write(&summary::format_run(summary));
+        }
+    }
+
+    /// Ends progress and writes the summary of a comparison.
+    pub fn write_comparison(&self, comparison: &Comparison) {
+        self.end_progress();
+        if let Some(json) = &self.json {
+            json.write_comparison(comparison);
+        } else if self.options.verbosity != Verbosity::Failures {
+            self.stdout.write(&summary::format_comparison(comparison));
+        } else if !comparison.differing.is_empty() {
+            write_stderr(&summary::format_differences(comparison));
+        }
+    }
+
+    /// Writes what a run would download. `exists` says which targets already exist.
+    pub fn write_plan(&self, plan: &Plan, exists: impl Fn(&Download) -> bool) {
+        if let Some(json) = &self.json {
+            return plan.downloads().iter().for_each(|download| json.write_planned(download));
+        }
+        for download in plan.downloads() {
+            let line = lines::format_planned(download, &self.options.directory, exists(download));
+            self.stdout.write(&format!("{line}\n"));
+        }
+    }
+
+    fn line_for(&self, event: &Event<'_>) -> Option<String> {
+        let verbosity = match self.options.progress {
+            ProgressMode::None => Verbosity::Failures,
+            _ => self.options.verbosity,
+        };
+        match event {
+            Event::Planned(plan, mode) if self.options.compare && verbosity != Verbosity::Failures => {
+                Some(lines::format_pass(plan, *mode))
+            }
+            event => lines::format_event(event, verbosity),
+        }
+    }
+}
+
+impl Drop for TerminalReporter {
+    fn drop(&mut self) {
+        // Lines that wait for the next drawing of the bars must not be lost.
+        self.end_progress();
+    }
+}
+
+impl Reporter for TerminalReporter {
+    fn event(&self, event: &Event<'_>) {
+        if let Some(json) = &self.json {
+            json.write_event(event);
+        }
+        match (&self.bars, self.line_for(event)) {
+            (Some(bars), line) => bars.update(event, line),
+            (None, Some(line)) => write_stderr(&format!("{line}\n")),
+            (None, None) => {}
+        }
+    }
+}
