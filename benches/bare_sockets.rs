@@ -1,7 +1,8 @@
-//! What this machine does for the least work: `bare_sockets LIST DIRECTORY THREADS` downloads http URLs and checks nothing.
+//! A lower bound for any downloader on this machine: `bare_sockets LIST DIRECTORY THREADS` downloads http URLs and checks
+//! nothing.
 //!
-//! Each thread has one connection, takes the next URL, and writes the body to a file as it comes. `peers.py` compiles this
-//! with `rustc -O` and measures it beside the tools that do more.
+//! Each thread has one connection, takes the next URL, and writes the body to a file as it arrives. `peers.py` compiles
+//! this with `rustc -O` and measures it alongside the real tools.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -25,7 +26,7 @@ fn main() {
     });
 }
 
-/// Fetches the next URL of the list until there is none.
+/// Fetches URLs of the list until none is left.
 fn fetch_from(urls: &[&str], next: &AtomicUsize, directory: &Path) {
     let mut buffer = vec![0; BUFFER];
     let mut idle: Option<TcpStream> = None;
@@ -69,7 +70,7 @@ fn connect(host: &str) -> TcpStream {
 }
 
 fn read(stream: &mut TcpStream, buffer: &mut [u8]) -> usize {
-    let count = stream.read(buffer).expect("an answer");
+    let count = stream.read(buffer).expect("a response");
     assert!(count > 0, "the connection ended too early");
     count
 }

@@ -1,12 +1,12 @@
-"""Measures tdl beside other downloaders, on servers of its own on loopback, and prints markdown tables.
+"""Measures tdl and other downloaders against local servers on loopback, and prints markdown tables.
 
     cargo build --release && python3 benches/peers.py > tables.md
 
-It wants Linux, Python 3.11, nginx, openssl, GNU time and rustc; `apt install nginx-light openssl time curl aria2 wget2 wget`
-gets the rest. A tool that is missing is left out. A full run takes half an hour; `--only` picks workloads.
+Needs Linux, Python 3.11, nginx, openssl, GNU time and rustc; `apt install nginx-light openssl time curl aria2 wget2 wget`
+installs the tools. Missing tools are left out. A full run takes half an hour; `--only` selects workloads.
 
-The tools take turns: a round runs each of them once, in an order that rotates, into a fresh directory. What came is compared
-byte for byte with what the server has, outside the measured time. The first round is not counted.
+The tools take turns: a round runs each of them once, in rotating order, into a fresh directory. The files are compared byte
+for byte with the server's, outside the measured time. The first round is not counted.
 """
 
 import argparse
@@ -37,7 +37,7 @@ GIB = 1024 * MIB
 class Workload:
     name: str
     sizes: Sizes
-    # `http` and `https` are nginx, the others are described in slow_server.py.
+    # `http` and `https` are nginx; slow_server.py describes the others.
     server: str = "http"
     on_disk: bool = False
     with_defaults: bool = True
@@ -52,7 +52,7 @@ WORKLOADS = (
     Workload("TLS, 48 x 16 MiB", ((48, 16 * MIB),), "https"),
     Workload("1 x 128 MiB in chunks of 1,000 bytes", ((1, 128 * MIB),), "chunked", with_defaults=False),
     Workload("200 x 64 KiB after 100 ms", ((200, 64 * KIB),), "after-100-ms"),
-    # Each answer has 2 MiB/s, so that the one large file at the end takes 16 s by itself, whatever a tool's defaults are.
+    # Each response gets 2 MiB/s, so over one connection the large file at the end takes 16 s, whatever the tool's defaults.
     Workload("skewed, throttled", ((36, 512 * KIB), (3, 8 * MIB), (1, 32 * MIB)), "throttled", with_defaults=False),
 )
 CROWDED = Workload("four at once", ((200, 64 * KIB),), "four-at-once")
@@ -62,18 +62,18 @@ LONG_LIST = "long list"
 @dataclass(frozen=True)
 class Tool:
     name: str
-    # What must be there for it.
+    # The program it needs.
     program: str
-    # `sixteen` takes the place of {at_once}, or nothing where defaults are measured; `insecure` that of {insecure} over TLS.
+    # `sixteen` replaces {at_once}, except when defaults are measured; `insecure` replaces {insecure} over TLS.
     command: str
     sixteen: str
     insecure: str = ""
     has_default: bool = True
 
 
-# All are quiet, and keep their own retries and time-outs.
-# {share} is how many URLs each wget gets: a sixteenth of a long list, so that it can keep its connection, but one of a short
-# list, where a large file would hold up the others of its share.
+# All run quietly, with their own defaults for retries and timeouts.
+# {share} is how many URLs each wget gets: a sixteenth of a long list, so that it can reuse its connection, but one of a short
+# list, where a large file would delay the others in its share.
 TOOLS = (
     Tool(US, "", "{tdl} fetch -q {at_once} {insecure} -i {list} -o {dir}", "--jobs 16", "--insecure"),
     Tool(
@@ -83,8 +83,8 @@ TOOLS = (
         "--parallel-max 16 --parallel-immediate",
         "-k",
     ),
-    # Its --min-split-size stays 20 MiB: what is smaller than twice that comes over one connection. By default it
-    # writes each file twice, the first time as zeros; with falloc it asks the system for the space, as tdl does.
+    # --min-split-size stays at 20 MiB: a file smaller than twice that uses one connection. By default aria2c writes each
+    # file twice, first as zeros; with falloc it reserves the space instead, as tdl does.
     Tool(
         "aria2c",
         "aria2c",
@@ -117,7 +117,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 def main() -> None:
     options = arguments()
-    # Both unwind all that was begun, even where a shell has told a job in the background to ignore interrupts.
+    # Both signals unwind and clean up, even if a shell made a background job ignore interrupts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     tools = chosen_tools(options)
@@ -197,7 +197,7 @@ class Bench:
         results = {}
         with temporary_directory(parent) as place:
             for workload in workloads:
-                # Rust's standard library has no TLS.
+                # The bare sockets use Rust's standard library, which has no TLS.
                 able = [tool for tool in tools if workload.server != "https" or tool.name != YARDSTICK]
                 commands = {tool.name: self.command(tool, workload, place, sixteen) for tool in able}
                 results[workload.name] = self.take_turns(workload, commands, place) if commands else {}
@@ -209,7 +209,7 @@ class Bench:
         for number in range(self.rounds + 1):
             first = number % len(names)
             for name in names[first:] + names[:first]:
-                # What went wrong once is not tried again.
+                # A tool that failed once is not run again.
                 if not results[name].trouble:
                     self.turn(workload, name, commands[name], place, results[name], counts=number > 0)
         return results
@@ -219,7 +219,7 @@ class Bench:
     ) -> None:
         out = place / "out"
         out.mkdir()
-        # What an earlier run has left to be written to a disk is not this one's.
+        # Data that an earlier run left to be written to disk must not slow this one.
         os.sync()
         seconds, peak_kib, trouble = self.run(command)
         if not trouble and not is_same(self.servers.files(workload.sizes), out):
@@ -234,9 +234,9 @@ class Bench:
             result.peak_kib = max(result.peak_kib, peak_kib)
 
     def run(self, command: list[str]) -> tuple[float, int, str]:
-        """Seconds, peak memory in KiB, and what was wrong."""
-        # A process begins with the peak of the one that started it, and Python's is larger than that of some tools: so it
-        # is GNU time, which is small, that starts them.
+        """Returns seconds, peak memory in KiB, and what went wrong."""
+        # A process inherits the peak memory of its parent, and Python's is larger than that of some tools. So GNU time,
+        # which is small, starts them.
         peak = self.memory / "peak"
         with self.log.open("wb") as log:
             start = time.perf_counter()
@@ -245,7 +245,7 @@ class Bench:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                # Neither proxies nor anyone's settings.
+                # No proxies and no user settings.
                 env={"PATH": os.environ["PATH"], "HOME": str(self.home)},
                 start_new_session=True,
             )
@@ -272,7 +272,7 @@ class Bench:
 
 
 def ends_in_time(child: subprocess.Popen[bytes]) -> bool:
-    """Returns at once when the child ends, where Popen.wait with a time-out looks only now and then."""
+    """Returns as soon as the child ends. Popen.wait with a timeout polls only now and then."""
     ended = os.pidfd_open(child.pid)
     try:
         return bool(select.select([ended], [], [], TIMEOUT_SECONDS)[0])
@@ -281,7 +281,7 @@ def ends_in_time(child: subprocess.Popen[bytes]) -> bool:
 
 
 def end_group(child: subprocess.Popen[bytes]) -> None:
-    """Ends whatever is left of a child that was too slow or interrupted, and of what it started."""
+    """Kills what remains of a child that was too slow or interrupted, including its own children."""
     try:
         os.killpg(child.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -296,10 +296,10 @@ def is_same(source: Path, copy: Path) -> bool:
 
 
 def set_aside(out: Path) -> None:
-    """Empties the files, which are removed after the last run.
+    """Truncates the files, which are removed after the last run.
 
-    ext4 without a journal looks at each inode that was freed in the last minutes before it takes one for a new file, so that
-    a run would pay for the files of the run before it; there, wait a few minutes after anything that removes many files.
+    ext4 without a journal scans each inode freed in the last minutes before it allocates one for a new file, so a run would
+    pay for the files of the run before it. On such a file system, wait a few minutes after anything that removes many files.
     """
     for file in out.iterdir():
         os.truncate(file, 0)
@@ -307,7 +307,7 @@ def set_aside(out: Path) -> None:
 
 
 def measure_crowded(bench: Bench) -> None:
-    """How tdl gets along with a server that refuses, by itself and with a limit that keeps it from being refused."""
+    """Measures tdl against a server that refuses requests, alone and with a limit that avoids refusals."""
     tdl = TOOLS[0]
     with temporary_directory(bench.memory) as place:
         plain = bench.command(tdl, CROWDED, place, sixteen=True)

@@ -1,4 +1,4 @@
-"""The files of the benchmark, nginx and the slow server that give them, and lists of their URLs."""
+"""The benchmark's files, nginx and the slow server that serve them, and lists of their URLs."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 BLOCK = 16 * 1024 * 1024
 
-# How many files of how many bytes, in the order of the list.
+# Pairs of file count and file size in bytes, in list order.
 Sizes = tuple[tuple[int, int], ...]
 
 
@@ -23,7 +23,7 @@ class Servers:
         self.urls = urls
 
     def files(self, sizes: Sizes) -> Path:
-        """The directory with files of these sizes, which are made when they are first asked for."""
+        """Returns the directory with files of these sizes, created on first use."""
         directory = self.memory / "files" / "-".join(f"{count}x{size}" for count, size in sizes)
         if not directory.exists():
             directory.mkdir()
@@ -35,7 +35,7 @@ class Servers:
         return directory
 
     def lists(self, server: str, sizes: Sizes) -> dict[str, Path]:
-        """The list of their URLs, one a line, and as a file of options for curl."""
+        """Writes the list of their URLs, one per line, and the same as a config file for curl."""
         directory = self.files(sizes)
         urls = [f"{self.urls[server]}/{directory.name}/{file.name}" for file in sorted(directory.iterdir())]
         lists = {"list": self.memory / "urls.txt", "curl_list": self.memory / "urls.curl"}
@@ -44,9 +44,9 @@ class Servers:
         return lists
 
     def count(self) -> tuple[int, int]:
-        """How many requests the crowded server got and refused since this was asked last."""
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(self.urls["count"]) as answer:
-            count = json.load(answer)
+        """Returns how many requests the crowded server got and refused since the last call."""
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(self.urls["count"]) as response:
+            count = json.load(response)
         return count["requests"], count["refused"]
 
 
@@ -54,7 +54,7 @@ class Servers:
 def running_servers(memory: Path) -> Iterator[Servers]:
     files = memory / "files"
     files.mkdir()
-    # When root starts nginx, another user runs its workers.
+    # If root starts nginx, its workers run as another user.
     memory.chmod(0o755)
     http, https = free_ports()
     slow_server = [sys.executable, str(Path(__file__).with_name("slow_server.py")), str(files)]
@@ -67,15 +67,15 @@ def running_servers(memory: Path) -> Iterator[Servers]:
 
 
 def nginx(memory: Path, http: int, https: int) -> list[str]:
-    """Writes what nginx needs; the command that starts it."""
+    """Writes the certificate and configuration, and returns the command that starts nginx."""
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1"]
         + ["-keyout", memory / "key.pem", "-out", memory / "certificate.pem"],
         check=True,
         stderr=subprocess.DEVNULL,
     )
-    # Unlike nginx's defaults: a worker for each core and sendfile, as Debian has them; no log of requests, which costs each
-    # of them time; no type that would make a tool look into a file. The other paths are where anyone may write.
+    # Differs from nginx's defaults: a worker per core and sendfile, as in Debian; no request log, which would cost time for
+    # each request; no content type that would make a tool look into a file. The temporary paths are writable by any user.
     configuration = f"""
         daemon off;
         worker_processes auto;
@@ -105,7 +105,7 @@ def nginx(memory: Path, http: int, https: int) -> list[str]:
 
 @contextmanager
 def running(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    # In a session of its own, Ctrl-C does not reach it; this ends it, and nginx its workers.
+    # In a new session, so that Ctrl-C does not reach it. It is terminated below; nginx then stops its workers.
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         yield server
@@ -128,4 +128,4 @@ def wait_for(port: int) -> None:
             return
         except ConnectionRefusedError:
             time.sleep(0.01)
-    sys.exit("nginx does not answer")
+    sys.exit("nginx does not respond")

@@ -1,12 +1,13 @@
-"""A server that answers in ways that nginx does not, most of them slow, for peers.py: `python3 slow_server.py ROOT` prints its port, and serves until killed.
+"""Serves files in ways that nginx does not, most of them slow, for peers.py.
 
-The first part of a URL's path says how the file that the rest of it names is given:
+`python3 slow_server.py ROOT` prints its port and serves until killed. The first segment of a URL's path says how to serve
+the file that the rest of the path names:
 
-    /after-100-ms/...   each answer begins after 100 ms
-    /throttled/...      each answer has 2 MiB/s of its own, however many there are
-    /four-at-once/...   each answer begins after 50 ms, and a request beyond four at once is refused with 503
-    /chunked/...        each answer is in chunks of 1,000 bytes, as fast as it can be read
-    /count              what /four-at-once/ was asked and refused since the last time, as JSON
+    /after-100-ms/...   each response begins after 100 ms
+    /throttled/...      each response gets 2 MiB/s, however many there are
+    /four-at-once/...   each response begins after 50 ms; requests beyond four at once are refused with 503
+    /chunked/...        each response is in chunks of 1,000 bytes, sent as fast as the client reads
+    /count              the requests to /four-at-once/ and the refusals since the last call, as JSON
 """
 
 import asyncio
@@ -18,9 +19,9 @@ from email.utils import formatdate
 from pathlib import Path
 
 RATE = 2 * 1024 * 1024
-# What is sent at one time, 10 ms of the rate: small beside any file, and few enough wake-ups for this to stay idle.
+# Bytes per write, 10 ms at the rate: small compared to any file, with few enough wake-ups to keep this server idle.
 SLICE = RATE // 100
-PLACES = 4
+MAX_IN_FLIGHT = 4
 CHUNK = 1000
 
 
@@ -42,7 +43,7 @@ class Server:
         self.root = root
         self.in_flight = 0
         self.count = Count()
-        # Read once: what is slow here is slow on purpose.
+        # Each file is read only once, so that only the intended delays slow a response.
         self.files: dict[str, File] = {}
         self.chunks: dict[str, bytes] = {}
 
@@ -50,48 +51,48 @@ class Server:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
-                await self.answer(head.decode("latin-1"), writer)
+                await self.respond(head.decode("latin-1"), writer)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             writer.close()
 
-    async def answer(self, head: str, writer: asyncio.StreamWriter) -> None:
+    async def respond(self, head: str, writer: asyncio.StreamWriter) -> None:
         request, *lines = head.split("\r\n")
         _method, path, _version = request.split(" ")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         match path.split("/", 2):
             case ["", "after-100-ms", name]:
                 await asyncio.sleep(0.1)
-                await send(writer, *file_answer(self.file(name), headers))
+                await send(writer, *file_response(self.file(name), headers))
             case ["", "chunked", name]:
                 await send(writer, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", self.in_chunks(name))
             case ["", "throttled", name]:
-                await send_evenly(writer, *file_answer(self.file(name), headers))
+                await send_evenly(writer, *file_response(self.file(name), headers))
             case ["", "four-at-once", name]:
-                await self.answer_if_free(writer, name, headers)
+                await self.respond_if_free(writer, name, headers)
             case ["", "count"]:
                 body = json.dumps(vars(self.count)).encode()
                 self.count = Count()
-                await send(writer, answer_head("200 OK", body), body)
+                await send(writer, response_head("200 OK", body), body)
             case _:
-                await send(writer, answer_head("404 Not Found", b""), b"")
+                await send(writer, response_head("404 Not Found", b""), b"")
 
-    async def answer_if_free(self, writer: asyncio.StreamWriter, name: str, headers: dict[str, str]) -> None:
+    async def respond_if_free(self, writer: asyncio.StreamWriter, name: str, headers: dict[str, str]) -> None:
         self.count.requests += 1
-        if self.in_flight == PLACES:
+        if self.in_flight == MAX_IN_FLIGHT:
             self.count.refused += 1
-            await send(writer, answer_head("503 Service Unavailable", b""), b"")
+            await send(writer, response_head("503 Service Unavailable", b""), b"")
             return
         self.in_flight += 1
         try:
             await asyncio.sleep(0.05)
-            await send(writer, *file_answer(self.file(name), headers))
+            await send(writer, *file_response(self.file(name), headers))
         finally:
             self.in_flight -= 1
 
     def in_chunks(self, name: str) -> bytes:
-        """The file with its framing, made once: what is measured is how it is read."""
+        """Returns the file in chunks, framed only once: the benchmark measures the reader."""
         if name not in self.chunks:
             body = self.file(name).body
             parts = (body[offset : offset + CHUNK] for offset in range(0, len(body), CHUNK))
@@ -108,25 +109,25 @@ class Server:
         return self.files[name]
 
 
-def file_answer(file: File, headers: dict[str, str]) -> tuple[bytes, memoryview]:
-    """Head and body: the whole file, or a part of it if that was asked for and it still is the same file."""
+def file_response(file: File, headers: dict[str, str]) -> tuple[bytes, memoryview]:
+    """Returns head and body: the whole file, or the requested range if `If-Range` matches."""
     size = len(file.body)
     first, last = 0, size - 1
-    about = [f"ETag: {file.etag}", f"Last-Modified: {file.modified}", "Accept-Ranges: bytes"]
+    headers_sent = [f"ETag: {file.etag}", f"Last-Modified: {file.modified}", "Accept-Ranges: bytes"]
     status = "200 OK"
-    asked = re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("range", ""))
-    if asked and headers.get("if-range", file.etag) in (file.etag, file.modified):
-        first = int(asked[1])
-        last = min(int(asked[2] or last), last)
+    requested = re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("range", ""))
+    if requested and headers.get("if-range", file.etag) in (file.etag, file.modified):
+        first = int(requested[1])
+        last = min(int(requested[2] or last), last)
         if first > last:
-            return answer_head("416 Range Not Satisfiable", b"", f"Content-Range: bytes */{size}"), memoryview(b"")
+            return response_head("416 Range Not Satisfiable", b"", f"Content-Range: bytes */{size}"), memoryview(b"")
         status = "206 Partial Content"
-        about.append(f"Content-Range: bytes {first}-{last}/{size}")
+        headers_sent.append(f"Content-Range: bytes {first}-{last}/{size}")
     body = memoryview(file.body)[first : last + 1]
-    return answer_head(status, body, *about), body
+    return response_head(status, body, *headers_sent), body
 
 
-def answer_head(status: str, body: bytes | memoryview, *lines: str) -> bytes:
+def response_head(status: str, body: bytes | memoryview, *lines: str) -> bytes:
     return "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *lines, "", ""]).encode("latin-1")
 
 
@@ -137,7 +138,7 @@ async def send(writer: asyncio.StreamWriter, head: bytes, body: bytes | memoryvi
 
 
 async def send_evenly(writer: asyncio.StreamWriter, head: bytes, body: memoryview) -> None:
-    """Sends each slice when its last byte is due by the clock, so that no delay adds up and nothing comes early."""
+    """Sends each slice when its last byte is due, so that delays do not add up and nothing is early."""
     clock = asyncio.get_running_loop().time
     start = clock()
     writer.write(head)

@@ -1,9 +1,9 @@
-"""What was measured, as markdown tables."""
+"""Formats the measurements as markdown tables."""
 
 import statistics
 from dataclasses import dataclass, field
 
-# Not peers of each other: what is measured, and what does too little to be one.
+# The tool under test and the lower bound. Neither counts as a peer.
 US, YARDSTICK = "tdl", "bare sockets"
 
 
@@ -11,7 +11,7 @@ US, YARDSTICK = "tdl", "bare sockets"
 class Measured:
     seconds: list[float] = field(default_factory=list)
     peak_kib: int = 0
-    # Why there is no time to show: "failed", "timed out" or "wrong".
+    # Why there is no time: "failed", "timed out" or "wrong".
     trouble: str = ""
 
     @property
@@ -19,7 +19,7 @@ class Measured:
         return None if self.trouble or not self.seconds else statistics.median(self.seconds)
 
 
-# By the names of workloads and tools.
+# Indexed by the names of workload and tool.
 Results = dict[str, dict[str, Measured]]
 
 
@@ -40,7 +40,7 @@ def print_times(title: str, tools: list[str], results: Results) -> None:
 
 
 def print_peaks(title: str, tools: list[str], results: Results) -> None:
-    # Of processes that run at the same time, the system tells the largest alone.
+    # The system reports only the largest of several processes that run at the same time.
     names = ["one wget of 16" if tool == "xargs wget" else tool for tool in tools]
     rows = [[workload, *(peak_cell(measured.get(tool)) for tool in tools)] for workload, measured in results.items()]
     print_table(title, ["workload", *names], rows)
@@ -56,7 +56,7 @@ def print_table(title: str, heads: list[str], rows: list[list[str]]) -> None:
 def time_cell(measured: Measured | None) -> str:
     if not measured or not measured.median:
         return measured.trouble if measured else ""
-    # Three digits, without the point that this leaves after a whole number.
+    # Three significant digits. The format leaves a trailing point after a whole number.
     return f"{measured.median:#.3g}".rstrip(".")
 
 

@@ -1,7 +1,7 @@
-//! What a user of tdl would see, without a network: `cargo run --release --example demo`.
+//! Shows tdl at work without a network: `cargo run --release --example demo`.
 //!
-//! A small server on loopback gives a dozen files, each after a delay as a distant server would, and the real command
-//! downloads them with `--compare`: one after another, then side by side.
+//! A small server on loopback serves a dozen files, each after a delay, as a distant server would. The real command
+//! downloads them with `--compare`: first sequentially, then concurrently.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-/// What each answer waits before it comes.
+/// The delay before each response.
 const DELAY: Duration = Duration::from_millis(150);
 
 const FILES: usize = 12;
@@ -34,28 +34,28 @@ fn main() -> io::Result<ExitCode> {
     let mut stdout = io::stdout();
     writeln!(
         stdout,
-        "{FILES} files of up to 3 MiB, each answered after {} ms\n$ {}\n",
+        "{FILES} files of up to 3 MiB, each served after {} ms\n$ {}\n",
         DELAY.as_millis(),
         arguments.join(" ")
     )?;
     Ok(tdl::cli::run_command(arguments))
 }
 
-/// Answers request after request: `/file-07.bin` has seven quarters of a MiB.
+/// Answers the requests of one connection. `/file-07.bin` has seven quarters of a MiB.
 fn serve(stream: TcpStream) -> io::Result<()> {
     let mut requests = BufReader::new(stream.try_clone()?);
-    let mut answers = stream;
+    let mut responses = stream;
     loop {
         let mut first = String::new();
         if requests.read_line(&mut first)? == 0 {
             return Ok(());
         }
-        // The headers, to the empty line.
+        // Skip the headers, up to the empty line.
         while requests.by_ref().lines().next().transpose()?.is_some_and(|line| !line.is_empty()) {}
         let number: usize = first.split(['-', '.']).nth(1).and_then(|digits| digits.parse().ok()).unwrap_or(1);
         thread::sleep(DELAY);
         let body = vec![u8::try_from(number % 256).unwrap_or_default(); number * 256 * 1024];
-        write!(answers, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len())?;
-        answers.write_all(&body)?;
+        write!(responses, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len())?;
+        responses.write_all(&body)?;
     }
 }
