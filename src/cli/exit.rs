@@ -7,7 +7,7 @@ use crate::run::Summary;
 /// How the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// Everything was fetched or rightly skipped.
+    /// Everything was fetched or correctly skipped.
     Success,
     /// At least one download failed permanently.
     Failed,

@@ -1,4 +1,4 @@
-//! The only place that writes to standard output and standard error, except for the bars.
+//! Writes to standard output and standard error. Only the bars and clap write there directly.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::OnceLock;
