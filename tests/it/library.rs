@@ -267,6 +267,40 @@ fn a_file_of_another_length_than_expected_fails() {
 }
 
 #[test]
+fn a_run_stops_though_the_server_is_silent() {
+    for mode in [Mode::Concurrent, Mode::Sequential] {
+        for is_body in [false, true] {
+            let gate = Arc::new(Gate::default());
+            let held = Arc::clone(&gate);
+            let server = Server::start(move |_| {
+                let reply = Reply::ok("never all of it");
+                if is_body { reply.stall_after(5) } else { reply.held_until(&held) }
+            });
+            let dir = tempfile::tempdir().unwrap();
+            let mut options = options(&dir);
+            options.limits.mode = mode;
+            // Longer than the test may take: only a stop ends the wait for the server.
+            options.network.stall_timeout = Duration::from_secs(3600);
+
+            let cancel = CancelToken::new();
+            let summary = thread::scope(|scope| {
+                let running = scope.spawn(|| run(&plan(&server, 1), &options, &(), &cancel).unwrap());
+                server.wait_for_requests(1);
+                cancel.cancel();
+                running.join().unwrap()
+            });
+            assert_eq!((summary.failed(), summary.cancelled()), (0, 1));
+
+            options.limits.max_time = Some(Duration::from_millis(300));
+            let summary = run(&plan(&server, 1), &options, &(), &CancelToken::new()).unwrap();
+            assert_eq!((summary.failed_temporarily, summary.cancelled()), (1, 0));
+            assert_eq!(summary.failures[0].reason, "the time for the run is used up");
+            gate.open();
+        }
+    }
+}
+
+#[test]
 fn public_types_can_be_sent_to_and_shared_by_threads() {
     const fn is_shared<T: Send + Sync>() {}
     is_shared::<CancelToken>();
