@@ -57,7 +57,7 @@ pub fn supervise(plan: Plan, request: FetchRequest, reporter: TerminalReporter) 
     let (cancel, latest) = (CancelToken::new(), LatestStats::default());
     spawn_run(plan, options, scratch_path, (Arc::clone(&reporter), latest.clone()), cancel.clone(), tx)?;
 
-    match receive(&rx, timeout) {
+    match wait_for_message(&rx, timeout) {
         Some(Message::Ended(Ok(completed))) => Ok(write_result(&completed, &reporter).check_output(&reporter)),
         Some(Message::Ended(Err(error))) if latest.summary().total == 0 => Err(error.into()),
         Some(Message::Ended(Err(error))) => {
@@ -113,7 +113,7 @@ fn spawn_run(
 }
 
 /// Waits for a message, or returns `None` after the timeout.
-fn receive(rx: &Receiver<Message>, timeout: Option<Duration>) -> Option<Message> {
+fn wait_for_message(rx: &Receiver<Message>, timeout: Option<Duration>) -> Option<Message> {
     match timeout {
         None => rx.recv().ok(),
         Some(timeout) => rx.recv_timeout(timeout).ok(),

@@ -49,7 +49,7 @@ pub fn perform<'a>(
     let task = runtime.spawn(async move {
         // The runtime resumes this task after it has polled the system for new events and handled them.
         yield_now().await;
-        let result = receive(&client, request, on_head, &guard.0).await;
+        let result = receive_response(&client, request, on_head, &guard.0).await;
         guard.0.finish(result.map_err(ExchangeError::Library));
     });
     let task = AbortOnDrop(task.abort_handle());
@@ -79,7 +79,7 @@ impl RawResponse<'_> {
     }
 }
 
-async fn receive(
+async fn receive_response(
     client: &Client,
     request: Request,
     on_head: impl FnOnce(),

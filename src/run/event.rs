@@ -122,7 +122,7 @@ impl Progress {
     }
 
     /// Bytes that were received turned out not to belong to the file.
-    pub(super) fn discard(&self, bytes: u64) {
+    pub(super) fn subtract(&self, bytes: u64) {
         self.received.fetch_sub(bytes, Ordering::Relaxed);
     }
 }

@@ -97,7 +97,7 @@ fn receive_into(
     response: Response<'_>,
     worker: &mut Worker<'_>,
 ) -> Result<(), Error> {
-    let split = start(part, landing, &response)?.map(Arc::new);
+    let split = prepare_part(part, landing, &response)?.map(Arc::new);
     // Taken before the download is registered, or another thread could take it.
     let writer = part.shared().next_segment();
     let registry = landing.session.splits.as_ref().filter(|_| response.allows_ranges());
@@ -114,7 +114,11 @@ fn receive_into(
 
 /// Prepares the part file for a response. Returns what other threads need to fetch segments, where the file has a
 /// validator and a length.
-fn start(part: &mut PartFile, landing: &Landing<'_>, response: &Response<'_>) -> Result<Option<SplitDownload>, Error> {
+fn prepare_part(
+    part: &mut PartFile,
+    landing: &Landing<'_>,
+    response: &Response<'_>,
+) -> Result<Option<SplitDownload>, Error> {
     let url = &landing.source.url;
     let length = response.framing().length();
     match length.filter(|_| is_rest(response)) {
@@ -154,7 +158,7 @@ fn receive_first(
     }
     let result = copy_body(&mut response, &writer, &mut worker.buffer, &landing.progress, landing.session);
     if let Err(Error::Range(_)) = result {
-        landing.progress.discard(writer.discard_written());
+        landing.progress.subtract(writer.discard_written());
     }
     result
 }

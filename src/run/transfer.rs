@@ -74,14 +74,14 @@ impl<'a> Transfer<'a> {
 
     fn try_step(mut self, session: &Session<'_>, worker: &mut Worker<'_>) -> Step<Self> {
         if session.is_stopped() {
-            return Step::Finished(self.finish(stopped(session)));
+            return Step::Finished(self.finished(stopped(session)));
         }
         let started = Instant::now();
         let result = run_attempt(&mut self, session, worker);
         self.own_time += started.elapsed();
         match result {
-            Ok(outcome) => Step::Finished(self.finish(outcome)),
-            Err(Unfinished { failure: Error::Cancelled, .. }) => Step::Finished(self.finish(stopped(session))),
+            Ok(outcome) => Step::Finished(self.finished(outcome)),
+            Err(Unfinished { failure: Error::Cancelled, .. }) => Step::Finished(self.finished(stopped(session))),
             Err(unfinished) => self.after_failure(unfinished, session),
         }
     }
@@ -91,7 +91,7 @@ impl<'a> Transfer<'a> {
         self.history.record(kept);
         let has_next_source = self.source + 1 < self.download.sources().len();
         let wait = match retry::decide(session.retry, &self.history, &failure, has_next_source, fastrand::f64()) {
-            Verdict::GiveUp => return Step::Finished(self.finish(Outcome::Failed(failure))),
+            Verdict::GiveUp => return Step::Finished(self.finished(Outcome::Failed(failure))),
             Verdict::NextSource => {
                 self.source += 1;
                 (self.history, self.resume_policy) = (History::default(), ResumePolicy::default());
@@ -106,7 +106,7 @@ impl<'a> Transfer<'a> {
         Step::Retry { transfer: self, wait, failure }
     }
 
-    fn finish(&self, outcome: Outcome) -> Finished {
+    fn finished(&self, outcome: Outcome) -> Finished {
         Finished {
             outcome,
             attempts: self.attempts,

@@ -75,8 +75,8 @@ impl<'s> Work for Downloads<'s, '_> {
         })
     }
 
-    fn finish_segment(&self, task: SegmentTask, result: Result<(), Error>) {
-        task.finish(result);
+    fn give_back_segment(&self, task: SegmentTask, result: Result<(), Error>) {
+        task.give_back(result);
     }
 
     fn report(&self, id: usize, finished: &Finished) {

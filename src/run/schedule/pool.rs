@@ -43,7 +43,7 @@ pub trait Work: Sync {
     fn fetch_segment(&self, segment: &Self::Segment, worker: &mut Self::Worker) -> Result<(), Error>;
 
     /// Gives a segment back. Its permit has been returned.
-    fn finish_segment(&self, segment: Self::Segment, result: Result<(), Error>);
+    fn give_back_segment(&self, segment: Self::Segment, result: Result<(), Error>);
 
     /// Reports a download that has finished.
     fn report(&self, id: usize, finished: &Finished);
@@ -139,26 +139,26 @@ impl<W: Work> Pool<'_, W> {
         let id = permit.id();
         match self.work.attempt(id, kept, worker) {
             Step::Finished(finished) => {
-                let not_started = self.finish(permit, After::Finished(&finished));
+                let not_started = self.return_permit(permit, After::Finished(&finished));
                 self.work.report(id, &finished);
                 not_started.into_iter().for_each(|id| self.work.report_not_started(id));
             }
             Step::Retry { transfer, wait, failure } => {
                 let (at, host) = (Instant::now() + wait, self.work.host_of(&transfer));
-                self.finish(permit, After::Retry(Then::Retry { at, host, kept: transfer }, &failure));
+                self.return_permit(permit, After::Retry(Then::Retry { at, host, kept: transfer }, &failure));
             }
         }
     }
 
     fn run_segment(&self, permit: Permit, segment: W::Segment, worker: &mut W::Worker) {
         let result = self.work.fetch_segment(&segment, worker);
-        self.finish(permit, After::Segment(&result));
-        self.work.finish_segment(segment, result);
+        self.return_permit(permit, After::Segment(&result));
+        self.work.give_back_segment(segment, result);
     }
 
     /// Returns a permit to the queue, with what its request has shown about the host. Returns the downloads that will not
     /// be started because the run stops here.
-    fn finish(&self, permit: Permit, after: After<'_, W::Download>) -> Vec<usize> {
+    fn return_permit(&self, permit: Permit, after: After<'_, W::Download>) -> Vec<usize> {
         let mut guard = self.lock();
         let shared = &mut *guard;
         if let Some(failure) = after.failure() {
@@ -206,7 +206,7 @@ impl<W: Work> Pool<'_, W> {
                     self.clock.notify_all();
                     return None;
                 }
-                Next::Wait => self.take_segment(shared),
+                Next::Wait => self.take_segment_task(shared),
             };
             if task.is_some() {
                 shared.busy += 1;
@@ -221,7 +221,7 @@ impl<W: Work> Pool<'_, W> {
         }
     }
 
-    fn take_segment(&self, shared: &mut Shared<W::Download>) -> Option<Task<W::Download, W::Segment>> {
+    fn take_segment_task(&self, shared: &mut Shared<W::Download>) -> Option<Task<W::Download, W::Segment>> {
         if !self.has_thread_for_segment(shared) {
             return None;
         }
@@ -438,7 +438,7 @@ mod tests {
             Ok(())
         }
 
-        fn finish_segment(&self, _: usize, result: Result<(), Error>) {
+        fn give_back_segment(&self, _: usize, result: Result<(), Error>) {
             result.unwrap();
         }
 

@@ -23,7 +23,7 @@ pub struct SegmentTask {
 impl SegmentTask {
     /// Takes a segment of a download, if it can still be split.
     pub fn take(download: Arc<SplitDownload>) -> Option<Self> {
-        let writer = download.take_segment()?;
+        let writer = download.take_segment_for_helper()?;
         Some(Self { start: writer.position(), download, writer, started: Instant::now() })
     }
 
@@ -39,7 +39,7 @@ impl SegmentTask {
     }
 
     /// Records how it went, and leaves what is missing to other threads.
-    pub fn finish(self, result: Result<(), Error>) {
+    pub fn give_back(self, result: Result<(), Error>) {
         let Self { download, writer, start, started } = self;
         download.backoff.helper_finished(result, started.elapsed(), writer.position() > start);
         // Last: a thread that finds the segment free must also find why.
@@ -68,7 +68,7 @@ pub fn fetch_segment(
     }
     let result = copy_body(&mut response, writer, &mut worker.buffer, &download.progress, session);
     if let Err(Error::Range(_)) = result {
-        download.progress.discard(writer.discard_written());
+        download.progress.subtract(writer.discard_written());
         return result.map_err(of_segment);
     }
     result

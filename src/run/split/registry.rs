@@ -42,7 +42,7 @@ impl SplitDownload {
     }
 
     /// Takes a segment for another thread: a free one, or half of the one that takes longest.
-    pub fn take_segment(&self) -> Option<SegmentWriter> {
+    pub fn take_segment_for_helper(&self) -> Option<SegmentWriter> {
         let writer = self.time_left().and_then(|_| self.part.split_slowest())?;
         self.backoff.requested();
         Some(writer)
