@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::command::{Ended, content, fetch, names, wait_for};
+use crate::command::{Output, content, fetch, names, wait_for};
 use crate::server::{Reply, Request, Server};
 
 /// What is fetched, and how often that is killed.
@@ -128,7 +128,7 @@ fn survive(storm: Storm) {
             let _ = child.kill();
             child.wait().unwrap();
         }
-        Ended::from(tdl.spawn()).with(0);
+        Output::from(tdl.spawn()).assert_code(0);
     });
     all_are_whole(&tdl.out(), storm);
     let mut expected: Vec<_> = (0..storm.files).map(|number| number.to_string()).collect();

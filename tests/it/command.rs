@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::server::PATIENCE;
+use crate::mode::Mode;
+use crate::server::TIMEOUT;
 
 /// A command `tdl fetch`, with an empty directory of its own to run in.
 pub struct Tdl {
@@ -17,9 +18,9 @@ pub struct Tdl {
     has_full_stdout: bool,
 }
 
-/// How a command ended.
+/// What a finished command left behind: its exit code and both streams.
 #[derive(Debug)]
-pub struct Ended {
+pub struct Output {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
@@ -30,15 +31,9 @@ pub fn fetch() -> Tdl {
     Tdl::new(&["fetch", "-o", "out"])
 }
 
-/// The same, in the mode that a module's name says: tests that stand in two modules run in both modes.
-pub fn fetch_as(module: &str) -> Tdl {
-    let tdl = fetch();
-    if is_sequential(module) { tdl.arg("--sequential") } else { tdl }
-}
-
-/// Whether a module is the one of two that runs its tests with the plain loop.
-pub fn is_sequential(module: &str) -> bool {
-    module.ends_with("_sequential")
+/// The same in a given mode.
+pub fn fetch_in(mode: Mode) -> Tdl {
+    if mode.is_sequential() { fetch().arg("--sequential") } else { fetch() }
 }
 
 impl Tdl {
@@ -118,17 +113,17 @@ impl Tdl {
     }
 
     /// Runs it to its end.
-    pub fn run(&mut self) -> Ended {
+    pub fn run(&mut self) -> Output {
         self.spawn().into()
     }
 
     /// Runs `tdl fetch` with other arguments in the same directories.
-    pub fn again(&self, arguments: &[&str]) -> Ended {
-        self.spawn_again(&[], arguments).into()
+    pub fn rerun(&self, arguments: &[&str]) -> Output {
+        self.respawn(&[], arguments).into()
     }
 
     /// Starts `tdl fetch` with other arguments in the same directories, and in the same mode.
-    pub fn spawn_again(&self, urls: &[String], arguments: &[&str]) -> Child {
+    pub fn respawn(&self, urls: &[String], arguments: &[&str]) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tdl"));
         command.args(["fetch", "-o", "out"]).args(urls).args(arguments).current_dir(self.dir.path());
         if self.command.get_args().any(|argument| argument == "--sequential") {
@@ -144,7 +139,7 @@ impl Tdl {
     }
 
     /// The content of a file in the output directory.
-    pub fn got(&self, name: &str) -> Vec<u8> {
+    pub fn read(&self, name: &str) -> Vec<u8> {
         let path = self.out().join(name);
         fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
@@ -155,7 +150,7 @@ impl Tdl {
     }
 }
 
-impl From<Child> for Ended {
+impl From<Child> for Output {
     fn from(child: Child) -> Self {
         let output = child.wait_with_output().unwrap();
         // Paths as everywhere but on Windows.
@@ -167,10 +162,10 @@ impl From<Child> for Ended {
     }
 }
 
-impl Ended {
+impl Output {
     /// Asserts an exit code, showing what was said otherwise.
     #[track_caller]
-    pub fn with(self, code: i32) -> Self {
+    pub fn assert_code(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
@@ -201,7 +196,7 @@ pub fn content(seed: usize, length: usize) -> Vec<u8> {
 pub fn wait_for(mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !condition() {
-        assert!(begun.elapsed() < PATIENCE, "it did not come to pass");
+        assert!(begun.elapsed() < TIMEOUT, "it did not come to pass");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::command::{Ended, content, fetch};
+use crate::command::{Output, content, fetch};
 use crate::server::{Gate, Reply, Server};
 
 /// A server of files whose content follows from their number: `/7` is `content(7, …)`.
@@ -24,11 +24,11 @@ fn every_file_comes_byte_for_byte_in_every_mode() {
     for arguments in [&[][..], &["-j", "3"], &["--sequential"], &["--per-host", "1"], &["-j", "1"]] {
         let server = numbered(length);
         let mut tdl = fetch().args(["-i", "urls.txt"]).args(arguments).file("urls.txt", urls(&server, 40));
-        let ended = tdl.run().with(0);
-        assert!(ended.stdout.starts_with("40 of 40 files, "), "{}", ended.stdout);
+        let output = tdl.run().assert_code(0);
+        assert!(output.stdout.starts_with("40 of 40 files, "), "{}", output.stdout);
         assert_eq!(tdl.names().len(), 40);
         for number in 0..40 {
-            assert_eq!(tdl.got(&number.to_string()), content(number, length(number)), "{arguments:?}: {number}");
+            assert_eq!(tdl.read(&number.to_string()), content(number, length(number)), "{arguments:?}: {number}");
         }
         assert_eq!(server.requests().len(), 40);
     }
@@ -45,7 +45,7 @@ fn ten_slow_answers_are_waited_for_together_or_one_by_one() {
         // No answer comes before as many are asked for as may be.
         server.wait_for_requests(at_once);
         gate.open();
-        Ended::from(child).with(0);
+        Output::from(child).assert_code(0);
         assert_eq!(server.most_at_once(), at_once, "{arguments:?}");
     }
 }
@@ -62,7 +62,7 @@ fn the_limit_per_host_is_each_hosts_own() {
     let child = tdl.spawn();
     servers.iter().for_each(|server| server.wait_for_requests(2));
     gate.open();
-    Ended::from(child).with(0);
+    Output::from(child).assert_code(0);
     assert_eq!(servers.each_ref().map(Server::most_at_once), [2, 2]);
 }
 
@@ -70,7 +70,7 @@ fn the_limit_per_host_is_each_hosts_own() {
 fn connections_are_kept() {
     let server = Server::echo();
     let urls = (0..20).map(|number| server.url(&format!("/{number}")));
-    fetch().args(urls).arg("--sequential").run().with(0);
+    fetch().args(urls).arg("--sequential").run().assert_code(0);
     assert_eq!(server.connections(), 1);
 }
 
@@ -90,19 +90,19 @@ fn bodies_come_as_they_are_served_however_they_are_framed() {
     });
     let names = ["chunked", "close", "gzip", "plain", "slow"];
     let mut tdl = fetch().args(names.map(|name| server.url(&format!("/{name}"))));
-    let ended = tdl.run().with(0);
+    let output = tdl.run().assert_code(0);
     assert_eq!(tdl.names(), names);
     for name in names {
-        assert_eq!(tdl.got(name), body, "{name}");
+        assert_eq!(tdl.read(name), body, "{name}");
     }
-    assert!(ended.stdout.contains("unchecked        1   no length was announced"), "{}", ended.stdout);
+    assert!(output.stdout.contains("unchecked        1   no length was announced"), "{}", output.stdout);
 }
 
 #[test]
 fn a_file_has_the_time_of_its_last_modification() {
     let server = Server::start(|_| Reply::ok("x").header("Last-Modified", "Sun, 06 Nov 1994 08:49:37 GMT"));
     let mut tdl = fetch().arg(server.url("/old"));
-    tdl.run().with(0);
+    tdl.run().assert_code(0);
     let modified = std::fs::metadata(tdl.out().join("old")).unwrap().modified().unwrap();
     assert_eq!(modified, std::time::UNIX_EPOCH + Duration::from_secs(784_111_777));
 }
@@ -112,11 +112,15 @@ fn the_same_url_is_fetched_once_and_one_name_twice_is_two_files() {
     let server = Server::echo();
     let urls = ["/a/x.txt", "/b/x.txt", "/a/x.txt#again"].map(|path| server.url(path));
     let mut tdl = fetch().args(urls);
-    let ended = tdl.run().with(0);
+    let output = tdl.run().assert_code(0);
     assert_eq!(tdl.names(), ["x-2.txt", "x.txt"]);
-    assert_eq!(tdl.got("x-2.txt"), b"/b/x.txt");
+    assert_eq!(tdl.read("x-2.txt"), b"/b/x.txt");
     assert_eq!(server.requests().len(), 2);
-    assert!(ended.stderr.contains("warning: URLs that were given again, and are fetched once: 1"), "{}", ended.stderr);
+    assert!(
+        output.stderr.contains("warning: URLs that were given again, and are fetched once: 1"),
+        "{}",
+        output.stderr
+    );
 }
 
 #[test]
@@ -127,6 +131,6 @@ fn connections_that_the_server_closes_after_an_answer_cost_no_retry() {
         if request.number % 3 == 0 { reply.cut_after(usize::MAX) } else { reply }
     });
     let mut tdl = fetch().args((0..200).map(|number| server.url(&format!("/{number}")))).args(["--retries", "0"]);
-    tdl.run().with(0);
+    tdl.run().assert_code(0);
     assert_eq!(tdl.names().len(), 200);
 }

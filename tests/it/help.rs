@@ -4,8 +4,8 @@ use crate::command::Tdl;
 
 #[test]
 fn help_of_the_command_and_of_fetch() {
-    insta::assert_snapshot!("tdl", Tdl::new(&["--help"]).run().with(0).stdout);
-    insta::assert_snapshot!("tdl-fetch", Tdl::new(&["fetch", "--help"]).run().with(0).stdout);
-    let version = Tdl::new(&["--version"]).run().with(0).stdout;
+    insta::assert_snapshot!("tdl", Tdl::new(&["--help"]).run().assert_code(0).stdout);
+    insta::assert_snapshot!("tdl-fetch", Tdl::new(&["fetch", "--help"]).run().assert_code(0).stdout);
+    let version = Tdl::new(&["--version"]).run().assert_code(0).stdout;
     assert_eq!(version, concat!("tdl ", env!("CARGO_PKG_VERSION"), "\n"));
 }

@@ -5,7 +5,8 @@ use std::io::Read as _;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use crate::command::{Ended, Tdl, arrived, content, fetch, wait_for};
+use crate::command::{Output, Tdl, arrived, content, fetch, fetch_in, wait_for};
+use crate::mode::{Mode, in_both_modes};
 use crate::server::{Reply, Server};
 
 /// A server with one quick file and others that never end.
@@ -16,9 +17,8 @@ fn half_stuck() -> Server {
     })
 }
 
-fn start(server: &Server, arguments: &[&str]) -> (Tdl, Child) {
-    let urls = ["/quick", "/stuck1", "/stuck2"].map(|path| server.url(path));
-    let mut tdl = fetch().args(urls).args(arguments);
+fn start(server: &Server, tdl: Tdl) -> (Tdl, Child) {
+    let mut tdl = tdl.args(["/quick", "/stuck1", "/stuck2"].map(|path| server.url(path)));
     let child = tdl.spawn();
     (tdl, child)
 }
@@ -29,24 +29,22 @@ fn send(child: &Child, signal: i32) {
     rustix::process::kill_process(pid, signal).unwrap();
 }
 
-#[test]
-fn the_first_signal_ends_the_run_with_its_summary() {
+in_both_modes!(the_first_signal_ends_the_run_with_its_summary);
+fn the_first_signal_ends_the_run_with_its_summary(mode: Mode) {
     for (signal, code) in [(2, 130), (15, 143), (1, 129)] {
-        for mode in ["--jobs=3", "--sequential"] {
-            let server = half_stuck();
-            let (tdl, child) = start(&server, &[mode]);
-            server.wait_for_requests(if mode == "--sequential" { 2 } else { 3 });
-            wait_for(|| tdl.names().contains(&"quick".to_owned()));
-            let sent = Instant::now();
-            send(&child, signal);
-            let ended = Ended::from(child).with(code);
-            // Two seconds are promised; a machine that is busy with other tests gets some more.
-            assert!(sent.elapsed() < Duration::from_secs(4), "{:?}", sent.elapsed());
-            assert!(ended.stdout.starts_with("1 of 3 files, 5 B in "), "{}", ended.stdout);
-            assert!(ended.stdout.contains("  not done         2   the run ended before them\n"), "{}", ended.stdout);
-            let finals: Vec<_> = tdl.names().into_iter().filter(|name| !name.contains(".part")).collect();
-            assert_eq!(finals, ["quick"]);
-        }
+        let server = half_stuck();
+        let (tdl, child) = start(&server, fetch_in(mode).arg("--jobs=3"));
+        server.wait_for_requests(if mode.is_sequential() { 2 } else { 3 });
+        wait_for(|| tdl.names().contains(&"quick".to_owned()));
+        let sent = Instant::now();
+        send(&child, signal);
+        let output = Output::from(child).assert_code(code);
+        // Two seconds are promised; a machine that is busy with other tests gets some more.
+        assert!(sent.elapsed() < Duration::from_secs(4), "{:?}", sent.elapsed());
+        assert!(output.stdout.starts_with("1 of 3 files, 5 B in "), "{}", output.stdout);
+        assert!(output.stdout.contains("  not done         2   the run ended before them\n"), "{}", output.stdout);
+        let finals: Vec<_> = tdl.names().into_iter().filter(|name| !name.contains(".part")).collect();
+        assert_eq!(finals, ["quick"]);
     }
 }
 
@@ -77,14 +75,14 @@ fn a_signal_that_comes_while_the_handlers_are_installed_is_not_lost() {
     let pid = Pid::from_raw(tdl_itself().unwrap()).unwrap();
     kill_process(pid, Signal::INT).unwrap();
     let begun = Instant::now();
-    Ended::from(tracer).with(130);
+    Output::from(tracer).assert_code(130);
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
 #[test]
 fn the_second_signal_ends_at_once() {
     let server = half_stuck();
-    let (tdl, mut child) = start(&server, &[]);
+    let (tdl, mut child) = start(&server, fetch());
     // Both are stuck in a read, so that the first signal alone would be followed by a wait and a summary.
     let is_stuck = |name: &str| arrived(&tdl.out().join(name)) > 99_000;
     wait_for(|| is_stuck("stuck1.part") && is_stuck("stuck2.part"));
@@ -94,8 +92,8 @@ fn the_second_signal_ends_at_once() {
         send(&child, 2);
         std::thread::sleep(Duration::from_millis(5));
     }
-    let ended = Ended::from(child).with(130);
-    assert_eq!(ended.stdout, "", "nobody waited for the summary");
+    let output = Output::from(child).assert_code(130);
+    assert_eq!(output.stdout, "", "nobody waited for the summary");
 }
 
 #[test]
@@ -106,8 +104,8 @@ fn a_signal_that_was_ignored_stays_ignored() {
     server.wait_for_requests(1);
     wait_for(|| tdl.names().contains(&"x.part".to_owned()));
     send(&child, 1);
-    Ended::from(child).with(0);
-    assert_eq!(tdl.got("x"), content(1, 100_000));
+    Output::from(child).assert_code(0);
+    assert_eq!(tdl.read("x"), content(1, 100_000));
 }
 
 #[test]
@@ -118,14 +116,14 @@ fn an_interrupted_comparison_tells_of_the_run_that_was_on_and_leaves_no_scratch(
         _ => Reply::ok(content(1, 400_000)).drip(4000, Duration::from_millis(20)),
     });
     for server in [&stuck, &dripping] {
-        let (tdl, child) = start(server, &["--compare"]);
+        let (tdl, child) = start(server, fetch().arg("--compare"));
         server.wait_for_requests(2);
         send(&child, 2);
-        let ended = Ended::from(child).with(130);
+        let output = Output::from(child).assert_code(130);
         let words = "interrupted in the sequential run, whose files are not kept\n1 of 3 files, 5 B in ";
-        assert!(ended.stdout.starts_with(words), "{}", ended.stdout);
-        assert!(!ended.stderr.contains("side by side"), "{}", ended.stderr);
-        assert!(tdl.names().is_empty(), "{:?}: {ended:?}", tdl.names());
+        assert!(output.stdout.starts_with(words), "{}", output.stdout);
+        assert!(!output.stderr.contains("side by side"), "{}", output.stderr);
+        assert!(tdl.names().is_empty(), "{:?}: {output:?}", tdl.names());
         assert_eq!(server.requests().len(), 2);
     }
 }
@@ -158,13 +156,13 @@ fn a_killed_run_leaves_whole_files_or_none_and_the_next_one_ends_it() {
         child.kill().unwrap();
         child.wait().unwrap();
         for name in tdl.names().iter().filter(|name| !name.contains(".part")) {
-            assert_eq!(tdl.got(name), content(name.parse().unwrap(), 60_000), "{name}");
+            assert_eq!(tdl.read(name), content(name.parse().unwrap(), 60_000), "{name}");
         }
     }
-    tdl.run().with(0);
+    tdl.run().assert_code(0);
     assert_eq!(tdl.names().len(), 40);
     for number in 0..40 {
-        assert_eq!(tdl.got(&number.to_string()), content(number, 60_000));
+        assert_eq!(tdl.read(&number.to_string()), content(number, 60_000));
     }
 }
 
@@ -181,6 +179,6 @@ fn a_part_file_is_never_seen_under_the_final_name() {
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    Ended::from(child).with(0);
+    Output::from(child).assert_code(0);
     assert_eq!(tdl.names(), ["x"]);
 }

@@ -6,7 +6,7 @@ use crate::server::{Reply, Server};
 #[test]
 fn a_request_says_who_asks_and_wants_the_bytes_as_they_are() {
     let server = Server::echo();
-    fetch().args([&server.url("/x?q=1"), "-H", "X-Own: a: b", "-H", "X-Own: c"]).run().with(0);
+    fetch().args([&server.url("/x?q=1"), "-H", "X-Own: a: b", "-H", "X-Own: c"]).run().assert_code(0);
     let request = &server.requests()[0];
     assert_eq!(request.target, "/x?q=1");
     assert_eq!(request.header("user-agent"), Some(concat!("tdl/", env!("CARGO_PKG_VERSION"))));
@@ -19,22 +19,23 @@ fn a_request_says_who_asks_and_wants_the_bytes_as_they_are() {
 #[test]
 fn the_user_may_call_himself_something_else() {
     let server = Server::echo();
-    fetch().args([&server.url("/x"), "-H", "User-Agent: me/1"]).run().with(0);
+    fetch().args([&server.url("/x"), "-H", "User-Agent: me/1"]).run().assert_code(0);
     assert_eq!(server.requests()[0].header("user-agent"), Some("me/1"));
 }
 
 #[test]
 fn headers_come_from_a_file_too() {
     let server = Server::echo();
-    fetch().args([&server.url("/x"), "-H", "@headers"]).file("headers", "X-A: 1\r\n\nX-B: 2\n").run().with(0);
+    fetch().args([&server.url("/x"), "-H", "@headers"]).file("headers", "X-A: 1\r\n\nX-B: 2\n").run().assert_code(0);
     let request = &server.requests()[0];
     assert_eq!((request.header("x-a"), request.header("x-b")), (Some("1"), Some("2")));
-    let ended = fetch().args(["http://h/x", "-H", "@headers"]).file("headers", "X-A: 1\nnonsense").run().with(2);
-    assert_eq!(ended.stderr, "headers:2: a header reads 'Name: value'\n");
+    let output =
+        fetch().args(["http://h/x", "-H", "@headers"]).file("headers", "X-A: 1\nnonsense").run().assert_code(2);
+    assert_eq!(output.stderr, "headers:2: a header reads 'Name: value'\n");
     let secret = "Proxy-Authorization: Basic secret";
-    let ended = fetch().args(["http://h/x", "-H", "@headers"]).file("headers", secret).run().with(2);
-    assert!(ended.stderr.starts_with("headers:1: it would go to the servers; "), "{}", ended.stderr);
-    assert!(!ended.stderr.contains("secret"), "{}", ended.stderr);
+    let output = fetch().args(["http://h/x", "-H", "@headers"]).file("headers", secret).run().assert_code(2);
+    assert!(output.stderr.starts_with("headers:1: it would go to the servers; "), "{}", output.stderr);
+    assert!(!output.stderr.contains("secret"), "{}", output.stderr);
 }
 
 #[test]
@@ -45,12 +46,12 @@ fn redirects_are_followed_and_named_after_the_url_that_was_given() {
         target => Reply::ok(target),
     });
     let mut tdl = fetch().args([&server.url("/given.txt"), "-v"]);
-    let ended = tdl.run().with(0);
+    let output = tdl.run().assert_code(0);
     assert_eq!(tdl.names(), ["given.txt"]);
-    assert_eq!(tdl.got("given.txt"), b"/elsewhere/last");
+    assert_eq!(tdl.read("given.txt"), b"/elsewhere/last");
     assert!(server.requests().iter().all(|request| request.header("referer").is_none()));
     let hop = format!("redirected to {}\n", server.url("/elsewhere/other.bin?***"));
-    assert!(ended.stderr.contains(&hop), "{}", ended.stderr);
+    assert!(output.stderr.contains(&hop), "{}", output.stderr);
     assert_eq!(server.connections(), 1, "the short body of a redirect is read, and its connection used again");
 }
 
@@ -69,9 +70,9 @@ fn credentials_stay_with_their_origin() {
         if authorization.starts_with("Bearer") {
             arguments.push(format!("-HAuthorization: {authorization}"));
         }
-        let ended = fetch().args(arguments).run().with(0);
-        assert!(!format!("{ended:?}").contains("pass@"), "{ended:?}");
-        assert!(!ended.stderr.contains("warning"), "one origin is no reason to warn: {}", ended.stderr);
+        let output = fetch().args(arguments).run().assert_code(0);
+        assert!(!format!("{output:?}").contains("pass@"), "{output:?}");
+        assert!(!output.stderr.contains("warning"), "one origin is no reason to warn: {}", output.stderr);
         for request in server.requests() {
             assert!(request.header("cookie").is_some() && request.header("authorization").is_some(), "{request:?}");
         }
@@ -86,10 +87,11 @@ fn credentials_stay_with_their_origin() {
 fn a_credential_for_several_servers_is_warned_of_once() {
     let servers = [Server::echo(), Server::echo()];
     let urls = servers.each_ref().map(|server| server.url("/x"));
-    let ended = fetch().args(urls).args(["-H", "Authorization: Bearer secret", "-H", "Cookie: a=b"]).run().with(0);
+    let output =
+        fetch().args(urls).args(["-H", "Authorization: Bearer secret", "-H", "Cookie: a=b"]).run().assert_code(0);
     let warning = "warning: the header Authorization goes to all 2 servers that the URLs name\n";
-    assert_eq!(ended.stderr.matches(warning).count(), 1, "{}", ended.stderr);
-    assert!(!ended.stderr.contains("secret"));
+    assert_eq!(output.stderr.matches(warning).count(), 1, "{}", output.stderr);
+    assert!(!output.stderr.contains("secret"));
 }
 
 #[test]
@@ -116,8 +118,8 @@ fn redirects_that_lead_nowhere_good_are_not_followed() {
     ] {
         let before = server.requests().len();
         let mut tdl = fetch().arg(server.url(path));
-        let ended = tdl.run().with(1);
-        assert!(ended.stderr.contains(message), "{}", ended.stderr);
+        let output = tdl.run().assert_code(1);
+        assert!(output.stderr.contains(message), "{}", output.stderr);
         assert_eq!(server.requests().len() - before, requests, "{path}");
         assert!(tdl.names().is_empty());
     }
@@ -127,14 +129,14 @@ fn redirects_that_lead_nowhere_good_are_not_followed() {
 fn a_certificate_that_nobody_signed_fails_for_good_unless_insecure() {
     let server = Server::start_tls(|request| Reply::ok(request.target.clone()));
     let mut tdl = fetch().arg(server.url("/x"));
-    let ended = tdl.run().with(1);
-    assert!(ended.stderr.contains("failed: no secure connection: "), "{}", ended.stderr);
-    assert!(ended.stderr.contains("--insecure takes any certificate"), "{}", ended.stderr);
+    let output = tdl.run().assert_code(1);
+    assert!(output.stderr.contains("failed: no secure connection: "), "{}", output.stderr);
+    assert!(output.stderr.contains("--insecure takes any certificate"), "{}", output.stderr);
     assert!(tdl.names().is_empty());
 
     let mut tdl = fetch().args([&server.url("/x"), "--insecure"]);
-    tdl.run().with(0);
-    assert_eq!(tdl.got("x"), b"/x");
+    tdl.run().assert_code(0);
+    assert_eq!(tdl.read("x"), b"/x");
 }
 
 #[test]
@@ -143,29 +145,29 @@ fn https_never_falls_to_http() {
     let target = plain.url("/x");
     let secure = Server::start_tls(move |_| Reply::redirect(target.clone()));
     let mut tdl = fetch().args([&secure.url("/x"), "--insecure"]);
-    let ended = tdl.run().with(1);
+    let output = tdl.run().assert_code(1);
     let message = format!("{0}: failed: {0} redirects from https to {1}", secure.url("/x"), plain.url("/x"));
-    assert!(ended.stderr.contains(&message), "{}", ended.stderr);
+    assert!(output.stderr.contains(&message), "{}", output.stderr);
     assert_eq!(plain.requests().len(), 0);
 
     let target = secure.url("/y");
     let up = Server::start(move |_| Reply::redirect(target.clone()));
-    let ended = fetch().args([&up.url("/x"), "--insecure"]).run().with(1);
-    assert!(ended.stderr.contains("redirects from https to"), "http may rise to https: {}", ended.stderr);
+    let output = fetch().args([&up.url("/x"), "--insecure"]).run().assert_code(1);
+    assert!(output.stderr.contains("redirects from https to"), "http may rise to https: {}", output.stderr);
 }
 
 #[test]
 fn a_host_without_a_certificate_store_still_downloads_over_http() {
     let server = Server::echo();
     let nowhere = [("SSL_CERT_FILE", "/nonexistent"), ("SSL_CERT_DIR", "/nonexistent")];
-    fetch().envs(nowhere).arg(server.url("/x")).run().with(0);
+    fetch().envs(nowhere).arg(server.url("/x")).run().assert_code(0);
     let mut tdl = fetch().envs(nowhere).args([&server.url("/y"), "https://127.0.0.1:9/x", "--retries", "0"]);
-    let ended = tdl.run();
-    assert_eq!(tdl.names(), ["y"], "{ended:?}");
+    let output = tdl.run();
+    assert_eq!(tdl.names(), ["y"], "{output:?}");
     if cfg!(target_os = "linux") {
         let message = "failed: the HTTP client could not be set up: ";
-        assert_eq!(ended.stderr.matches(message).count(), 1, "{}", ended.stderr);
-        assert!(ended.stderr.contains("is a certificate store installed"), "{}", ended.stderr);
+        assert_eq!(output.stderr.matches(message).count(), 1, "{}", output.stderr);
+        assert!(output.stderr.contains("is a certificate store installed"), "{}", output.stderr);
     }
 }
 
@@ -176,8 +178,8 @@ fn a_redirect_to_the_same_url_is_asked_again() {
         _ => Reply::ok("second thoughts"),
     });
     let mut tdl = fetch().arg(server.url("/x"));
-    tdl.run().with(0);
-    assert_eq!(tdl.got("x"), b"second thoughts");
+    tdl.run().assert_code(0);
+    assert_eq!(tdl.read("x"), b"second thoughts");
 }
 
 #[cfg(target_os = "linux")]
@@ -185,7 +187,7 @@ mod slow_connections {
     use std::net::{TcpListener, TcpStream};
     use std::time::{Duration, Instant};
 
-    use crate::command::{Ended, fetch};
+    use crate::command::{Output, fetch};
 
     /// A listener on which no connection comes about until what fills its queue is accepted.
     fn full_listener() -> (TcpListener, Vec<TcpStream>) {
@@ -207,9 +209,9 @@ mod slow_connections {
         let arguments = ["--retries=0", "--stall-timeout=500ms", "--connect-timeout"];
         for (time, enough) in [("200ms", Duration::from_millis(200)), ("1500ms", Duration::from_millis(1500))] {
             let begun = Instant::now();
-            let ended = fetch().arg(&url).args(arguments).arg(time).run().with(75);
+            let output = fetch().arg(&url).args(arguments).arg(time).run().assert_code(75);
             assert!(begun.elapsed() >= enough);
-            assert!(ended.stderr.contains(&format!("could not connect within {enough:?}")), "{}", ended.stderr);
+            assert!(output.stderr.contains(&format!("could not connect within {enough:?}")), "{}", output.stderr);
         }
 
         let mut tdl = fetch().arg(&url).args(arguments).arg("30s");
@@ -231,8 +233,8 @@ mod slow_connections {
                 }
             }
         });
-        Ended::from(child).with(0);
+        Output::from(child).assert_code(0);
         serving.join().unwrap();
-        assert_eq!(tdl.got("x"), b"late");
+        assert_eq!(tdl.read("x"), b"late");
     }
 }

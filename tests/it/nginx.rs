@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::command::{content, fetch};
-use crate::server::PATIENCE;
+use crate::server::TIMEOUT;
 
 /// An nginx that serves a directory, for as long as the value lives.
 struct Nginx {
@@ -46,7 +46,7 @@ impl Nginx {
             .expect("nginx is installed (nginx-light)");
         let start = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(start.elapsed() < PATIENCE, "nginx does not listen");
+            assert!(start.elapsed() < TIMEOUT, "nginx does not listen");
             std::thread::sleep(Duration::from_millis(10));
         }
         Self { process, port, dir }
@@ -75,11 +75,11 @@ fn arrives_whole(count: usize, length: usize) {
     let list = nginx.list(count, length);
     for arguments in [&[][..], &["-j", "3"], &["--sequential"]] {
         let mut tdl = fetch().args(["-i", "urls.txt"]).args(arguments).file("urls.txt", &list);
-        let ended = tdl.run().with(0);
-        assert!(ended.stdout.starts_with(&format!("{count} of {count} files, ")), "{}", ended.stdout);
+        let output = tdl.run().assert_code(0);
+        assert!(output.stdout.starts_with(&format!("{count} of {count} files, ")), "{}", output.stdout);
         assert_eq!(tdl.names().len(), count);
         for number in 0..count {
-            assert!(tdl.got(&format!("{number}.bin")) == content(number, length), "{arguments:?}: {number}");
+            assert!(tdl.read(&format!("{number}.bin")) == content(number, length), "{arguments:?}: {number}");
         }
     }
 }
@@ -97,13 +97,13 @@ fn files_that_come_slowly_come_over_several_connections() {
     let nginx = Nginx::start();
     let list = nginx.list(2, LENGTH).replace(&format!(":{}/", nginx.port), &format!(":{}/slow/", nginx.port));
     let mut tdl = fetch().args(["-i", "urls.txt", "-v"]).file("urls.txt", &list);
-    let ended = tdl.run().with(0);
+    let output = tdl.run().assert_code(0);
     for number in 0..2 {
         let further = format!("/slow/{number}.bin: a further connection, from byte ");
-        assert!(ended.stderr.contains(&further), "{}", ended.stderr);
-        assert!(tdl.got(&format!("{number}.bin")) == content(number, LENGTH));
+        assert!(output.stderr.contains(&further), "{}", output.stderr);
+        assert!(tdl.read(&format!("{number}.bin")) == content(number, LENGTH));
     }
-    assert!(!ended.stderr.contains("ended early"), "{}", ended.stderr);
+    assert!(!output.stderr.contains("ended early"), "{}", output.stderr);
 }
 
 #[test]

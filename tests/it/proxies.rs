@@ -25,9 +25,9 @@ fn http_goes_through_the_proxy_with_its_user_info_and_everything_else_around_it(
         let before = proxy.requests().len();
         let mut tdl = fetch_through([(variable, value), ("no_proxy", "127.0.0.1")]);
         tdl = tdl.args(["http://nosuch.invalid/x", &direct.url("/y")]);
-        tdl.run().with(0);
-        assert_eq!(tdl.got("x"), b"http://nosuch.invalid/x");
-        assert_eq!(tdl.got("y"), b"/y");
+        tdl.run().assert_code(0);
+        assert_eq!(tdl.read("x"), b"http://nosuch.invalid/x");
+        assert_eq!(tdl.read("y"), b"/y");
         let requests = proxy.requests();
         assert_eq!(requests.len() - before, 1, "{variable}");
         assert_eq!(requests[before].header("proxy-authorization"), Some("Basic dXNlcjpwQHNz"), "{variable}");
@@ -46,10 +46,10 @@ fn what_cannot_be_used_refuses_the_run_before_anything_is_asked() {
         ("ALL_PROXY", "http://"),
     ] {
         let mut tdl = fetch_through([(variable, value)]).arg(server.url("/x"));
-        let ended = tdl.run().with(2);
+        let output = tdl.run().assert_code(2);
         let helps = "; write it as http://HOST:PORT or socks5://HOST:PORT, or unset it\n";
-        assert!(ended.stderr.starts_with(&format!("{variable}: ")) && ended.stderr.ends_with(helps), "{ended:?}");
-        assert!(!ended.stderr.contains("secret"), "{}", ended.stderr);
+        assert!(output.stderr.starts_with(&format!("{variable}: ")) && output.stderr.ends_with(helps), "{output:?}");
+        assert!(!output.stderr.contains("secret"), "{}", output.stderr);
         assert!(!tdl.out().exists());
     }
     assert_eq!(server.requests().len(), 0);
@@ -59,10 +59,13 @@ fn what_cannot_be_used_refuses_the_run_before_anything_is_asked() {
 fn no_proxy_of_a_star_counts_for_addresses_as_well() {
     let (server, proxy) = (Server::echo(), Server::echo());
     for star in ["*", "example.org, *"] {
-        fetch_through([("all_proxy", proxy.url("").as_str()), ("no_proxy", star)]).arg(server.url("/x")).run().with(0);
+        fetch_through([("all_proxy", proxy.url("").as_str()), ("no_proxy", star)])
+            .arg(server.url("/x"))
+            .run()
+            .assert_code(0);
     }
     assert_eq!((server.requests().len(), proxy.requests().len()), (2, 0));
-    fetch_through([("all_proxy", proxy.url("").as_str())]).arg(server.url("/x")).run().with(0);
+    fetch_through([("all_proxy", proxy.url("").as_str())]).arg(server.url("/x")).run().assert_code(0);
     assert_eq!((server.requests().len(), proxy.requests().len()), (2, 1));
 }
 
@@ -84,8 +87,8 @@ fn socks_is_spoken_as_socks5() {
         (greeting[0], wanted)
     });
     let mut tdl = fetch_through([("all_proxy", format!("socks://{address}").as_str())]).arg("http://127.0.0.9/x");
-    tdl.run().with(0);
-    assert_eq!(tdl.got("x"), b"thru");
+    tdl.run().assert_code(0);
+    assert_eq!(tdl.read("x"), b"thru");
     assert_eq!(serving.join().unwrap(), (5, [5, 1, 0, 1, 127, 0, 0, 9, 0, 80]));
 }
 
@@ -97,12 +100,12 @@ fn a_tunnel_that_the_proxy_refuses_is_not_asked_for_again_unless_it_may_be_had_l
         let variables = [("https_proxy", proxy.url("").replace("://", "://user:secret@"))];
         let begun = Instant::now();
         let tdl = fetch_through(variables.each_ref().map(|(name, value)| (*name, value.as_str())));
-        let ended = tdl.args(["https://nosuch.invalid/x", "--retries=1"]).run().with(code);
+        let output = tdl.args(["https://nosuch.invalid/x", "--retries=1"]).run().assert_code(code);
         let message = format!("/x: failed: the proxy refused the connection: it answered {status}");
-        assert!(ended.stderr.contains(&message), "{}", ended.stderr);
-        assert_eq!(ended.stderr.contains("trying again"), code == 75, "{}", ended.stderr);
-        assert_eq!(ended.stderr.contains("give the proxy's URL the user info"), status == 407, "{}", ended.stderr);
-        assert!(!ended.stderr.contains("secret"), "{}", ended.stderr);
+        assert!(output.stderr.contains(&message), "{}", output.stderr);
+        assert_eq!(output.stderr.contains("trying again"), code == 75, "{}", output.stderr);
+        assert_eq!(output.stderr.contains("give the proxy's URL the user info"), status == 407, "{}", output.stderr);
+        assert!(!output.stderr.contains("secret"), "{}", output.stderr);
         assert!(begun.elapsed() < Duration::from_secs(8));
         let requests = proxy.requests();
         for request in &requests {
@@ -119,6 +122,6 @@ fn a_tunnel_that_breaks_may_be_had_later() {
     for answer in ["", "HTTP/1.1 200 OK\r\n\r\n", "no http\r\n\r\n"] {
         let proxy = Server::start(move |_| Reply::raw(answer));
         let tdl = fetch_through([("https_proxy", proxy.url("").as_str())]);
-        tdl.args(["https://nosuch.invalid/x", "--retries=0"]).run().with(75);
+        tdl.args(["https://nosuch.invalid/x", "--retries=0"]).run().assert_code(75);
     }
 }

@@ -4,12 +4,12 @@
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
-use crate::command::{Ended, fetch};
+use crate::command::{Output, fetch};
 
 const URL: &str = "http://nosuch.invalid/x";
 
 /// Runs `tdl fetch` of one URL where `nsswitch.conf` and `resolv.conf` are these, in namespaces of its own.
-fn fetch_with(nsswitch: &str, resolv: &str, namespaces: &[&str], arguments: &[&str]) -> Ended {
+fn fetch_with(nsswitch: &str, resolv: &str, namespaces: &[&str], arguments: &[&str]) -> Output {
     let script = "mount --bind nsswitch.conf /etc/nsswitch.conf && mount --bind resolv.conf /etc/resolv.conf && \
                   exec \"$0\" \"$@\"";
     fetch()
@@ -26,20 +26,24 @@ fn fetch_with(nsswitch: &str, resolv: &str, namespaces: &[&str], arguments: &[&s
 #[ignore = "needs root, to make namespaces"]
 fn a_host_that_does_not_exist_is_not_asked_for_again() {
     let begun = Instant::now();
-    let ended = fetch_with("hosts: files\n", "", &["--mount", "--net"], &[]).with(1);
+    let output = fetch_with("hosts: files\n", "", &["--mount", "--net"], &[]).assert_code(1);
     assert!(begun.elapsed() < Duration::from_secs(5));
     let message = "http://nosuch.invalid/x: failed: the host name does not exist: nosuch.invalid: ";
-    assert!(ended.stderr.contains(message) && ended.stderr.contains("; is it spelled right?\n"), "{}", ended.stderr);
-    assert!(!ended.stderr.contains("trying again"), "{}", ended.stderr);
+    assert!(output.stderr.contains(message) && output.stderr.contains("; is it spelled right?\n"), "{}", output.stderr);
+    assert!(!output.stderr.contains("trying again"), "{}", output.stderr);
 }
 
 #[test]
 #[ignore = "needs root, to make namespaces"]
 fn a_name_server_that_does_not_answer_may_answer_later() {
     let resolv = "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n";
-    let ended = fetch_with("hosts: dns\n", resolv, &["--mount", "--net"], &["--retries=1"]).with(75);
-    assert!(ended.stderr.contains("/x: trying again in "), "{}", ended.stderr);
-    assert!(ended.stderr.contains("failed: the host name could not be resolved: nosuch.invalid: "), "{}", ended.stderr);
+    let output = fetch_with("hosts: dns\n", resolv, &["--mount", "--net"], &["--retries=1"]).assert_code(75);
+    assert!(output.stderr.contains("/x: trying again in "), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("failed: the host name could not be resolved: nosuch.invalid: "),
+        "{}",
+        output.stderr
+    );
 }
 
 #[test]
@@ -50,9 +54,9 @@ fn a_stuck_look_up_keeps_no_process_alive() {
     let resolv = "nameserver 127.77.1.53\noptions timeout:30 attempts:5\n";
     let begun = Instant::now();
     let arguments = ["--connect-timeout=500ms", "--retries=0"];
-    let ended = fetch_with("hosts: dns\n", resolv, &["--mount"], &arguments).with(75);
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}: {ended:?}", begun.elapsed());
-    assert!(ended.stderr.contains("failed: could not connect within 500ms"), "{}", ended.stderr);
+    let output = fetch_with("hosts: dns\n", resolv, &["--mount"], &arguments).assert_code(75);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}: {output:?}", begun.elapsed());
+    assert!(output.stderr.contains("failed: could not connect within 500ms"), "{}", output.stderr);
     server.set_nonblocking(true).unwrap();
     assert!(server.recv(&mut [0; 512]).is_ok(), "the name server was asked");
 }

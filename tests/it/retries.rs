@@ -2,25 +2,22 @@
 
 use std::time::Duration;
 
-use crate::command::{Ended, Tdl, content, fetch_as, is_sequential, wait_for};
+use crate::command::{Output, content, fetch_in, wait_for};
+use crate::mode::{Mode, in_both_modes};
 use crate::server::{Reply, Server};
 
-fn fetch() -> Tdl {
-    fetch_as(module_path!())
-}
-
-#[test]
-fn a_server_that_cuts_every_answer_at_the_same_point_is_not_asked_for_ever() {
+in_both_modes!(a_server_that_cuts_every_answer_at_the_same_point_is_not_asked_for_ever);
+fn a_server_that_cuts_every_answer_at_the_same_point_is_not_asked_for_ever(mode: Mode) {
     let server = Server::start(|_| Reply::ok(content(1, 100_000)).cut_after(50_000));
-    let mut tdl = fetch().args([&server.url("/x"), "--retries", "2"]);
-    let ended = tdl.run().with(75);
+    let mut tdl = fetch_in(mode).args([&server.url("/x"), "--retries", "2"]);
+    let output = tdl.run().assert_code(75);
     // One that gained something, and two in a row that did not.
-    assert_eq!(server.requests().len(), 3, "{}", ended.stderr);
+    assert_eq!(server.requests().len(), 3, "{}", output.stderr);
     assert!(tdl.names().is_empty());
 }
 
-#[test]
-fn retry_after_holds_back_the_whole_host_and_no_other() {
+in_both_modes!(retry_after_holds_back_the_whole_host_and_no_other);
+fn retry_after_holds_back_the_whole_host_and_no_other(mode: Mode) {
     for date in [false, true] {
         let other = Server::echo();
         let server = Server::start(move |request| match request.number {
@@ -33,10 +30,10 @@ fn retry_after_holds_back_the_whole_host_and_no_other() {
             _ => Reply::ok(request.target.clone()),
         });
         let urls = [server.url("/a"), server.url("/b"), other.url("/c"), other.url("/d")];
-        let mut tdl = fetch().args(&urls).arg("-j1");
-        let ended = tdl.run().with(0);
+        let mut tdl = fetch_in(mode).args(&urls).arg("-j1");
+        let output = tdl.run().assert_code(0);
         assert_eq!(tdl.names(), ["a", "b", "c", "d"]);
-        assert!(ended.stderr.contains("/a: trying again in "), "{}", ended.stderr);
+        assert!(output.stderr.contains("/a: trying again in "), "{}", output.stderr);
         let requests = server.requests();
         let refused = requests[0].at;
         for request in &requests[1..] {
@@ -50,12 +47,12 @@ fn retry_after_holds_back_the_whole_host_and_no_other() {
             assert!(waited >= Duration::from_secs(2), "{}: {waited:?}", request.target);
         }
         // The other host was asked meanwhile, but by a loop that waits.
-        assert!(is_sequential(module_path!()) || other.requests().iter().all(|request| request.at < requests[1].at));
+        assert!(mode.is_sequential() || other.requests().iter().all(|request| request.at < requests[1].at));
     }
 }
 
-#[test]
-fn a_date_to_wait_for_is_judged_by_the_servers_own_clock() {
+in_both_modes!(a_date_to_wait_for_is_judged_by_the_servers_own_clock);
+fn a_date_to_wait_for_is_judged_by_the_servers_own_clock(mode: Mode) {
     // By the clock here it is years away, or long past.
     for year in [2095, 1994] {
         let server = Server::start(move |request| match request.number {
@@ -64,7 +61,7 @@ fn a_date_to_wait_for_is_judged_by_the_servers_own_clock() {
                 .header("Retry-After", httpdate::fmt_http_date(in_year(year) + Duration::from_secs(2))),
             _ => Reply::ok("x"),
         });
-        fetch().arg(server.url("/x")).run().with(0);
+        fetch_in(mode).arg(server.url("/x")).run().assert_code(0);
         let waited = server.requests()[1].at.duration_since(server.requests()[0].at);
         assert!((2..10).contains(&waited.as_secs()), "{waited:?}");
     }
@@ -74,17 +71,15 @@ fn in_year(year: u64) -> std::time::SystemTime {
     std::time::SystemTime::UNIX_EPOCH + Duration::from_secs((year - 1970) * 365 * 24 * 60 * 60)
 }
 
-#[test]
-fn a_wish_of_more_than_five_minutes_is_not_waited_for() {
-    for mode in ["--jobs=2", "--sequential"] {
-        let server = Server::start(|_| Reply::status(503).header("Retry-After", "301"));
-        fetch().args([&server.url("/x"), mode]).run().with(75);
-        assert_eq!(server.requests().len(), 1);
-    }
+in_both_modes!(a_wish_of_more_than_five_minutes_is_not_waited_for);
+fn a_wish_of_more_than_five_minutes_is_not_waited_for(mode: Mode) {
+    let server = Server::start(|_| Reply::status(503).header("Retry-After", "301"));
+    fetch_in(mode).args([&server.url("/x")]).run().assert_code(75);
+    assert_eq!(server.requests().len(), 1);
 }
 
-#[test]
-fn a_host_that_refuses_more_than_four_at_a_time_gives_every_file() {
+in_both_modes!(a_host_that_refuses_more_than_four_at_a_time_gives_every_file);
+fn a_host_that_refuses_more_than_four_at_a_time_gives_every_file(mode: Mode) {
     const FILES: usize = 200;
     let server = Server::start(|request| {
         if request.in_flight > 4 {
@@ -93,54 +88,52 @@ fn a_host_that_refuses_more_than_four_at_a_time_gives_every_file() {
             Reply::ok(request.target.clone()).after(Duration::from_millis(20))
         }
     });
-    let mut tdl = fetch().args((0..FILES).map(|number| server.url(&format!("/{number}"))));
-    tdl.run().with(0);
+    let mut tdl = fetch_in(mode).args((0..FILES).map(|number| server.url(&format!("/{number}"))));
+    tdl.run().assert_code(0);
     assert_eq!(tdl.names().len(), FILES);
     let all = server.requests().len();
     assert!(all - FILES <= all / 6, "{} of {all} requests were refused", all - FILES);
 }
 
-#[test]
-fn a_run_ends_although_a_host_is_held_back() {
+in_both_modes!(a_run_ends_although_a_host_is_held_back);
+fn a_run_ends_although_a_host_is_held_back(mode: Mode) {
     let server = Server::start(|request| match request.target.as_str() {
         "/busy" => Reply::status(503).header("Retry-After", "200"),
         target => Reply::ok(target),
     });
-    let mut tdl = fetch().args([&server.url("/good"), &server.url("/busy"), "--retries=0"]);
+    let mut tdl = fetch_in(mode).args([&server.url("/good"), &server.url("/busy"), "--retries=0"]);
     let mut child = tdl.spawn();
     wait_for(|| child.try_wait().unwrap().is_some());
-    Ended::from(child).with(75);
+    Output::from(child).assert_code(75);
 }
 
-#[test]
-fn a_206_that_was_not_asked_for_is_no_file() {
+in_both_modes!(a_206_that_was_not_asked_for_is_no_file);
+fn a_206_that_was_not_asked_for_is_no_file(mode: Mode) {
     let server = Server::start(|_| Reply::rest(b"whole file", 5));
-    let mut tdl = fetch().arg(server.url("/x"));
-    let ended = tdl.run().with(1);
-    assert!(ended.stderr.contains("the server answered 206 Partial Content"), "{}", ended.stderr);
+    let mut tdl = fetch_in(mode).arg(server.url("/x"));
+    let output = tdl.run().assert_code(1);
+    assert!(output.stderr.contains("the server answered 206 Partial Content"), "{}", output.stderr);
     assert!(tdl.names().is_empty());
 }
 
-#[test]
-fn a_wish_holds_back_the_host_also_when_nobody_retries() {
-    for mode in ["--jobs=1", "--sequential"] {
-        let server = Server::start(|request| match request.target.as_str() {
-            "/busy" => Reply::status(503).header("Retry-After", "1"),
-            target => Reply::ok(target),
-        });
-        let urls = ["/busy", "/next"].map(|path| server.url(path));
-        fetch().args(urls).args([mode, "--retries", "0"]).run().with(75);
-        let requests = server.requests();
-        assert_eq!(requests.len(), 2);
-        assert!(requests[1].at.duration_since(requests[0].at) >= Duration::from_secs(1), "{mode}");
-    }
+in_both_modes!(a_wish_holds_back_the_host_also_when_nobody_retries);
+fn a_wish_holds_back_the_host_also_when_nobody_retries(mode: Mode) {
+    let server = Server::start(|request| match request.target.as_str() {
+        "/busy" => Reply::status(503).header("Retry-After", "1"),
+        target => Reply::ok(target),
+    });
+    let urls = ["/busy", "/next"].map(|path| server.url(path));
+    fetch_in(mode).args(urls).args(["--jobs=1", "--retries=0"]).run().assert_code(75);
+    let requests = server.requests();
+    assert_eq!(requests.len(), 2);
+    assert!(requests[1].at.duration_since(requests[0].at) >= Duration::from_secs(1));
 }
 
-#[test]
-fn what_is_for_good_is_asked_once_and_what_is_for_now_as_often_as_was_said() {
+in_both_modes!(what_is_for_good_is_asked_once_and_what_is_for_now_as_often_as_was_said);
+fn what_is_for_good_is_asked_once_and_what_is_for_now_as_often_as_was_said(mode: Mode) {
     for (status, code, requests) in [(404, 1, 1), (403, 1, 1), (410, 1, 1), (503, 75, 3)] {
         let server = Server::start(move |_| Reply::status(status));
-        fetch().args([&server.url("/x"), "--retries", "2"]).run().with(code);
+        fetch_in(mode).args([&server.url("/x"), "--retries", "2"]).run().assert_code(code);
         assert_eq!(server.requests().len(), requests, "{status}");
     }
 }

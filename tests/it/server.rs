@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// The longest that a test waits for something that should happen at once.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A server, for as long as the value lives.
 pub struct Server {
@@ -213,7 +213,7 @@ impl Gate {
 
     fn wait(&self) {
         let is_open = self.is_open.lock().unwrap();
-        let (is_open, _) = self.changed.wait_timeout_while(is_open, PATIENCE, |is_open| !*is_open).unwrap();
+        let (is_open, _) = self.changed.wait_timeout_while(is_open, TIMEOUT, |is_open| !*is_open).unwrap();
         assert!(*is_open, "nobody opened the gate");
     }
 }
@@ -313,7 +313,7 @@ impl Server {
     pub fn wait_for_requests(&self, count: usize) {
         let state = self.shared.state.lock().unwrap();
         let too_few = |state: &mut State| state.requests.len() < count;
-        let (state, _) = self.shared.changed.wait_timeout_while(state, PATIENCE, too_few).unwrap();
+        let (state, _) = self.shared.changed.wait_timeout_while(state, TIMEOUT, too_few).unwrap();
         assert!(state.requests.len() >= count, "only {} of {count} requests came", state.requests.len());
     }
 }
@@ -428,7 +428,7 @@ impl Shared {
         match reply.fault {
             Some((_, Fault::Cut)) => return Ok(false),
             Some((_, Fault::Stall)) => {
-                self.pause(PATIENCE);
+                self.pause(TIMEOUT);
                 return Ok(false);
             }
             None => {}

@@ -47,16 +47,16 @@ fn threads_with_nothing_to_start_get_parts_of_what_takes_longest() {
         slowly(Reply::file(request, &content(*size, *size), TAG))
     });
     let mut tdl = fetch().args(sizes.map(|(path, _)| server.url(path))).args(["-j", "4", "-v"]);
-    let ended = tdl.run().with(0);
+    let output = tdl.run().assert_code(0);
     for (path, size) in sizes {
-        assert_eq!(tdl.got(&path[1..]), content(size, size), "{path}");
+        assert_eq!(tdl.read(&path[1..]), content(size, size), "{path}");
     }
     assert_eq!(tdl.names(), ["big", "middle", "small1", "small2"]);
     let parts = ranges(&server, 12 * MIB);
     assert!(parts.iter().any(|(from, to)| (5 * MIB..8 * MIB).contains(from) && *to == 12 * MIB), "{parts:?}");
     assert!(server.requests().iter().all(|request| !request.target.contains("small") || request.range(0).is_none()));
-    assert!(ended.stderr.contains("/big: a further connection, from byte "), "{}", ended.stderr);
-    assert!(ended.stdout.contains(" 4 threads"), "{}", ended.stdout);
+    assert!(output.stderr.contains("/big: a further connection, from byte "), "{}", output.stderr);
+    assert!(output.stdout.contains(" 4 threads"), "{}", output.stdout);
 }
 
 #[test]
@@ -70,8 +70,8 @@ fn a_single_file_has_several_connections_as_far_as_the_limits_go() {
     ] {
         let server = Server::start(|request| slowly(Reply::file(request, &content(1, 8 * MIB), TAG)));
         let mut tdl = fetch().arg(server.url("/x")).args(arguments);
-        tdl.run().with(0);
-        assert_eq!(tdl.got("x"), content(1, 8 * MIB), "{arguments:?}");
+        tdl.run().assert_code(0);
+        assert_eq!(tdl.read("x"), content(1, 8 * MIB), "{arguments:?}");
         // A connection that was given up may seem to be in use for a while longer.
         let seen = server.most_at_once();
         assert!(if most == 1 { seen == 1 } else { (most..2 * most).contains(&seen) }, "{arguments:?}: {seen}");
@@ -93,10 +93,10 @@ fn what_is_quick_or_short_or_cannot_be_proven_has_one_connection() {
     });
     let paths = ["/quick", "/short", "/unproven", "/weak", "/refused", "/unannounced"];
     let mut tdl = fetch().args(paths.map(|path| server.url(path)));
-    tdl.run().with(0);
+    tdl.run().assert_code(0);
     assert_eq!(ranges(&server, 1), []);
     assert_eq!(server.requests().len(), paths.len());
-    assert_eq!(tdl.got("quick"), content(1, 20 * MIB));
+    assert_eq!(tdl.read("quick"), content(1, 20 * MIB));
 }
 
 #[test]
@@ -163,12 +163,12 @@ fn a_wrong_part_costs_only_its_request() {
             scope.spawn(move || {
                 let (server, body) = first_waits_for_the_second(6 * MIB, second);
                 let mut tdl = fetch().args([&server.url("/x"), "-v"]);
-                let ended = tdl.run().with(0);
-                assert!(tdl.got("x") == body, "{what}");
+                let output = tdl.run().assert_code(0);
+                assert!(tdl.read("x") == body, "{what}");
                 assert_eq!(tdl.names(), ["x"], "{what}");
                 assert_eq!(server.requests().len(), 2, "{what}: {:?}", ranges(&server, 6 * MIB));
-                assert!(ended.stderr.contains("/x: a further connection ended early: "), "{what}: {}", ended.stderr);
-                assert!(ended.stderr.contains("; status 200, attempts 1; "), "{what}: {}", ended.stderr);
+                assert!(output.stderr.contains("/x: a further connection ended early: "), "{what}: {}", output.stderr);
+                assert!(output.stderr.contains("; status 200, attempts 1; "), "{what}: {}", output.stderr);
             });
         }
     });
@@ -186,8 +186,8 @@ fn a_file_that_changes_before_its_connection_breaks_is_fetched_anew() {
         }
     });
     let mut tdl = fetch().arg(server.url("/x"));
-    tdl.run().with(0);
-    assert!(tdl.got("x") == new);
+    tdl.run().assert_code(0);
+    assert!(tdl.read("x") == new);
 }
 
 #[test]
@@ -206,8 +206,8 @@ fn what_a_broken_connection_leaves_is_got_by_another() {
         }
     });
     let mut tdl = fetch().arg(server.url("/x"));
-    tdl.run().with(0);
-    assert!(tdl.got("x") == body);
+    tdl.run().assert_code(0);
+    assert!(tdl.read("x") == body);
     let asked: usize = ranges(&server, 8 * MIB).iter().map(|(from, to)| to - from).sum();
     assert!(asked <= 11 * MIB, "what had arrived was asked for again: {:?}", ranges(&server, 8 * MIB));
 }
@@ -229,11 +229,11 @@ fn what_is_refused_to_a_files_own_thread_spoils_nothing() {
             }
         });
         let mut tdl = fetch().args([&server.url("/x"), "-j2", "-v"]);
-        let ended = tdl.run().with(0);
-        assert!(tdl.got("x") == body, "{refusal}");
-        assert!(ranges(&server, 9 * MIB).len() >= 2, "{refusal}: {}", ended.stderr);
+        let output = tdl.run().assert_code(0);
+        assert!(tdl.read("x") == body, "{refusal}");
+        assert!(ranges(&server, 9 * MIB).len() >= 2, "{refusal}: {}", output.stderr);
         let whole = server.requests().iter().filter(|request| request.header("range").is_none()).count();
-        assert_eq!(whole, 1, "{refusal}: {}", ended.stderr);
+        assert_eq!(whole, 1, "{refusal}: {}", output.stderr);
     }
 }
 
@@ -251,10 +251,10 @@ fn a_server_that_bears_four_requests_gives_every_file() {
     });
     let paths = ["/a", "/b", "/c", "/big", "/d", "/e"];
     let mut tdl = fetch().args(paths.map(|path| server.url(path)));
-    tdl.run().with(0);
+    tdl.run().assert_code(0);
     for path in paths {
         let size = if path == "/big" { 16 * MIB } else { 200_000 };
-        assert!(tdl.got(&path[1..]) == content(size, size), "{path}");
+        assert!(tdl.read(&path[1..]) == content(size, size), "{path}");
     }
     let (refused, all) = (refused.load(Ordering::Relaxed), server.requests().len());
     assert!(all > paths.len() + refused, "no part was got by another connection");
@@ -284,8 +284,8 @@ fn holes_that_a_killed_run_left_are_filled_and_nothing_else() {
         let done = [(MIB, 3 * MIB), (4 * MIB, 7 * MIB)];
         let tdl = fetch().args([&server.url("/x"), mode]);
         let mut tdl = with_a_part(tdl, &server, &body, length, &done);
-        tdl.run().with(0);
-        assert!(tdl.got("x") == body, "{length:?} {mode}");
+        tdl.run().assert_code(0);
+        assert!(tdl.read("x") == body, "{length:?} {mode}");
         let mut asked = ranges(&server, 8 * MIB);
         asked.sort_unstable();
         assert_eq!(asked, [(0, MIB), (3 * MIB, 4 * MIB), (7 * MIB, 8 * MIB)], "{length:?} {mode}");
@@ -302,8 +302,8 @@ fn a_hole_is_no_end_of_the_file_whatever_the_server_says() {
     });
     let tdl = fetch().args([&server.url("/x"), "-j4"]);
     let mut tdl = with_a_part(tdl, &server, &body, None, &[(0, 3 * MIB), (4 * MIB, 7 * MIB)]);
-    tdl.run().with(0);
-    assert!(tdl.got("x") == body);
+    tdl.run().assert_code(0);
+    assert!(tdl.read("x") == body);
 }
 
 #[cfg(unix)]
@@ -341,12 +341,12 @@ fn after_a_kill_all_parts_are_gone_on_with() {
         child.wait_with_output().unwrap();
         opened.open();
         let claims = ["x", "y"].map(|name| claimed(&tdl, name));
-        let ended = crate::command::Ended::from(tdl.spawn_again(&urls, &[mode])).with(0);
+        let output = crate::command::Output::from(tdl.respawn(&urls, &[mode])).assert_code(0);
         for (seed, name) in ["x", "y"].iter().enumerate() {
-            assert!(tdl.got(name) == content(seed, 8 * MIB), "{name} {mode}");
+            assert!(tdl.read(name) == content(seed, 8 * MIB), "{name} {mode}");
         }
         assert_eq!(tdl.names(), ["x", "y"]);
-        assert!(ended.stdout.contains("  resumed "), "{}", ended.stdout);
+        assert!(output.stdout.contains("  resumed "), "{}", output.stdout);
         // What was claimed is not asked for again.
         for request in &server.requests()[before..] {
             let claims = &claims[usize::from(request.target == "/y")];

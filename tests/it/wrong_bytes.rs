@@ -2,12 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::command::{Tdl, content, fetch_as};
+use crate::command::{content, fetch_in};
+use crate::mode::{Mode, in_both_modes};
 use crate::server::{Gate, Reply, Request, Server};
-
-fn fetch() -> Tdl {
-    fetch_as(module_path!())
-}
 
 const LENGTH: usize = 200_000;
 const CUT: usize = 120_000;
@@ -31,8 +28,8 @@ fn ranges(server: &Server) -> Vec<bool> {
     server.requests().iter().map(|request| request.header("range").is_some()).collect()
 }
 
-#[test]
-fn the_rest_that_calls_itself_the_whole_is_not_saved_as_the_whole() {
+in_both_modes!(the_rest_that_calls_itself_the_whole_is_not_saved_as_the_whole);
+fn the_rest_that_calls_itself_the_whole_is_not_saved_as_the_whole(mode: Mode) {
     let rest = || body()[CUT..].to_vec();
     type Answer = Box<dyn Fn(&Request) -> Reply + Send + Sync>;
     let answers: Vec<(&str, Answer)> = vec![
@@ -58,15 +55,15 @@ fn the_rest_that_calls_itself_the_whole_is_not_saved_as_the_whole() {
     ];
     for (which, answer) in answers {
         let server = cuts_once(answer);
-        let mut tdl = fetch().arg(server.url("/x"));
-        tdl.run().with(0);
-        assert!(tdl.got("x") == body(), "{which}");
+        let mut tdl = fetch_in(mode).arg(server.url("/x"));
+        tdl.run().assert_code(0);
+        assert!(tdl.read("x") == body(), "{which}");
         assert_eq!((tdl.names(), ranges(&server)), (vec!["x".to_owned()], vec![false, true, false]), "{which}");
     }
 }
 
-#[test]
-fn where_no_length_was_announced_the_rest_is_not_the_whole_either() {
+in_both_modes!(where_no_length_was_announced_the_rest_is_not_the_whole_either);
+fn where_no_length_was_announced_the_rest_is_not_the_whole_either(mode: Mode) {
     for cut in [50_000, 149_993] {
         let server = Server::start(move |request| match (request.number, request.header("range")) {
             (0, _) => Reply::file(request, &body(), TAG).chunked().cut_after(cut),
@@ -76,31 +73,31 @@ fn where_no_length_was_announced_the_rest_is_not_the_whole_either() {
                 Reply::ok(&body()[from..]).header("ETag", TAG)
             }
         });
-        let mut tdl = fetch().arg(server.url("/x"));
-        tdl.run().with(0);
-        assert!(tdl.got("x") == body(), "{cut}");
+        let mut tdl = fetch_in(mode).arg(server.url("/x"));
+        tdl.run().assert_code(0);
+        assert!(tdl.read("x") == body(), "{cut}");
     }
 }
 
-#[test]
-fn a_hole_that_is_answered_by_a_whole_file_is_not_the_whole_file() {
+in_both_modes!(a_hole_that_is_answered_by_a_whole_file_is_not_the_whole_file);
+fn a_hole_that_is_answered_by_a_whole_file_is_not_the_whole_file(mode: Mode) {
     let server = cuts_once(|request| {
         let (from, to) = request.range(LENGTH).unwrap();
         Reply::ok(&body()[from..to])
     });
-    let mut tdl = fetch().args([&server.url("/x"), "--retries", "0"]);
-    tdl.run().with(75);
+    let mut tdl = fetch_in(mode).args([&server.url("/x"), "--retries", "0"]);
+    tdl.run().assert_code(75);
     // As a run leaves it that had several connections.
     let sidecar = tdl.out().join("x.part.json");
     let text = std::fs::read_to_string(&sidecar).unwrap();
     std::fs::write(&sidecar, text.replace(&format!("[[0,{CUT}]]"), "[[0,50000],[60000,120000]]")).unwrap();
-    tdl.again(&[&server.url("/x")]).with(0);
+    tdl.rerun(&[&server.url("/x")]).assert_code(0);
     assert_eq!(server.requests()[1].header("range"), Some("bytes=50000-59999"));
-    assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true));
+    assert_eq!((tdl.names(), tdl.read("x") == body()), (vec!["x".to_owned()], true));
 }
 
-#[test]
-fn two_queries_are_two_files_unless_they_differ_by_a_signature() {
+in_both_modes!(two_queries_are_two_files_unless_they_differ_by_a_signature);
+fn two_queries_are_two_files_unless_they_differ_by_a_signature(mode: Mode) {
     // Both have the same tag, as they may.
     let signed = |number| format!("AWSAccessKeyId=k&Expires={number}&Signature={number}");
     for (query, is_same) in [
@@ -115,16 +112,16 @@ fn two_queries_are_two_files_unless_they_differ_by_a_signature() {
             },
             _ => Reply::file(request, &content(if is_same { 1 } else { 2 }, LENGTH), TAG),
         });
-        let mut tdl = fetch().arg(server.url("/x"));
-        tdl.run().with(0);
-        assert!(tdl.got("x") == content(if is_same { 1 } else { 2 }, LENGTH));
+        let mut tdl = fetch_in(mode).arg(server.url("/x"));
+        tdl.run().assert_code(0);
+        assert!(tdl.read("x") == content(if is_same { 1 } else { 2 }, LENGTH));
         let is_whole = |request: &&Request| request.target.starts_with("/file") && request.header("range").is_none();
         assert_eq!(server.requests().iter().filter(is_whole).count(), if is_same { 1 } else { 2 });
     }
 }
 
-#[test]
-fn a_416_that_names_no_validator_does_not_end_a_file_of_unknown_length() {
+in_both_modes!(a_416_that_names_no_validator_does_not_end_a_file_of_unknown_length);
+fn a_416_that_names_no_validator_does_not_end_a_file_of_unknown_length(mode: Mode) {
     let new = content(2, CUT);
     let served = new.clone();
     let server = Server::start(move |request| match (request.number, request.header("range")) {
@@ -132,22 +129,22 @@ fn a_416_that_names_no_validator_does_not_end_a_file_of_unknown_length() {
         (_, Some(_)) => Reply::status(416).header("Content-Range", format!("bytes */{CUT}")),
         _ => Reply::ok(served.clone()),
     });
-    let mut tdl = fetch().arg(server.url("/x"));
-    tdl.run().with(0);
-    assert!(tdl.got("x") == new);
+    let mut tdl = fetch_in(mode).arg(server.url("/x"));
+    tdl.run().assert_code(0);
+    assert!(tdl.read("x") == new);
 }
 
-#[test]
-fn a_content_range_of_the_whole_on_a_whole_file_is_no_harm() {
+in_both_modes!(a_content_range_of_the_whole_on_a_whole_file_is_no_harm);
+fn a_content_range_of_the_whole_on_a_whole_file_is_no_harm(mode: Mode) {
     let range = format!("bytes 0-{}/{LENGTH}", LENGTH - 1);
     let server = Server::start(move |_| Reply::ok(body()).header("Content-Range", range.clone()));
-    let mut tdl = fetch().arg(server.url("/x"));
-    tdl.run().with(0);
-    assert!(tdl.got("x") == body());
+    let mut tdl = fetch_in(mode).arg(server.url("/x"));
+    tdl.run().assert_code(0);
+    assert!(tdl.read("x") == body());
 }
 
-#[test]
-fn a_part_that_names_no_validator_may_be_of_another_version() {
+in_both_modes!(a_part_that_names_no_validator_may_be_of_another_version);
+fn a_part_that_names_no_validator_may_be_of_another_version(mode: Mode) {
     for across_runs in [false, true] {
         let new = content(2, LENGTH);
         let served = new.clone();
@@ -157,21 +154,21 @@ fn a_part_that_names_no_validator_may_be_of_another_version() {
             (_, Some(_)) => Reply::rest(&served, CUT),
             _ => Reply::ok(served.clone()),
         });
-        let mut tdl = fetch().arg(server.url("/x"));
+        let mut tdl = fetch_in(mode).arg(server.url("/x"));
         if across_runs {
             tdl = tdl.args(["--retries", "0"]);
-            tdl.run().with(75);
-            tdl.again(&[&server.url("/x")]).with(0);
+            tdl.run().assert_code(75);
+            tdl.rerun(&[&server.url("/x")]).assert_code(0);
         } else {
-            tdl.run().with(0);
+            tdl.run().assert_code(0);
         }
-        assert!(tdl.got("x") == new);
+        assert!(tdl.read("x") == new);
         assert_eq!(ranges(&server), [false, true, false]);
     }
 }
 
-#[test]
-fn a_transfer_coding_that_is_not_just_chunked_is_refused() {
+in_both_modes!(a_transfer_coding_that_is_not_just_chunked_is_refused);
+fn a_transfer_coding_that_is_not_just_chunked_is_refused(mode: Mode) {
     let chunks = "4\r\nbody\r\n0\r\n\r\n";
     for headers in [
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
@@ -187,20 +184,20 @@ fn a_transfer_coding_that_is_not_just_chunked_is_refused() {
         "Transfer-Encoding: \u{e9}\r\nContent-Length: 100\r\n",
     ] {
         let server = Server::start(move |_| Reply::raw(format!("HTTP/1.1 200 OK\r\n{headers}\r\n{chunks}")));
-        let mut tdl = fetch().arg(server.url("/x"));
-        let ended = tdl.run().with(1);
-        assert!(ended.stderr.contains("the answer is not valid HTTP: a "), "{headers}: {}", ended.stderr);
+        let mut tdl = fetch_in(mode).arg(server.url("/x"));
+        let output = tdl.run().assert_code(1);
+        assert!(output.stderr.contains("the answer is not valid HTTP: a "), "{headers}: {}", output.stderr);
         assert!(tdl.names().is_empty(), "{headers}");
     }
     let server =
         Server::start(move |_| Reply::raw(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked \r\n\r\n{chunks}")));
-    let mut tdl = fetch().arg(server.url("/x"));
-    tdl.run().with(0);
-    assert_eq!(tdl.got("x"), b"body");
+    let mut tdl = fetch_in(mode).arg(server.url("/x"));
+    tdl.run().assert_code(0);
+    assert_eq!(tdl.read("x"), b"body");
 }
 
-#[test]
-fn bytes_that_wait_on_a_kept_connection_are_not_the_next_answer() {
+in_both_modes!(bytes_that_wait_on_a_kept_connection_are_not_the_next_answer);
+fn bytes_that_wait_on_a_kept_connection_are_not_the_next_answer(mode: Mode) {
     let next = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong";
     for stray in [next, "what?", "\r\n\r\n"] {
         let (due, sent) = (Arc::new(Gate::default()), Arc::new(Gate::default()));
@@ -215,46 +212,46 @@ fn bytes_that_wait_on_a_kept_connection_are_not_the_next_answer() {
             Reply::ok("other").held_until(&opened)
         });
         let urls = [server.url("/first"), other.url("/other"), server.url("/next")];
-        let mut tdl = fetch().args(urls).arg("-j1");
-        tdl.run().with(0);
-        assert_eq!((tdl.got("first"), tdl.got("next")), (b"first".to_vec(), b"/next".to_vec()), "{stray:?}");
+        let mut tdl = fetch_in(mode).args(urls).arg("-j1");
+        tdl.run().assert_code(0);
+        assert_eq!((tdl.read("first"), tdl.read("next")), (b"first".to_vec(), b"/next".to_vec()), "{stray:?}");
     }
 }
 
-#[test]
-fn what_is_no_http_on_a_used_connection_is_asked_for_on_a_new_one() {
+in_both_modes!(what_is_no_http_on_a_used_connection_is_asked_for_on_a_new_one);
+fn what_is_no_http_on_a_used_connection_is_asked_for_on_a_new_one(mode: Mode) {
     let server = Server::start(|request| match request.on_connection {
         0 => Reply::ok(request.target.clone()),
         _ => Reply::raw("what?"),
     });
-    let mut tdl = fetch().args(["/a", "/b"].map(|path| server.url(path))).arg("-j1");
-    tdl.run().with(0);
-    assert_eq!((tdl.got("a"), tdl.got("b")), (b"/a".to_vec(), b"/b".to_vec()));
+    let mut tdl = fetch_in(mode).args(["/a", "/b"].map(|path| server.url(path))).arg("-j1");
+    tdl.run().assert_code(0);
+    assert_eq!((tdl.read("a"), tdl.read("b")), (b"/a".to_vec(), b"/b".to_vec()));
     assert_eq!((server.requests().len(), server.connections()), (3, 2));
 
     let server = Server::start(|_| Reply::raw("what?"));
-    fetch().arg(server.url("/x")).run().with(1);
+    fetch_in(mode).arg(server.url("/x")).run().assert_code(1);
     assert_eq!(server.requests().len(), 1, "nothing speaks for the connection's fault");
 }
 
-#[test]
-fn a_body_in_a_content_coding_is_saved_as_it_came_and_that_is_said() {
+in_both_modes!(a_body_in_a_content_coding_is_saved_as_it_came_and_that_is_said);
+fn a_body_in_a_content_coding_is_saved_as_it_came_and_that_is_said(mode: Mode) {
     let server = Server::start(|request| match request.target.as_str() {
         "/plain" => Reply::ok("plain").header("Content-Encoding", "identity, Identity"),
         "/large" => Reply::ok(body()).header("Content-Encoding", "br"),
         _ => Reply::ok("zipped").header("Content-Encoding", "gzip"),
     });
     let urls = ["/plain", "/x", "/large"].map(|path| server.url(path));
-    let mut tdl = fetch().args(&urls);
-    let ended = tdl.run().with(0);
-    assert_eq!((tdl.got("x"), tdl.got("large") == body()), (b"zipped".to_vec(), true));
-    assert!(ended.stdout.contains("  encoded          2   "), "{}", ended.stdout);
-    assert!(ended.stderr.contains("in the content coding gzip\n"), "{}", ended.stderr);
+    let mut tdl = fetch_in(mode).args(&urls);
+    let output = tdl.run().assert_code(0);
+    assert_eq!((tdl.read("x"), tdl.read("large") == body()), (b"zipped".to_vec(), true));
+    assert!(output.stdout.contains("  encoded          2   "), "{}", output.stdout);
+    assert!(output.stderr.contains("in the content coding gzip\n"), "{}", output.stderr);
 
-    let ended = fetch().args(&urls).arg("--json").run().with(0);
-    let finished: Vec<_> = ended.stdout.lines().filter(|line| line.contains("\"event\":\"finished\"")).collect();
+    let output = fetch_in(mode).args(&urls).arg("--json").run().assert_code(0);
+    let finished: Vec<_> = output.stdout.lines().filter(|line| line.contains("\"event\":\"finished\"")).collect();
     let of = |name: &str| finished.iter().find(|line| line.contains(&format!("\"out\":\"{name}\""))).unwrap();
     assert!(!of("plain").contains("content_encoding"));
     assert!(of("x").contains("\"content_encoding\":\"gzip\"") && of("large").contains("\"content_encoding\":\"br\""));
-    assert!(ended.stdout.lines().last().unwrap().contains("\"encoded\":2"));
+    assert!(output.stdout.lines().last().unwrap().contains("\"encoded\":2"));
 }
