@@ -1,4 +1,4 @@
-//! Running the real `tdl`, and what came of it.
+//! Running the real `tdl`, and what it leaves behind.
 
 use std::fs;
 use std::io::Write as _;
@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 use crate::mode::Mode;
 use crate::server::TIMEOUT;
 
-/// A command `tdl fetch`, with an empty directory of its own to run in.
+/// The command that is tested.
+pub const TDL: &str = env!("CARGO_BIN_EXE_tdl");
+
+/// A `tdl` command line, with an empty directory to run in.
 pub struct Tdl {
     command: Command,
     /// The working directory; `out` in it is the output directory.
@@ -26,7 +29,7 @@ pub struct Output {
     pub stderr: String,
 }
 
-/// `tdl fetch -o out`, to be given more arguments.
+/// `tdl fetch -o out`, ready for more arguments.
 pub fn fetch() -> Tdl {
     Tdl::new(&["fetch", "-o", "out"])
 }
@@ -39,7 +42,7 @@ pub fn fetch_in(mode: Mode) -> Tdl {
 impl Tdl {
     pub fn new(arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tdl"));
+        let mut command = Command::new(TDL);
         for variable in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
             command.env_remove(variable);
         }
@@ -61,7 +64,7 @@ impl Tdl {
         self
     }
 
-    /// Runs it by way of another program.
+    /// Runs it through another program, such as `strace`.
     #[cfg(unix)]
     pub fn under(mut self, program: &str) -> Self {
         let mut command = Command::new(program);
@@ -79,20 +82,20 @@ impl Tdl {
         self
     }
 
-    /// Its standard output is a device that is full.
+    /// Connects its standard output to a device that is full.
     #[cfg(target_os = "linux")]
     pub fn into_full_device(mut self) -> Self {
         self.has_full_stdout = true;
         self
     }
 
-    /// What it reads from standard input.
+    /// Sets what it reads from standard input.
     pub fn input(mut self, text: &str) -> Self {
         self.input = Some(text.to_owned());
         self
     }
 
-    /// A file in the working directory.
+    /// Creates a file in the working directory.
     pub fn file(self, name: &str, bytes: impl AsRef<[u8]>) -> Self {
         let path = self.dir.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -100,37 +103,42 @@ impl Tdl {
         self
     }
 
-    /// Starts it, for tests that do something meanwhile.
+    /// Starts it, for tests that do something while it runs.
     pub fn spawn(&mut self) -> Child {
-        let stdin = if self.input.is_some() { Stdio::piped() } else { Stdio::null() };
+        self.command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
         let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let stdout = if self.has_full_stdout { full().into() } else { Stdio::piped() };
-        let mut child = self.command.stdin(stdin).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+        self.command.stdout(if self.has_full_stdout { full().into() } else { Stdio::piped() });
+        let mut child = spawn(self.command.stderr(Stdio::piped()));
         if let Some(text) = &self.input {
             child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
         }
         child
     }
 
-    /// Runs it to its end.
+    /// Runs it and waits for its end.
     pub fn run(&mut self) -> Output {
         self.spawn().into()
     }
 
-    /// Runs `tdl fetch` with other arguments in the same directories.
+    /// Runs `tdl fetch` with other arguments in the same directories and mode.
     pub fn rerun(&self, arguments: &[&str]) -> Output {
         self.respawn(&[], arguments).into()
     }
 
-    /// Starts `tdl fetch` with other arguments in the same directories, and in the same mode.
+    /// Starts `tdl fetch` with other arguments in the same directories and mode.
     pub fn respawn(&self, urls: &[String], arguments: &[&str]) -> Child {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tdl"));
-        command.args(["fetch", "-o", "out"]).args(urls).args(arguments).current_dir(self.dir.path());
+        let urls = urls.iter().map(String::as_str);
+        self.respawn_under(&[TDL], &urls.chain(arguments.iter().copied()).collect::<Vec<_>>())
+    }
+
+    /// The same with a command line to which only `fetch` and the arguments are added: `["strace", "-f", TDL]`.
+    pub fn respawn_under(&self, program: &[&str], arguments: &[&str]) -> Child {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).args(["fetch", "-o", "out"]).args(arguments).current_dir(self.dir.path());
         if self.command.get_args().any(|argument| argument == "--sequential") {
             command.arg("--sequential");
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.spawn().unwrap()
+        spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))
     }
 
     /// The output directory.
@@ -148,12 +156,45 @@ impl Tdl {
     pub fn names(&self) -> Vec<String> {
         names(&self.out())
     }
+
+    /// The names in the output directory but for part files and sidecars.
+    pub fn final_names(&self) -> Vec<String> {
+        self.names().into_iter().filter(|name| !name.contains(".part")).collect()
+    }
+}
+
+/// Starts a command with the default disposition of each signal that a test may send.
+///
+/// An ignored signal stays ignored across exec, and a shell starts what it runs in the background with SIGINT ignored,
+/// `nohup` with SIGHUP: without this, no signal would end a `tdl` that such a `cargo test` starts.
+fn spawn(command: &mut Command) -> Child {
+    #[cfg(unix)]
+    {
+        use std::os::unix::process::CommandExt as _;
+
+        let reset = || {
+            for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+                #[expect(unsafe_code, reason = "no safe crate sets a default disposition")]
+                // SAFETY: signal(2) is async-signal-safe, and SIG_DFL runs no code of ours.
+                unsafe {
+                    libc::signal(signal, libc::SIG_DFL);
+                }
+            }
+            Ok(())
+        };
+        #[expect(unsafe_code, reason = "the disposition is set between fork and exec")]
+        // SAFETY: The closure neither allocates nor takes a lock.
+        unsafe {
+            command.pre_exec(reset);
+        }
+    }
+    command.spawn().unwrap()
 }
 
 impl From<Child> for Output {
     fn from(child: Child) -> Self {
         let output = child.wait_with_output().unwrap();
-        // Paths as everywhere but on Windows.
+        // Windows writes paths with backslashes, and JSON doubles these.
         let text = |bytes| {
             let text = String::from_utf8(bytes).expect("output is UTF-8");
             text.replace("out\\\\", "out/").replace("out\\", "out/")
@@ -163,7 +204,7 @@ impl From<Child> for Output {
 }
 
 impl Output {
-    /// Asserts an exit code, showing what was said otherwise.
+    /// Asserts the exit code; if it is another, the panic shows both streams.
     #[track_caller]
     pub fn assert_code(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
@@ -171,7 +212,7 @@ impl Output {
     }
 }
 
-/// The names in a directory, sorted; none where it is missing.
+/// The names in a directory, sorted; none if it is missing.
 pub fn names(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).into_iter().flatten();
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -180,23 +221,24 @@ pub fn names(dir: &Path) -> Vec<String> {
 }
 
 /// How many bytes have been written to a part file, which may have its full length from the start.
-pub fn arrived(part: &Path) -> usize {
+pub fn bytes_written(part: &Path) -> usize {
     let bytes = fs::read(part).unwrap_or_default();
     bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
-/// Bytes that differ from file to file and from place to place.
+/// Pseudo-random bytes, other ones for each seed.
 pub fn content(seed: usize, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     fastrand::Rng::with_seed(seed as u64).fill(&mut bytes);
     bytes
 }
 
-/// Waits until something has come to pass.
+/// Waits until a condition holds.
+#[track_caller]
 pub fn wait_for(mut condition: impl FnMut() -> bool) {
-    let begun = Instant::now();
+    let started = Instant::now();
     while !condition() {
-        assert!(begun.elapsed() < TIMEOUT, "it did not come to pass");
+        assert!(started.elapsed() < TIMEOUT, "the condition did not hold within {TIMEOUT:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use crate::command::{Output, Tdl, arrived, content, fetch, fetch_in, wait_for};
+use crate::command::{Output, Tdl, bytes_written, content, fetch, fetch_in, wait_for};
 use crate::mode::{Mode, in_both_modes};
 use crate::server::{Reply, Server};
 
@@ -43,8 +43,7 @@ fn the_first_signal_ends_the_run_with_its_summary(mode: Mode) {
         assert!(sent.elapsed() < Duration::from_secs(4), "{:?}", sent.elapsed());
         assert!(output.stdout.starts_with("1 of 3 files, 5 B in "), "{}", output.stdout);
         assert!(output.stdout.contains("  not done         2   the run ended before them\n"), "{}", output.stdout);
-        let finals: Vec<_> = tdl.names().into_iter().filter(|name| !name.contains(".part")).collect();
-        assert_eq!(finals, ["quick"]);
+        assert_eq!(tdl.final_names(), ["quick"]);
     }
 }
 
@@ -84,14 +83,14 @@ fn the_second_signal_ends_at_once() {
     let server = half_stuck();
     let (tdl, mut child) = start(&server, fetch());
     // Both are stuck in a read, so that the first signal alone would be followed by a wait and a summary.
-    let is_stuck = |name: &str| arrived(&tdl.out().join(name)) > 99_000;
+    let is_stuck = |name: &str| bytes_written(&tdl.out().join(name)) > 99_000;
     wait_for(|| is_stuck("stuck1.part") && is_stuck("stuck2.part"));
     send(&child, 2);
-    // The first is being handled when the second comes, however soon: of one kind, those pending together are one.
-    while child.try_wait().unwrap().is_none() {
+    // Signals of one kind that are pending together are one, so another is sent until the first has been handled.
+    wait_for(|| {
         send(&child, 2);
-        std::thread::sleep(Duration::from_millis(5));
-    }
+        child.try_wait().unwrap().is_some()
+    });
     let output = Output::from(child).assert_code(130);
     assert_eq!(output.stdout, "", "nobody waited for the summary");
 }

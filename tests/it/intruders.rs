@@ -1,10 +1,11 @@
 //! Other processes and other users in the output directory.
 
 use std::fs;
+use std::process::Child;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::command::{Output, Tdl, arrived, content, fetch_in, wait_for};
+use crate::command::{Output, TDL, Tdl, bytes_written, content, fetch_in, wait_for};
 use crate::mode::{Mode, in_both_modes};
 use crate::server::{Gate, Reply, Server};
 
@@ -29,7 +30,7 @@ fn disturbed(mode: Mode, at: usize, disturb: impl FnOnce(&fs::File)) {
     let mut tdl = fetch_in(mode).args([&server.url("/x"), "--retries", "5"]);
     let child = tdl.spawn();
     let part = tdl.out().join("x.part");
-    wait_for(|| arrived(&part) >= at);
+    wait_for(|| bytes_written(&part) >= at);
     disturb(&fs::OpenOptions::new().write(true).open(&part).unwrap());
     let output = Output::from(child).assert_code(0);
     assert!(output.stderr.contains("out/x.part was changed by another process"), "{}", output.stderr);
@@ -58,7 +59,7 @@ fn disturbed_at_the_commit(mode: Mode, disturb: impl Fn(&std::path::Path), messa
     tdl = tdl.prefix_args(&["-f", "-o", "/dev/null", "-e", "trace=renameat2", "-e", delay]);
     let child = tdl.spawn();
     let part = tdl.out().join("x.part");
-    wait_for(|| arrived(&part) == LENGTH);
+    wait_for(|| bytes_written(&part) == LENGTH);
     std::thread::sleep(Duration::from_millis(500));
     disturb(&part);
     let output = Output::from(child).assert_code(0);
@@ -89,20 +90,9 @@ fn a_part_file_that_is_replaced_or_cut_at_its_commit_gets_no_final_name(mode: Mo
 /// As where locks are known to one machine only: every lock is granted.
 const NO_LOCKS: [&str; 6] = ["-f", "-o", "/dev/null", "-e", "trace=flock", "--inject=flock:retval=0"];
 
-/// Starts `tdl` in the same directories under another program.
-fn spawn_under(mode: Mode, tdl: &Tdl, program: &str, prefix: &[&str], arguments: &[&str]) -> std::process::Child {
-    let sequential: &[_] = if mode.is_sequential() { &["--sequential"] } else { &[] };
-    std::process::Command::new(program)
-        .args(prefix)
-        .args([env!("CARGO_BIN_EXE_tdl"), "fetch", "-o", "out"])
-        .args(sequential)
-        .args(arguments)
-        .current_dir(tdl.dir.path())
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap()
+/// `tdl` under `strace` with these arguments, for [`Tdl::respawn_under`].
+fn traced<'a>(strace: &[&'a str]) -> Vec<&'a str> {
+    [&["strace"], strace, &[TDL]].concat()
 }
 
 /// Two runs that do not see each other's locks; the second, begun when the first has some bytes, by way of `other`.
@@ -110,11 +100,11 @@ fn two_without_locks(mode: Mode, other: &[&str], second_code: i32, retries: &str
     let server = Server::start(|request| Reply::file(request, &body(), TAG).drip(20_000, Duration::from_millis(30)));
     let url = server.url("/x");
     let tdl = fetch_in(mode).file("out/other", "");
-    let first = spawn_under(mode, &tdl, "strace", &NO_LOCKS, &[&url]);
+    let first = tdl.respawn_under(&traced(&NO_LOCKS), &[&url]);
     let part = tdl.out().join("x.part");
-    wait_for(|| arrived(&part) >= 200_000);
+    wait_for(|| bytes_written(&part) >= 200_000);
     let prefix = [&NO_LOCKS, other].concat();
-    let second = spawn_under(mode, &tdl, "strace", &prefix, &[&url, "--retries", retries]);
+    let second = tdl.respawn_under(&traced(&prefix), &[&url, "--retries", retries]);
     let second = Output::from(second).assert_code(second_code);
     assert!(second.stderr.contains("out/x.part is being written by another process"), "{}", second.stderr);
     Output::from(first).assert_code(0);
@@ -155,13 +145,13 @@ fn a_run_in_a_process_namespace_that_was_taken_for_dead_spoils_nothing(mode: Mod
     let url = server.url("/x");
     let tdl = fetch_in(mode).file("out/other", "");
     let elsewhere = [&NO_LOCKS[..], &["unshare", "--pid", "--fork"]].concat();
-    let first = spawn_under(mode, &tdl, "strace", &elsewhere, &[&url, "--retries", "50"]);
+    let first = tdl.respawn_under(&traced(&elsewhere), &[&url, "--retries", "50"]);
     let sidecar = tdl.out().join("x.part.json");
     wait_for(|| fs::read_to_string(&sidecar).is_ok_and(|text| text.contains("\"done\":[[0,500000]]")));
     // As if a minute had passed without a checkpoint.
     let old = SystemTime::now() - Duration::from_secs(61);
     fs::OpenOptions::new().write(true).open(&sidecar).unwrap().set_modified(old).unwrap();
-    let second = spawn_under(mode, &tdl, "strace", &NO_LOCKS, &[&url, "--retries", "50"]);
+    let second = tdl.respawn_under(&traced(&NO_LOCKS), &[&url, "--retries", "50"]);
     server.wait_for_requests(2);
     assert_eq!(server.requests()[1].header("range"), Some("bytes=500000-"));
     gate.open();
@@ -182,11 +172,11 @@ fn where_locks_do_not_hold_what_is_removed_is_taken_over_first(mode: Mode) {
     let tdl = fetch_in(mode).file("out/x.part", "of another URL").file("out/x.part.json", of_other);
     let prefix = ["-f", "-o", "/dev/null", "-e", "trace=flock,unlink", "-e", "inject=flock:retval=0"];
     let prefix = [&prefix[..], &["-e", "inject=unlink:delay_enter=1500000"]].concat();
-    let first = spawn_under(mode, &tdl, "strace", &prefix, &[&server.url("/x")]);
+    let first = tdl.respawn_under(&traced(&prefix), &[&server.url("/x")]);
     let sidecar = tdl.out().join("x.part.json");
     wait_for(|| fs::read_to_string(&sidecar).is_ok_and(|text| text.contains("\"owner\"")));
     assert_eq!(tdl.read("x.part"), b"of another URL", "it is not removed yet");
-    let second = spawn_under(mode, &tdl, "strace", &NO_LOCKS, &[&server.url("/x"), "--retries", "0"]);
+    let second = tdl.respawn_under(&traced(&NO_LOCKS), &[&server.url("/x"), "--retries", "0"]);
     let second = Output::from(second).assert_code(75);
     assert!(second.stderr.contains("out/x.part is being written by another process"), "{}", second.stderr);
     Output::from(first).assert_code(0);
@@ -204,7 +194,7 @@ fn a_sidecar_that_cannot_be_read_for_a_moment_costs_nothing(mode: Mode) {
     let fails_once = "inject=openat:error=EMFILE:when=2";
     let prefix = ["-f", "-o", "/dev/null", "-P", "out/x.part.json", "-e", "trace=openat", "-e", fails_once];
     let url = server.url("/x");
-    let output = Output::from(spawn_under(mode, &tdl, "strace", &prefix, &[&url, "--retries", "0"])).assert_code(75);
+    let output = Output::from(tdl.respawn_under(&traced(&prefix), &[&url, "--retries", "0"])).assert_code(75);
     assert!(output.stderr.contains("cannot read out/x.part.json: Too many open files"), "{}", output.stderr);
     assert_eq!(tdl.names(), ["other", "x.part", "x.part.json"]);
     tdl.rerun(&[&url]).assert_code(0);
@@ -226,7 +216,7 @@ fn where_locks_do_not_hold_three_runs_on_one_list_end_with_every_file_whole(mode
     arguments.extend(["--retries", "50"].map(str::to_owned));
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     let tdl = fetch_in(mode);
-    let runs: Vec<_> = (0..3).map(|_| spawn_under(mode, &tdl, "strace", &NO_LOCKS, &arguments)).collect();
+    let runs: Vec<_> = (0..3).map(|_| tdl.respawn_under(&traced(&NO_LOCKS), &arguments)).collect();
     for run in runs {
         Output::from(run).assert_code(0);
     }
@@ -289,25 +279,15 @@ fn open_to_all(tdl: &Tdl, is_sticky: bool) {
     fs::set_permissions(tdl.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(tdl.out(), fs::Permissions::from_mode(if is_sticky { 0o1777 } else { 0o777 })).unwrap();
     // The command itself has to be where every user may run it.
-    fs::copy(env!("CARGO_BIN_EXE_tdl"), tdl.dir.path().join("tdl")).unwrap();
+    fs::copy(TDL, tdl.dir.path().join("tdl")).unwrap();
 }
 
 /// Starts `tdl` in the same directories as another user.
-fn spawn_as(mode: Mode, tdl: &Tdl, user: u32, umask: &str, arguments: &[&str]) -> std::process::Child {
-    let script = format!("umask {umask} && exec \"$0\" \"$@\"");
-    let sequential: &[_] = if mode.is_sequential() { &["--sequential"] } else { &[] };
-    std::process::Command::new("setpriv")
-        .args([&format!("--reuid={user}"), "--clear-groups", "sh", "-c", &script])
-        .arg(tdl.dir.path().join("tdl"))
-        .args(["fetch", "-o", "out"])
-        .args(sequential)
-        .args(arguments)
-        .current_dir(tdl.dir.path())
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap()
+fn spawn_as(tdl: &Tdl, user: u32, umask: &str, arguments: &[&str]) -> Child {
+    let (user, script) = (format!("--reuid={user}"), format!("umask {umask} && exec \"$0\" \"$@\""));
+    let copy = tdl.dir.path().join("tdl");
+    let program = ["setpriv", &user, "--clear-groups", "sh", "-c", &script, copy.to_str().unwrap()];
+    tdl.respawn_under(&program, arguments)
 }
 
 in_both_modes!(
@@ -321,10 +301,10 @@ fn as_root_a_file_that_another_user_is_writing_is_waited_for(mode: Mode) {
             let tdl = fetch_in(mode);
             open_to_all(&tdl, is_sticky);
             let url = server.url("/x");
-            let first = spawn_as(mode, &tdl, USER, umask, &[&url]);
+            let first = spawn_as(&tdl, USER, umask, &[&url]);
             let part = tdl.out().join("x.part");
-            wait_for(|| arrived(&part) >= 200_000);
-            let second = Output::from(spawn_as(mode, &tdl, USER + 1, umask, &[&url, "--retries", "0"])).assert_code(75);
+            wait_for(|| bytes_written(&part) >= 200_000);
+            let second = Output::from(spawn_as(&tdl, USER + 1, umask, &[&url, "--retries", "0"])).assert_code(75);
             let message = "out/x.part is being written by another process";
             assert!(second.stderr.contains(message), "{}", second.stderr);
             Output::from(first).assert_code(0);
@@ -350,7 +330,7 @@ fn as_root_another_users_bytes_get_no_final_name(mode: Mode) {
         open_to_all(&tdl, is_sticky);
         chown(tdl.dir.path(), Some(USER), None).unwrap();
         let output =
-            Output::from(spawn_as(mode, &tdl, USER, "022", &[&server.url("/x"), "--retries", "0"])).assert_code(code);
+            Output::from(spawn_as(&tdl, USER, "022", &[&server.url("/x"), "--retries", "0"])).assert_code(code);
         if is_sticky {
             let message = "out/x.part is in the way: it belongs to another user, and it cannot be moved aside";
             assert!(output.stderr.contains(message), "{}", output.stderr);

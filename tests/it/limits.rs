@@ -47,8 +47,7 @@ fn what_is_unfinished_when_the_time_is_over_fails_for_now(mode: Mode) {
     assert!(output.stdout.starts_with("1 of 4 files, 5 B in "), "{}", output.stdout);
     assert!(output.stderr.contains("/drips: failed: the time for the run was over"), "{}", output.stderr);
     assert!(output.stdout.contains("  failed           3   3 of them only for now"), "{}", output.stdout);
-    let finals: Vec<_> = tdl.names().into_iter().filter(|name| !name.contains(".part")).collect();
-    assert_eq!(finals, ["quick"]);
+    assert_eq!(tdl.final_names(), ["quick"]);
 }
 
 in_both_modes!(a_file_that_does_not_fit_on_the_disk_fails_and_its_neighbours_do_not);
@@ -133,8 +132,7 @@ fn a_limit_on_the_length_of_files_fails_what_is_longer_and_nothing_else(mode: Mo
     let output = tdl.run().assert_code(1);
     assert!(output.stderr.contains("/long: failed: cannot write out/long.part: "), "{}", output.stderr);
     assert!(output.stdout.starts_with("2 of 3 files"), "{}", output.stdout);
-    let finals: Vec<_> = tdl.names().into_iter().filter(|name| !name.contains(".part")).collect();
-    assert_eq!(finals, ["a", "b"]);
+    assert_eq!(tdl.final_names(), ["a", "b"]);
 }
 
 #[cfg(target_os = "linux")]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::command::{Tdl, arrived, content, fetch_in, wait_for};
+use crate::command::{Tdl, bytes_written, content, fetch_in, wait_for};
 use crate::mode::{Mode, in_both_modes};
 use crate::server::{Reply, Request, Server};
 
@@ -264,7 +264,7 @@ fn a_killed_run_asks_only_for_what_is_missing_and_the_last_second(mode: Mode) {
     child.kill().unwrap();
     child.wait().unwrap();
     let claimed = claimed().unwrap();
-    let on_disk = arrived(&tdl.out().join("x.part"));
+    let on_disk = bytes_written(&tdl.out().join("x.part"));
     assert!(claimed > 0 && claimed <= on_disk, "{claimed} of {on_disk}");
     tdl.run().assert_code(0);
     assert_eq!(ranges(&server)[1..], [Some(format!("bytes={claimed}-"))]);

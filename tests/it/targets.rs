@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use crate::command::{Output, arrived, content, fetch_in, wait_for};
+use crate::command::{Output, bytes_written, content, fetch_in, wait_for};
 use crate::mode::{Mode, in_both_modes};
 use crate::server::{Gate, Reply, Server};
 
@@ -179,7 +179,7 @@ fn a_part_file_that_is_replaced_meanwhile_is_not_taken_for_the_download(mode: Mo
     let mut tdl = fetch_in(mode).arg(server.url("/a"));
     let child = tdl.spawn();
     let part = tdl.out().join("a.part");
-    wait_for(|| arrived(&part) > 50_000);
+    wait_for(|| bytes_written(&part) > 50_000);
     fs::remove_file(&part).unwrap();
     fs::write(&part, "the user's").unwrap();
     let output = Output::from(child).assert_code(0);
