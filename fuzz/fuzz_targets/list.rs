@@ -1,4 +1,4 @@
-//! A list of any bytes is URLs that can be asked for, or errors that can be shown.
+//! Any bytes parse to URLs that can be requested, or to errors that can be printed.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Whatever a URL is, its name is one safe component; and no two downloads of a plan meet.
+//! Every URL yields one safe file name, and no two downloads of a plan share a target.
 #![no_main]
 
 use std::collections::HashSet;

@@ -1,4 +1,4 @@
-//! A wait is a wait, whatever a server writes.
+//! No Retry-After makes the parser panic.
 #![no_main]
 
 use std::time::{Duration, SystemTime};
