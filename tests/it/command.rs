@@ -1,7 +1,7 @@
 //! Running the real `tdl`, and what it leaves behind.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -231,6 +231,30 @@ pub fn content(seed: usize, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     fastrand::Rng::with_seed(seed as u64).fill(&mut bytes);
     bytes
+}
+
+/// Reads standard error until it contains a text, and returns what was read. The rest is left to [`Output`].
+#[track_caller]
+pub fn wait_for_stderr(child: &mut Child, text: &str) -> String {
+    let mut stderr = child.stderr.take().unwrap();
+    let (mut shown, mut buffer) = (Vec::new(), [0; 4096]);
+    while !String::from_utf8_lossy(&shown).contains(text) {
+        let count = stderr.read(&mut buffer).unwrap();
+        assert!(count > 0, "{text:?} is not in {}", String::from_utf8_lossy(&shown));
+        shown.extend_from_slice(&buffer[..count]);
+    }
+    child.stderr = Some(stderr);
+    String::from_utf8(shown).unwrap()
+}
+
+/// The process that `strace` runs and traces, once it is `tdl`.
+#[cfg(target_os = "linux")]
+pub fn traced_process(strace: &Child) -> Option<rustix::process::Pid> {
+    let children = format!("/proc/{0}/task/{0}/children", strace.id());
+    let pid = fs::read_to_string(children).ok()?.split_whitespace().next()?.parse().ok()?;
+    // Until it execs, it is a second strace.
+    let is_tdl = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim() == "tdl";
+    is_tdl.then(|| rustix::process::Pid::from_raw(pid)).flatten()
 }
 
 /// Waits until a condition holds.

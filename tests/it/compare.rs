@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+#[cfg(target_os = "linux")]
+use crate::command::traced_process;
 use crate::command::{Output, content, fetch, names, wait_for};
 use crate::server::{Reply, Server};
 
@@ -101,12 +103,17 @@ fn a_comparison_whose_time_is_over_in_the_first_run_claims_no_second() {
     assert!(tdl.names().is_empty());
 }
 
+/// A server whose `/slow` never ends.
+fn with_a_stuck_file() -> Server {
+    Server::start(|request| match request.target.as_str() {
+        "/slow" => Reply::ok(content(1, 100_000)).stall_after(90_000),
+        target => Reply::ok(target),
+    })
+}
+
 #[test]
 fn what_a_killed_comparison_left_is_removed_by_the_next_run_of_any_kind() {
-    let server = Server::start(|request| match request.target.as_str() {
-        "/slow" => Reply::ok(content(1, 100_000)).drip(1000, Duration::from_millis(50)),
-        target => Reply::ok(target),
-    });
+    let server = with_a_stuck_file();
     for arguments in [&[][..], &["--compare"]] {
         let mut tdl = fetch().args(["/a", "/slow"].map(|path| server.url(path))).arg("--compare");
         let mut child = tdl.spawn();
@@ -125,10 +132,7 @@ fn what_a_killed_comparison_left_is_removed_by_the_next_run_of_any_kind() {
 #[test]
 #[ignore = "needs strace"]
 fn it_is_removed_where_there_are_no_locks_as_well_but_not_while_its_process_runs() {
-    let server = Server::start(|request| match request.target.as_str() {
-        "/slow" => Reply::ok(content(1, 100_000)).drip(1000, Duration::from_millis(50)),
-        target => Reply::ok(target),
-    });
+    let server = with_a_stuck_file();
     let under = |tdl: crate::command::Tdl, result: &str| {
         let inject = format!("inject=flock:{result}");
         tdl.under("strace").prefix_args(&["-f", "-o", "/dev/null", "-e", "trace=flock", "-e", &inject])
@@ -143,9 +147,7 @@ fn it_is_removed_where_there_are_no_locks_as_well_but_not_while_its_process_runs
             || under(fetch().args([&server.url("/b"), "-o", out.to_str().unwrap()]), result).run().assert_code(0);
         again();
         assert_eq!(first.names(), [".tdl-compare", "b"], "{result}: it is in use");
-        let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", tracer.id())).unwrap();
-        let tdl = rustix::process::Pid::from_raw(children.trim().parse().unwrap()).unwrap();
-        rustix::process::kill_process(tdl, rustix::process::Signal::KILL).unwrap();
+        rustix::process::kill_process(traced_process(&tracer).unwrap(), rustix::process::Signal::KILL).unwrap();
         let _ = Output::from(tracer);
         again();
         assert_eq!(first.names(), ["b"], "{result}");

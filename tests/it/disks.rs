@@ -1,10 +1,11 @@
 //! File systems that lack something, or that cannot be written to.
 
 use std::fs;
+use std::sync::Arc;
 
-use crate::command::{Tdl, content, fetch_in};
+use crate::command::{Output, Tdl, content, fetch_in, wait_for};
 use crate::mode::{Mode, in_both_modes};
-use crate::server::{Reply, Server};
+use crate::server::{Gate, Reply, Server};
 
 in_both_modes!(
     #[ignore = "needs strace"]
@@ -38,10 +39,11 @@ in_both_modes!(
 fn bytes_that_did_not_get_onto_the_disk_get_no_final_name_and_are_not_resumed(mode: Mode) {
     let body = content(1, 1_000_000);
     for fsync in [false, true] {
-        let served = body.clone();
-        let server = Server::start(move |request| {
-            let pause = std::time::Duration::from_millis(if request.number == 0 { 30 } else { 0 });
-            Reply::file(request, &served, "\"one\"").drip(20_000, pause)
+        let (served, gate) = (body.clone(), Arc::new(Gate::default()));
+        let held = Arc::clone(&gate);
+        let server = Server::start(move |request| match request.number {
+            0 => Reply::file(request, &served, "\"one\"").held_after(500_000, &held),
+            _ => Reply::file(request, &served, "\"one\""),
         });
         // A checkpoint fails, and no later one says so.
         let mut tdl = fetch_in(mode).args([&server.url("/x"), "--retries", "0"]).under("strace").prefix_args(&[
@@ -56,7 +58,11 @@ fn bytes_that_did_not_get_onto_the_disk_get_no_final_name_and_are_not_resumed(mo
         if fsync {
             tdl = tdl.arg("--fsync");
         }
-        let output = tdl.run().assert_code(1);
+        let child = tdl.spawn();
+        let trace = tdl.dir.path().join("trace");
+        wait_for(|| fs::read_to_string(&trace).is_ok_and(|trace| trace.contains("(INJECTED)")));
+        gate.open();
+        let output = Output::from(child).assert_code(1);
         assert!(output.stderr.contains("cannot write out/x.part: Input/output error"), "{}", output.stderr);
         assert!(!tdl.names().contains(&"x".to_owned()), "{:?}", tdl.names());
         tdl.rerun(&[&server.url("/x")]).assert_code(0);

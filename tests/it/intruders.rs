@@ -1,11 +1,12 @@
 //! Other processes and other users in the output directory.
 
 use std::fs;
+use std::path::Path;
 use std::process::Child;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::command::{Output, TDL, Tdl, bytes_written, content, fetch_in, wait_for};
+use crate::command::{Output, TDL, Tdl, bytes_written, content, fetch_in, traced_process, wait_for, wait_for_stderr};
 use crate::mode::{Mode, in_both_modes};
 use crate::server::{Gate, Reply, Server};
 
@@ -16,22 +17,26 @@ fn body() -> Vec<u8> {
     content(1, LENGTH)
 }
 
-/// A server whose first answer takes about a second.
-fn slow_at_first() -> Server {
-    Server::start(|request| match request.number {
-        0 => Reply::file(request, &body(), TAG).drip(20_000, Duration::from_millis(20)),
+/// A server whose first response stops after 400,000 bytes until the gate is open.
+fn slow_at_first() -> (Server, Arc<Gate>) {
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let server = Server::start(move |request| match request.number {
+        0 => Reply::file(request, &body(), TAG).held_after(400_000, &held),
         _ => Reply::file(request, &body(), TAG),
-    })
+    });
+    (server, gate)
 }
 
 /// A run during which something is done to the part file, once it has so many bytes.
 fn disturbed(mode: Mode, at: usize, disturb: impl FnOnce(&fs::File)) {
-    let server = slow_at_first();
+    let (server, gate) = slow_at_first();
     let mut tdl = fetch_in(mode).args([&server.url("/x"), "--retries", "5"]);
     let child = tdl.spawn();
     let part = tdl.out().join("x.part");
     wait_for(|| bytes_written(&part) >= at);
     disturb(&fs::OpenOptions::new().write(true).open(&part).unwrap());
+    gate.open();
     let output = Output::from(child).assert_code(0);
     assert!(output.stderr.contains("out/x.part was changed by another process"), "{}", output.stderr);
     assert!(tdl.read("x") == body(), "{}", output.stderr);
@@ -51,21 +56,29 @@ fn a_part_file_that_is_made_longer_is_fetched_anew(mode: Mode) {
 }
 
 /// Between the last look at the part file and the rename that gives it its final name, something is done to it.
-fn disturbed_at_the_commit(mode: Mode, disturb: impl Fn(&std::path::Path), message: &str, kept: &[&str]) {
+fn disturbed_at_the_commit(mode: Mode, disturb: impl Fn(&Path), message: &str, kept: &[&str]) {
     let server = Server::start(|request| Reply::file(request, &body(), TAG));
     let mut tdl =
         fetch_in(mode).args([&server.url("/x"), "--retries", "5"]).file("out/other", "the user's").under("strace");
-    let delay = "inject=renameat2:delay_enter=1500000";
+    let delay = "inject=renameat2:delay_enter=3000000";
     tdl = tdl.prefix_args(&["-f", "-o", "/dev/null", "-e", "trace=renameat2", "-e", delay]);
-    let child = tdl.spawn();
+    let strace = tdl.spawn();
     let part = tdl.out().join("x.part");
-    wait_for(|| bytes_written(&part) == LENGTH);
-    std::thread::sleep(Duration::from_millis(500));
+    wait_for(|| bytes_written(&part) == LENGTH && is_renaming(&strace));
     disturb(&part);
-    let output = Output::from(child).assert_code(0);
+    let output = Output::from(strace).assert_code(0);
     assert!(output.stderr.contains(message), "{}", output.stderr);
     assert!(tdl.read("x") == body(), "{}", output.stderr);
     assert_eq!(tdl.names(), kept);
+}
+
+/// Whether a thread of the traced process has entered `renameat2`, where strace holds it up.
+fn is_renaming(strace: &Child) -> bool {
+    let Some(pid) = traced_process(strace) else { return false };
+    let threads = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).into_iter().flatten().flatten();
+    let calls = threads.filter_map(|thread| fs::read_to_string(thread.path().join("syscall")).ok());
+    let number = libc::SYS_renameat2.to_string();
+    calls.into_iter().any(|call| call.split(' ').next() == Some(number.as_str()))
 }
 
 in_both_modes!(
@@ -97,16 +110,17 @@ fn traced<'a>(strace: &[&'a str]) -> Vec<&'a str> {
 
 /// Two runs that do not see each other's locks; the second, begun when the first has some bytes, by way of `other`.
 fn two_without_locks(mode: Mode, other: &[&str], second_code: i32, retries: &str) {
-    let server = Server::start(|request| Reply::file(request, &body(), TAG).drip(20_000, Duration::from_millis(30)));
+    let (server, gate) = slow_at_first();
     let url = server.url("/x");
     let tdl = fetch_in(mode).file("out/other", "");
     let first = tdl.respawn_under(&traced(&NO_LOCKS), &[&url]);
     let part = tdl.out().join("x.part");
     wait_for(|| bytes_written(&part) >= 200_000);
     let prefix = [&NO_LOCKS, other].concat();
-    let second = tdl.respawn_under(&traced(&prefix), &[&url, "--retries", retries]);
-    let second = Output::from(second).assert_code(second_code);
-    assert!(second.stderr.contains("out/x.part is being written by another process"), "{}", second.stderr);
+    let mut second = tdl.respawn_under(&traced(&prefix), &[&url, "--retries", retries]);
+    wait_for_stderr(&mut second, "out/x.part is being written by another process");
+    gate.open();
+    Output::from(second).assert_code(second_code);
     Output::from(first).assert_code(0);
     assert!(tdl.read("x") == body());
     assert_eq!(tdl.names(), ["other", "x"]);
@@ -136,16 +150,19 @@ in_both_modes!(
 );
 /// The one that stands still is alive after all, and writes to the file that the other has taken over.
 fn a_run_in_a_process_namespace_that_was_taken_for_dead_spoils_nothing(mode: Mode) {
-    let gate = Arc::new(Gate::default());
-    let held = Arc::clone(&gate);
+    let gates = [Arc::new(Gate::default()), Arc::new(Gate::default())];
+    let held = gates.clone();
     let server = Server::start(move |request| {
-        let reply = Reply::file(request, &body(), TAG).drip(20_000, Duration::from_millis(50));
-        if request.number == 0 { reply.held_after(500_000, &held) } else { reply }
+        let reply = Reply::file(request, &body(), TAG).drip(50_000, Duration::ZERO);
+        match request.number {
+            0 => reply.held_after(500_000, &held[0]),
+            _ => reply.held_after(250_000, &held[1]),
+        }
     });
     let url = server.url("/x");
     let tdl = fetch_in(mode).file("out/other", "");
     let elsewhere = [&NO_LOCKS[..], &["unshare", "--pid", "--fork"]].concat();
-    let first = tdl.respawn_under(&traced(&elsewhere), &[&url, "--retries", "50"]);
+    let mut first = tdl.respawn_under(&traced(&elsewhere), &[&url, "--retries", "50"]);
     let sidecar = tdl.out().join("x.part.json");
     wait_for(|| fs::read_to_string(&sidecar).is_ok_and(|text| text.contains("\"done\":[[0,500000]]")));
     // As if a minute had passed without a checkpoint.
@@ -154,9 +171,10 @@ fn a_run_in_a_process_namespace_that_was_taken_for_dead_spoils_nothing(mode: Mod
     let second = tdl.respawn_under(&traced(&NO_LOCKS), &[&url, "--retries", "50"]);
     server.wait_for_requests(2);
     assert_eq!(server.requests()[1].header("range"), Some("bytes=500000-"));
-    gate.open();
-    let first = Output::from(first).assert_code(0);
-    assert!(first.stderr.contains("out/x.part is being written by another process"), "{}", first.stderr);
+    gates[0].open();
+    wait_for_stderr(&mut first, "out/x.part is being written by another process");
+    gates[1].open();
+    Output::from(first).assert_code(0);
     Output::from(second).assert_code(0);
     assert!(tdl.read("x") == body());
     assert_eq!(tdl.names(), ["other", "x"]);
@@ -167,7 +185,7 @@ in_both_modes!(
     where_locks_do_not_hold_what_is_removed_is_taken_over_first
 );
 fn where_locks_do_not_hold_what_is_removed_is_taken_over_first(mode: Mode) {
-    let server = Server::start(|request| Reply::file(request, &body(), TAG));
+    let (server, gate) = slow_at_first();
     let of_other = r#"{"version":1,"url":"http://h/y","validator":null,"length":null,"done":[]}"#;
     let tdl = fetch_in(mode).file("out/x.part", "of another URL").file("out/x.part.json", of_other);
     let prefix = ["-f", "-o", "/dev/null", "-e", "trace=flock,unlink", "-e", "inject=flock:retval=0"];
@@ -179,6 +197,7 @@ fn where_locks_do_not_hold_what_is_removed_is_taken_over_first(mode: Mode) {
     let second = tdl.respawn_under(&traced(&NO_LOCKS), &[&server.url("/x"), "--retries", "0"]);
     let second = Output::from(second).assert_code(75);
     assert!(second.stderr.contains("out/x.part is being written by another process"), "{}", second.stderr);
+    gate.open();
     Output::from(first).assert_code(0);
     assert!(tdl.read("x") == body() && tdl.names() == ["x"]);
 }
@@ -297,7 +316,7 @@ in_both_modes!(
 fn as_root_a_file_that_another_user_is_writing_is_waited_for(mode: Mode) {
     for is_sticky in [false, true] {
         for umask in ["022", "077"] {
-            let server = slow_at_first();
+            let (server, gate) = slow_at_first();
             let tdl = fetch_in(mode);
             open_to_all(&tdl, is_sticky);
             let url = server.url("/x");
@@ -307,6 +326,7 @@ fn as_root_a_file_that_another_user_is_writing_is_waited_for(mode: Mode) {
             let second = Output::from(spawn_as(&tdl, USER + 1, umask, &[&url, "--retries", "0"])).assert_code(75);
             let message = "out/x.part is being written by another process";
             assert!(second.stderr.contains(message), "{}", second.stderr);
+            gate.open();
             Output::from(first).assert_code(0);
             assert!(tdl.read("x") == body() && tdl.names() == ["x"]);
             assert_eq!(server.requests().len(), 1);

@@ -2,7 +2,6 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::time::{Duration, Instant};
 
 use crate::command::{Tdl, fetch};
 use crate::server::{Reply, Server};
@@ -98,7 +97,6 @@ fn a_tunnel_that_the_proxy_refuses_is_not_asked_for_again_unless_it_may_be_had_l
         let answer = format!("HTTP/1.1 {status} Status\r\nContent-Length: 0\r\n\r\n");
         let proxy = Server::start(move |_| Reply::raw(answer.clone()));
         let variables = [("https_proxy", proxy.url("").replace("://", "://user:secret@"))];
-        let begun = Instant::now();
         let tdl = fetch_through(variables.each_ref().map(|(name, value)| (*name, value.as_str())));
         let output = tdl.args(["https://nosuch.invalid/x", "--retries=1"]).run().assert_code(code);
         let message = format!("/x: failed: the proxy refused the connection: it answered {status}");
@@ -106,7 +104,6 @@ fn a_tunnel_that_the_proxy_refuses_is_not_asked_for_again_unless_it_may_be_had_l
         assert_eq!(output.stderr.contains("trying again"), code == 75, "{}", output.stderr);
         assert_eq!(output.stderr.contains("give the proxy's URL the user info"), status == 407, "{}", output.stderr);
         assert!(!output.stderr.contains("secret"), "{}", output.stderr);
-        assert!(begun.elapsed() < Duration::from_secs(8));
         let requests = proxy.requests();
         for request in &requests {
             assert_eq!(request.target, "nosuch.invalid:443");

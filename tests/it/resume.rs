@@ -1,11 +1,11 @@
 //! Going on with what is there: only with proof, only with the exact rest, within a run and across runs.
 
 use std::fs;
-use std::time::Duration;
+use std::sync::Arc;
 
 use crate::command::{Tdl, bytes_written, content, fetch_in, wait_for};
 use crate::mode::{Mode, in_both_modes};
-use crate::server::{Reply, Request, Server};
+use crate::server::{Gate, Reply, Request, Server};
 
 const LENGTH: usize = 200_000;
 const TAG: &str = "\"one\"";
@@ -246,11 +246,11 @@ fn a_sidecar_without_its_part_is_gone_after_the_next_run(mode: Mode) {
 
 in_both_modes!(a_killed_run_asks_only_for_what_is_missing_and_the_last_second);
 fn a_killed_run_asks_only_for_what_is_missing_and_the_last_second(mode: Mode) {
-    const RATE: usize = 40_000;
-    let long = || content(2, 20 * RATE);
-    // For a long time, until the kill.
+    let long = || content(2, 800_000);
+    let gates = [Arc::new(Gate::default()), Arc::new(Gate::default())];
+    let held = gates.clone();
     let server = Server::start(move |request| match request.number {
-        0 => Reply::file(request, &long(), TAG).drip(RATE / 4, Duration::from_millis(25)),
+        0 => Reply::file(request, &long(), TAG).held_after(200_000, &held[0]).held_after(600_000, &held[1]),
         _ => Reply::file(request, &long(), TAG),
     });
     let mut tdl = fetch_in(mode).arg(server.url("/x"));
@@ -261,8 +261,12 @@ fn a_killed_run_asks_only_for_what_is_missing_and_the_last_second(mode: Mode) {
         done.split(']').next()?.parse::<usize>().ok()
     };
     wait_for(|| claimed().is_some());
+    // More is written than the sidecar claims, until its next checkpoint.
+    gates[0].open();
+    wait_for(|| bytes_written(&tdl.out().join("x.part")) > 200_000);
     child.kill().unwrap();
     child.wait().unwrap();
+    gates[1].open();
     let claimed = claimed().unwrap();
     let on_disk = bytes_written(&tdl.out().join("x.part"));
     assert!(claimed > 0 && claimed <= on_disk, "{claimed} of {on_disk}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::command::{Output, content, fetch_in, wait_for};
 use crate::mode::{Mode, in_both_modes};
-use crate::server::{Reply, Server};
+use crate::server::{Reply, Server, TIMEOUT};
 
 in_both_modes!(a_server_that_cuts_every_answer_at_the_same_point_is_not_asked_for_ever);
 fn a_server_that_cuts_every_answer_at_the_same_point_is_not_asked_for_ever(mode: Mode) {
@@ -38,12 +38,7 @@ fn retry_after_holds_back_the_whole_host_and_no_other(mode: Mode) {
         let refused = requests[0].at;
         for request in &requests[1..] {
             let waited = request.at.duration_since(refused);
-            // A date that is three whole seconds ahead is more than two ahead, and what was held back comes at once.
-            assert!(
-                waited < Duration::from_secs(if date { 6 } else { 4 }) || request.number > 1,
-                "{}: {waited:?}",
-                request.target
-            );
+            assert!(waited < TIMEOUT, "{}: {waited:?}", request.target);
             assert!(waited >= Duration::from_secs(2), "{}: {waited:?}", request.target);
         }
         // The other host was asked meanwhile, but by a loop that waits.
@@ -63,7 +58,7 @@ fn a_date_to_wait_for_is_judged_by_the_servers_own_clock(mode: Mode) {
         });
         fetch_in(mode).arg(server.url("/x")).run().assert_code(0);
         let waited = server.requests()[1].at.duration_since(server.requests()[0].at);
-        assert!((2..10).contains(&waited.as_secs()), "{waited:?}");
+        assert!((Duration::from_secs(2)..TIMEOUT).contains(&waited), "{waited:?}");
     }
 }
 

@@ -4,34 +4,33 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::command::{Tdl, content, fetch};
+use crate::command::{Output, Tdl, content, fetch, wait_for_stderr};
 use crate::server::{Gate, Reply, Request, Server};
 
 const MIB: usize = 1024 * 1024;
 const TAG: &str = "\"a\"";
 
-/// Slow enough that a few MiB are worth another connection: 2 MiB a second.
-fn slowly(reply: Reply) -> Reply {
-    reply.drip(32 * 1024, Duration::from_millis(16))
-}
+/// A further connection is opened as soon as a response's speed is known, after 100 ms. Where none is expected, a test
+/// waits longer than that, to see none: on a slow machine it may miss one, but it never fails wrongly.
+const TIME_FOR_ONE_MORE: Duration = Duration::from_millis(500);
 
-/// A server whose first answer stops after a MiB until a second request has come, which `second` answers, and then goes
-/// on slowly. Whatever else is asked is answered as it should be.
-fn first_waits_for_the_second(
+/// A server whose first response stops after a MiB until the gate is open, and which answers the second request by
+/// `second`, and all others with the file.
+///
+/// While a response is held its speed falls, so that its rest soon is worth another connection.
+fn holds_the_first(
     length: usize,
     second: impl Fn(&Request, &[u8]) -> Reply + Send + Sync + 'static,
-) -> (Server, Vec<u8>) {
+) -> (Server, Vec<u8>, Arc<Gate>) {
     let body = content(1, length);
     let (file, gate) = (body.clone(), Arc::new(Gate::default()));
+    let held = Arc::clone(&gate);
     let server = Server::start(move |request| match request.number {
-        0 => Reply::file(request, &file, TAG).held_after(MIB, &gate).drip(64 * 1024, Duration::from_millis(8)),
-        1 => {
-            gate.open();
-            second(request, &file)
-        }
+        0 => Reply::file(request, &file, TAG).held_after(MIB, &held),
+        1 => second(request, &file),
         _ => Reply::file(request, &file, TAG),
     });
-    (server, body)
+    (server, body, gate)
 }
 
 /// The places that were asked for with a range.
@@ -42,9 +41,19 @@ fn ranges(server: &Server, length: usize) -> Vec<(usize, usize)> {
 #[test]
 fn threads_with_nothing_to_start_get_parts_of_what_takes_longest() {
     let sizes = [("/big", 12 * MIB), ("/middle", 3 * MIB), ("/small1", 30_000), ("/small2", 300_000)];
+    let gate = Arc::new(Gate::default());
     let server = Server::start(move |request| {
         let (_, size) = sizes.iter().find(|(path, _)| request.target == *path).unwrap();
-        slowly(Reply::file(request, &content(*size, *size), TAG))
+        let reply = Reply::file(request, &content(*size, *size), TAG);
+        if request.range(*size).is_some() {
+            gate.open();
+        }
+        match request.target.as_str() {
+            "/big" if request.range(*size).is_none() => reply.held_after(MIB, &gate),
+            // It comes when the big file has a second connection, so that it is not the first to get one.
+            "/middle" => reply.held_until(&gate),
+            _ => reply,
+        }
     });
     let mut tdl = fetch().args(sizes.map(|(path, _)| server.url(path))).args(["-j", "4", "-v"]);
     let output = tdl.run().assert_code(0);
@@ -52,9 +61,12 @@ fn threads_with_nothing_to_start_get_parts_of_what_takes_longest() {
         assert_eq!(tdl.read(&path[1..]), content(size, size), "{path}");
     }
     assert_eq!(tdl.names(), ["big", "middle", "small1", "small2"]);
-    let parts = ranges(&server, 12 * MIB);
-    assert!(parts.iter().any(|(from, to)| (5 * MIB..8 * MIB).contains(from) && *to == 12 * MIB), "{parts:?}");
-    assert!(server.requests().iter().all(|request| !request.target.contains("small") || request.range(0).is_none()));
+    let requests = server.requests();
+    let second = requests.iter().find(|request| request.header("range").is_some()).unwrap();
+    let (from, to) = second.range(12 * MIB).unwrap();
+    // The second half of what is missing, of which up to a MiB has arrived.
+    assert!((6 * MIB..=13 * MIB / 2).contains(&from) && to == 12 * MIB, "{from} {to}");
+    assert!(requests.iter().all(|request| !request.target.contains("small") || request.range(0).is_none()));
     assert!(output.stderr.contains("/big: a further connection, from byte "), "{}", output.stderr);
     assert!(output.stdout.contains(" 4 threads"), "{}", output.stdout);
 }
@@ -68,35 +80,47 @@ fn a_single_file_has_several_connections_as_far_as_the_limits_go() {
         (&["--no-split"], 1),
         (&["--sequential"], 1),
     ] {
-        let server = Server::start(|request| slowly(Reply::file(request, &content(1, 8 * MIB), TAG)));
+        let gate = Arc::new(Gate::default());
+        let held = Arc::clone(&gate);
+        let server =
+            Server::start(move |request| Reply::file(request, &content(1, 8 * MIB), TAG).held_after(MIB / 4, &held));
         let mut tdl = fetch().arg(server.url("/x")).args(arguments);
-        tdl.run().assert_code(0);
+        let child = tdl.spawn();
+        server.wait_for_requests(most);
+        std::thread::sleep(TIME_FOR_ONE_MORE);
+        assert_eq!(server.requests().len(), most, "{arguments:?}");
+        gate.open();
+        Output::from(child).assert_code(0);
         assert_eq!(tdl.read("x"), content(1, 8 * MIB), "{arguments:?}");
-        // A connection that was given up may seem to be in use for a while longer.
-        let seen = server.most_at_once();
-        assert!(if most == 1 { seen == 1 } else { (most..2 * most).contains(&seen) }, "{arguments:?}: {seen}");
         assert_eq!(server.requests().len() == 1, most == 1, "{arguments:?}");
     }
 }
 
 #[test]
-fn what_is_quick_or_short_or_cannot_be_proven_has_one_connection() {
-    let server = Server::start(|request| match request.target.as_str() {
-        "/quick" => Reply::file(request, &content(1, 20 * MIB), TAG),
-        "/short" => {
-            slowly(Reply::file(request, &content(1, 2 * MIB - 1), TAG)).drip(64 * 1024, Duration::from_millis(50))
-        }
-        "/unproven" => slowly(Reply::ok(content(1, 3 * MIB))),
-        "/weak" => slowly(Reply::ok(content(1, 3 * MIB)).header("ETag", "W/\"a\"")),
-        "/refused" => slowly(Reply::file(request, &content(1, 3 * MIB), TAG)).header("Accept-Ranges", "none"),
-        _ => slowly(Reply::file(request, &content(1, 3 * MIB), TAG)).chunked(),
+fn what_is_short_or_cannot_be_proven_has_one_connection() {
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let server = Server::start(move |request| {
+        let file = |length| Reply::file(request, &content(1, length), TAG);
+        let reply = match request.target.as_str() {
+            "/short" => file(2 * MIB - 1),
+            "/unproven" => Reply::ok(content(1, 3 * MIB)),
+            "/weak" => Reply::ok(content(1, 3 * MIB)).header("ETag", "W/\"a\""),
+            "/refused" => file(3 * MIB).header("Accept-Ranges", "none"),
+            _ => file(3 * MIB).chunked(),
+        };
+        reply.held_after(MIB / 8, &held)
     });
-    let paths = ["/quick", "/short", "/unproven", "/weak", "/refused", "/unannounced"];
+    let paths = ["/short", "/unproven", "/weak", "/refused", "/unannounced"];
     let mut tdl = fetch().args(paths.map(|path| server.url(path)));
-    tdl.run().assert_code(0);
+    let child = tdl.spawn();
+    server.wait_for_requests(paths.len());
+    std::thread::sleep(TIME_FOR_ONE_MORE);
+    gate.open();
+    Output::from(child).assert_code(0);
     assert_eq!(ranges(&server, 1), []);
     assert_eq!(server.requests().len(), paths.len());
-    assert_eq!(tdl.read("quick"), content(1, 20 * MIB));
+    assert_eq!(tdl.read("weak"), content(1, 3 * MIB));
 }
 
 #[test]
@@ -161,13 +185,16 @@ fn a_wrong_part_costs_only_its_request() {
     std::thread::scope(|scope| {
         for (what, second) in cases {
             scope.spawn(move || {
-                let (server, body) = first_waits_for_the_second(6 * MIB, second);
+                let (server, body, gate) = holds_the_first(6 * MIB, second);
                 let mut tdl = fetch().args([&server.url("/x"), "-v"]);
-                let output = tdl.run().assert_code(0);
+                let mut child = tdl.spawn();
+                let before = wait_for_stderr(&mut child, "/x: a further connection ended early: ");
+                gate.open();
+                let output = Output::from(child).assert_code(0);
+                assert!(!output.stderr.contains("a further connection"), "{what}: {before}{}", output.stderr);
                 assert!(tdl.read("x") == body, "{what}");
                 assert_eq!(tdl.names(), ["x"], "{what}");
                 assert_eq!(server.requests().len(), 2, "{what}: {:?}", ranges(&server, 6 * MIB));
-                assert!(output.stderr.contains("/x: a further connection ended early: "), "{what}: {}", output.stderr);
                 assert!(output.stderr.contains("; status 200, attempts 1; "), "{what}: {}", output.stderr);
             });
         }
@@ -200,29 +227,38 @@ fn what_a_broken_connection_leaves_is_got_by_another() {
             0 => reply.held_after(MIB, &gate).cut_after(2 * MIB),
             1 => {
                 gate.open();
-                slowly(reply).cut_after(2 * MIB)
+                reply.cut_after(MIB)
             }
             _ => reply,
         }
     });
-    let mut tdl = fetch().arg(server.url("/x"));
+    let mut tdl = fetch().args([&server.url("/x"), "-j2"]);
     tdl.run().assert_code(0);
     assert!(tdl.read("x") == body);
-    let asked: usize = ranges(&server, 8 * MIB).iter().map(|(from, to)| to - from).sum();
-    assert!(asked <= 11 * MIB, "what had arrived was asked for again: {:?}", ranges(&server, 8 * MIB));
+    let asked = ranges(&server, 8 * MIB);
+    let second = asked[0].0;
+    let arrived = [(0, 2 * MIB), (second, second + MIB)];
+    let again = asked[1..].iter().find(|(from, to)| arrived.iter().any(|(start, end)| from < end && start < to));
+    assert_eq!(again, None, "what had arrived was requested again: {asked:?}");
 }
 
 #[test]
 fn what_is_refused_to_a_files_own_thread_spoils_nothing() {
     for refusal in [403, 200, 416, 503] {
         let body = content(1, 9 * MIB);
-        let file = body.clone();
+        let (file, gates) = (body.clone(), [Arc::new(Gate::default()), Arc::new(Gate::default())]);
         let server = Server::start(move |request| {
             let reply = Reply::file(request, &file, TAG);
+            // The first response waits for the second request; the second, for the further half of it, waits until the
+            // thread that has finished the first half requests some of it.
             match request.number {
-                // The second half comes when the first is there, and its thread has asked for more.
-                0 => reply.drip(64 * 1024, Duration::from_millis(10)),
-                1 => reply.drip(64 * 1024, Duration::from_millis(40)),
+                1 => gates[0].open(),
+                2 => gates[1].open(),
+                _ => {}
+            }
+            match request.number {
+                0 => reply.held_after(MIB, &gates[0]),
+                1 => reply.held_after(MIB / 4, &gates[1]),
                 2.. if request.header("range").is_none() || request.number > 4 => reply,
                 _ if refusal == 200 => Reply::ok(file.clone()).header("ETag", TAG),
                 _ => Reply::status(refusal),
@@ -247,7 +283,7 @@ fn a_server_that_bears_four_requests_gives_every_file() {
             return Reply::status(503);
         }
         let size = if request.target == "/big" { 16 * MIB } else { 200_000 };
-        slowly(Reply::file(request, &content(size, size), TAG))
+        Reply::file(request, &content(size, size), TAG).drip(32 * 1024, Duration::from_millis(16))
     });
     let paths = ["/a", "/b", "/c", "/big", "/d", "/e"];
     let mut tdl = fetch().args(paths.map(|path| server.url(path)));
@@ -341,7 +377,7 @@ fn after_a_kill_all_parts_are_gone_on_with() {
         child.wait_with_output().unwrap();
         opened.open();
         let claims = ["x", "y"].map(|name| claimed(&tdl, name));
-        let output = crate::command::Output::from(tdl.respawn(&urls, &[mode])).assert_code(0);
+        let output = Output::from(tdl.respawn(&urls, &[mode])).assert_code(0);
         for (seed, name) in ["x", "y"].iter().enumerate() {
             assert!(tdl.read(name) == content(seed, 8 * MIB), "{name} {mode}");
         }

@@ -127,13 +127,18 @@ fn a_part_file_that_is_not_tdls_is_kept(mode: Mode) {
 
 in_both_modes!(what_is_moved_aside_for_a_sidecar_is_said);
 fn what_is_moved_aside_for_a_sidecar_is_said(mode: Mode) {
-    let server = Server::start(|request| {
-        Reply::file(request, &content(1, 400_000), "\"one\"").drip(20_000, std::time::Duration::from_millis(100))
-    });
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let server =
+        Server::start(move |request| Reply::file(request, &content(1, 400_000), "\"one\"").held_after(200_000, &held));
     let mut tdl =
         fetch_in(mode).arg(server.url("/a")).file("out/a.part.json", "the user's").file("out/a.part.tmp", "too");
-    let output = tdl.run().assert_code(0);
-    assert_eq!(tdl.names(), ["a", "a.part.json.kept", "a.part.tmp.kept"]);
+    let child = tdl.spawn();
+    let kept = ["a.part.json.kept", "a.part.tmp.kept"];
+    wait_for(|| kept.iter().all(|name| tdl.names().contains(&(*name).to_owned())));
+    gate.open();
+    let output = Output::from(child).assert_code(0);
+    assert_eq!(tdl.names(), ["a", kept[0], kept[1]]);
     for name in ["a.part.json", "a.part.tmp"] {
         let message = format!("out/{name} is not tdl's; it is out/{name}.kept now\n");
         assert_eq!(output.stderr.matches(&message).count(), 1, "{}", output.stderr);
@@ -173,15 +178,16 @@ in_both_modes!(a_part_file_that_is_replaced_meanwhile_is_not_taken_for_the_downl
 fn a_part_file_that_is_replaced_meanwhile_is_not_taken_for_the_download(mode: Mode) {
     let body = content(1, 300_000);
     let served = body.clone();
-    let server = Server::start(move |request| {
-        Reply::file(request, &served, "\"one\"").drip(20_000, std::time::Duration::from_millis(20))
-    });
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let server = Server::start(move |request| Reply::file(request, &served, "\"one\"").held_after(150_000, &held));
     let mut tdl = fetch_in(mode).arg(server.url("/a"));
     let child = tdl.spawn();
     let part = tdl.out().join("a.part");
     wait_for(|| bytes_written(&part) > 50_000);
     fs::remove_file(&part).unwrap();
     fs::write(&part, "the user's").unwrap();
+    gate.open();
     let output = Output::from(child).assert_code(0);
     assert!(output.stderr.contains("out/a.part was taken away or replaced meanwhile"), "{}", output.stderr);
     assert!(tdl.read("a") == body);
