@@ -91,12 +91,12 @@ impl Drop for Over<'_> {
 }
 
 #[test]
-fn no_fault_and_no_kill_leaves_a_broken_file() {
+fn no_fault_or_kill_leaves_a_broken_file() {
     survive(MANY);
 }
 
 #[test]
-fn nor_where_files_have_several_connections() {
+fn no_fault_or_kill_breaks_a_split_file() {
     survive(LONG);
 }
 

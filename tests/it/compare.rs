@@ -10,7 +10,7 @@ use crate::command::{Output, content, fetch, names, wait_for};
 use crate::server::{Reply, Server};
 
 #[test]
-fn both_ways_are_measured_and_the_scratch_is_gone() {
+fn both_runs_are_measured_and_the_scratch_is_removed() {
     let server = Server::start(|request| {
         let number = request.target[1..].parse().unwrap();
         Reply::ok(content(number, 1000 * number)).after(Duration::from_millis(60))
@@ -31,7 +31,7 @@ fn both_ways_are_measured_and_the_scratch_is_gone() {
 }
 
 #[test]
-fn json_has_both_measured_times() {
+fn json_reports_both_measured_times() {
     let server = Server::start(|_| Reply::ok("x").after(Duration::from_millis(50)));
     let urls = ["/a", "/b", "/c", "/d"].map(|path| server.url(path));
     let output = fetch().args(urls).args(["--compare", "--json"]).run().assert_code(0);
@@ -73,7 +73,7 @@ fn different_bytes_are_a_failure() {
 }
 
 #[test]
-fn a_failure_in_one_way_is_told_and_no_speed_up_is() {
+fn a_failure_in_one_run_is_reported_without_a_speed_up() {
     let server = Server::start(|request| match (request.target.as_str(), request.number) {
         ("/flaky", 0..=1) => Reply::status(404),
         (target, _) => Reply::ok(target),
@@ -87,14 +87,14 @@ fn a_failure_in_one_way_is_told_and_no_speed_up_is() {
 }
 
 #[test]
-fn one_file_has_nothing_to_gain() {
+fn one_file_has_no_speed_up() {
     let server = Server::echo();
     let output = fetch().args([&server.url("/x"), "--compare"]).run().assert_code(0);
     assert!(output.stdout.contains("  speed-up    none: one file has nothing to run beside"), "{}", output.stdout);
 }
 
 #[test]
-fn a_comparison_whose_time_is_over_in_the_first_run_claims_no_second() {
+fn a_comparison_that_times_out_in_its_first_run_reports_no_second() {
     let server = Server::start(|_| Reply::ok(content(1, 1_000_000)).drip(1000, Duration::from_millis(50)));
     let mut tdl = fetch().args([&server.url("/a"), &server.url("/b"), "--compare", "--max-time=1s"]);
     let output = tdl.run().assert_code(75);
@@ -112,7 +112,7 @@ fn with_a_stuck_file() -> Server {
 }
 
 #[test]
-fn what_a_killed_comparison_left_is_removed_by_the_next_run_of_any_kind() {
+fn any_run_removes_what_a_killed_comparison_left() {
     let server = with_a_stuck_file();
     for arguments in [&[][..], &["--compare"]] {
         let mut tdl = fetch().args(["/a", "/slow"].map(|path| server.url(path))).arg("--compare");
@@ -131,7 +131,7 @@ fn what_a_killed_comparison_left_is_removed_by_the_next_run_of_any_kind() {
 #[cfg(target_os = "linux")]
 #[test]
 #[ignore = "needs strace"]
-fn it_is_removed_where_there_are_no_locks_as_well_but_not_while_its_process_runs() {
+fn without_locks_a_scratch_is_removed_once_its_process_has_ended() {
     let server = with_a_stuck_file();
     let under = |tdl: crate::command::Tdl, result: &str| {
         let inject = format!("inject=flock:{result}");
@@ -155,7 +155,7 @@ fn it_is_removed_where_there_are_no_locks_as_well_but_not_while_its_process_runs
 }
 
 #[test]
-fn two_comparisons_in_one_directory_and_a_plain_run_do_not_disturb_each_other() {
+fn two_comparisons_and_a_plain_run_share_a_directory() {
     let server = Server::start(|request| Reply::ok(request.target.clone()).after(Duration::from_millis(100)));
     let urls = |from: usize| (from..from + 4).map(|number| server.url(&format!("/{number}"))).collect::<Vec<_>>();
     let mut tdl = fetch().args(urls(0)).arg("--compare");
@@ -172,7 +172,7 @@ fn two_comparisons_in_one_directory_and_a_plain_run_do_not_disturb_each_other() 
 }
 
 #[test]
-fn a_directory_of_the_users_with_that_name_survives() {
+fn a_users_own_scratch_directory_survives() {
     let server = Server::echo();
     let mut tdl = fetch().args([&server.url("/a"), "--compare"]).file("out/.tdl-compare/mine", "the user's");
     tdl.run().assert_code(0);

@@ -9,9 +9,9 @@ use crate::server::{Gate, Reply, Server};
 
 in_both_modes!(
     #[ignore = "needs strace"]
-    without_hard_links_and_exclusive_renames_everything_arrives_with_one_warning
+    files_arrive_without_hard_links_or_no_replace_renames_after_one_warning
 );
-fn without_hard_links_and_exclusive_renames_everything_arrives_with_one_warning(mode: Mode) {
+fn files_arrive_without_hard_links_or_no_replace_renames_after_one_warning(mode: Mode) {
     for (rename, link) in [("EINVAL", "EPERM"), ("ENOSYS", "ENOSYS"), ("EINVAL", "EOPNOTSUPP")] {
         let length = |target: &str| if target.starts_with("/large") { 300_000 } else { 3000 };
         let server = Server::start(move |request| Reply::ok(content(1, length(&request.target))));
@@ -34,9 +34,9 @@ fn without_hard_links_and_exclusive_renames_everything_arrives_with_one_warning(
 
 in_both_modes!(
     #[ignore = "needs strace"]
-    bytes_that_did_not_get_onto_the_disk_get_no_final_name_and_are_not_resumed
+    bytes_that_failed_to_sync_are_neither_committed_nor_resumed
 );
-fn bytes_that_did_not_get_onto_the_disk_get_no_final_name_and_are_not_resumed(mode: Mode) {
+fn bytes_that_failed_to_sync_are_neither_committed_nor_resumed(mode: Mode) {
     let body = content(1, 1_000_000);
     for fsync in [false, true] {
         let (served, gate) = (body.clone(), Arc::new(Gate::default()));
@@ -113,9 +113,9 @@ fn a_directory_that_cannot_be_written_to_is_refused_before_any_request(mode: Mod
 
 in_both_modes!(
     #[ignore = "needs root, to mount"]
-    so_is_a_read_only_mount
+    a_read_only_mount_is_refused_before_any_request
 );
-fn so_is_a_read_only_mount(mode: Mode) {
+fn a_read_only_mount_is_refused_before_any_request(mode: Mode) {
     let server = Server::echo();
     let tdl = fetch_in(mode).file("out/a", "there");
     let out = tdl.out();
@@ -131,9 +131,9 @@ fn so_is_a_read_only_mount(mode: Mode) {
 
 in_both_modes!(
     #[ignore = "needs root, to mount"]
-    a_file_system_that_does_not_count_its_blocks_has_room
+    a_file_system_that_reports_no_blocks_has_room
 );
-fn a_file_system_that_does_not_count_its_blocks_has_room(mode: Mode) {
+fn a_file_system_that_reports_no_blocks_has_room(mode: Mode) {
     let server = Server::start(|_| Reply::ok(content(1, 300_000)));
     let mut tdl = fetch_in(mode).arg(server.url("/a")).file("out/hidden", "");
     let out = tdl.out();

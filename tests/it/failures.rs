@@ -27,7 +27,7 @@ fn a_404_among_good_files_fails_alone(mode: Mode) {
 }
 
 #[test]
-fn error_pages_are_never_saved_whatever_the_status() {
+fn an_error_page_is_never_saved() {
     let for_now = [408, 425, 429, 500, 502, 503, 504, 520, 524];
     let statuses =
         [201, 202, 203, 204, 206, 300, 304, 400, 401, 403, 410, 416, 451, 501, 505].into_iter().chain(for_now);
@@ -44,7 +44,7 @@ fn error_pages_are_never_saved_whatever_the_status() {
 }
 
 #[test]
-fn bodies_that_end_early_are_not_files() {
+fn a_truncated_body_is_not_a_file() {
     let body = content(1, 100_000);
     let server = Server::start(move |request| {
         let reply = Reply::ok(body.clone());
@@ -73,7 +73,7 @@ fn bodies_that_end_early_are_not_files() {
 }
 
 #[test]
-fn an_error_page_that_drips_is_not_waited_for() {
+fn the_body_of_an_error_page_is_not_waited_for() {
     let gate = Arc::new(Gate::default());
     let held = Arc::clone(&gate);
     let server = Server::start(move |_| Reply::status(404).held_after(0, &held));
@@ -83,7 +83,7 @@ fn an_error_page_that_drips_is_not_waited_for() {
 }
 
 #[test]
-fn the_times_of_failures_count_for_a_loop_too() {
+fn the_sequential_estimate_includes_failed_downloads() {
     let server = Server::start(|request| match request.target.as_str() {
         "/slow" => Reply::status(404).after(Duration::from_millis(300)),
         target => Reply::ok(target),
@@ -95,7 +95,7 @@ fn the_times_of_failures_count_for_a_loop_too() {
 }
 
 #[test]
-fn what_is_no_http_fails_for_good() {
+fn a_response_that_is_not_http_fails_permanently() {
     for garbage in [
         &b"SSH-2.0-OpenSSH_9.2p1\r\n"[..],
         b"\x00\x01\x02\x03",
@@ -113,7 +113,7 @@ fn what_is_no_http_fails_for_good() {
 }
 
 #[test]
-fn a_chunk_that_is_none_is_as_a_broken_connection() {
+fn an_invalid_chunk_is_retried_like_a_broken_connection() {
     let server = Server::start(|request| match request.number {
         0 => Reply::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnot hex\r\n"),
         _ => Reply::ok("whole"),
@@ -124,7 +124,7 @@ fn a_chunk_that_is_none_is_as_a_broken_connection() {
 }
 
 #[test]
-fn no_connection_is_a_failure_for_now() {
+fn a_failed_connection_is_temporary() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let output = fetch().args([&format!("http://{nobody}/x"), "--retries", "0"]).run().assert_code(75);
     assert!(output.stderr.contains("/x: failed: could not connect: "), "{}", output.stderr);
@@ -140,8 +140,8 @@ fn no_connection_is_a_failure_for_now() {
     assert!(output.stderr.contains("the connection broke after 0 bytes"), "{}", output.stderr);
 }
 
-in_both_modes!(failures_that_pass_are_tried_again);
-fn failures_that_pass_are_tried_again(mode: Mode) {
+in_both_modes!(temporary_failures_are_retried);
+fn temporary_failures_are_retried(mode: Mode) {
     let body = content(1, 100_000);
     let served = body.clone();
     let server = Server::start(move |request| match request.number {
@@ -160,7 +160,7 @@ fn failures_that_pass_are_tried_again(mode: Mode) {
 }
 
 #[test]
-fn retries_end() {
+fn retries_are_limited() {
     let server = Server::start(|_| Reply::status(500));
     let output = fetch().args([&server.url("/x"), "--retries", "1"]).run().assert_code(75);
     assert_eq!(server.requests().len(), 2);
@@ -168,7 +168,7 @@ fn retries_end() {
 }
 
 #[test]
-fn one_failure_for_good_outweighs_those_for_now() {
+fn one_permanent_failure_outweighs_temporary_ones() {
     let server = Server::start(|request| Reply::status(request.target[1..].parse().unwrap()));
     fetch().args([&server.url("/503"), &server.url("/404"), "--retries=0"]).run().assert_code(1);
 }
@@ -192,7 +192,7 @@ fn fail_fast_starts_nothing_new(mode: Mode) {
 }
 
 #[test]
-fn the_summary_tells_ten_failures_and_counts_the_rest() {
+fn the_summary_lists_ten_failures_and_counts_the_rest() {
     let server = Server::start(|_| Reply::status(404));
     let output = fetch().args((0..13).map(|number| server.url(&format!("/{number}")))).run().assert_code(1);
     assert_eq!(output.stdout.matches("the server answered 404").count(), 10);

@@ -19,7 +19,7 @@ fn urls(server: &Server, count: usize) -> String {
 }
 
 #[test]
-fn every_file_comes_byte_for_byte_in_every_mode() {
+fn every_file_arrives_byte_for_byte_in_every_mode() {
     let length = |number| [0, 1, 1000, 65_536, 65_537, 300_000][number % 6];
     for arguments in [&[][..], &["-j", "3"], &["--sequential"], &["--per-host", "1"], &["-j", "1"]] {
         let server = numbered(length);
@@ -35,7 +35,7 @@ fn every_file_comes_byte_for_byte_in_every_mode() {
 }
 
 #[test]
-fn ten_slow_answers_are_waited_for_together_or_one_by_one() {
+fn ten_slow_responses_are_awaited_up_to_the_limits() {
     for (arguments, at_once) in [(&[][..], 10), (&["-j", "4"], 4), (&["--per-host", "3"], 3), (&["--sequential"], 1)] {
         let gate = Arc::new(Gate::default());
         let held = Arc::clone(&gate);
@@ -51,7 +51,7 @@ fn ten_slow_answers_are_waited_for_together_or_one_by_one() {
 }
 
 #[test]
-fn the_limit_per_host_is_each_hosts_own() {
+fn the_limit_per_host_applies_to_each_host() {
     let gate = Arc::new(Gate::default());
     let servers = [(); 2].map(|()| {
         let held = Arc::clone(&gate);
@@ -67,7 +67,7 @@ fn the_limit_per_host_is_each_hosts_own() {
 }
 
 #[test]
-fn connections_are_kept() {
+fn connections_are_reused() {
     let server = Server::echo();
     let urls = (0..20).map(|number| server.url(&format!("/{number}")));
     fetch().args(urls).arg("--sequential").run().assert_code(0);
@@ -75,7 +75,7 @@ fn connections_are_kept() {
 }
 
 #[test]
-fn bodies_come_as_they_are_served_however_they_are_framed() {
+fn bodies_arrive_as_served_in_every_framing() {
     let body = content(1, 200_000);
     let served = body.clone();
     let server = Server::start(move |request| {
@@ -99,7 +99,7 @@ fn bodies_come_as_they_are_served_however_they_are_framed() {
 }
 
 #[test]
-fn a_file_has_the_time_of_its_last_modification() {
+fn a_file_gets_the_modification_time_of_its_response() {
     let server = Server::start(|_| Reply::ok("x").header("Last-Modified", "Sun, 06 Nov 1994 08:49:37 GMT"));
     let mut tdl = fetch().arg(server.url("/old"));
     tdl.run().assert_code(0);
@@ -108,7 +108,7 @@ fn a_file_has_the_time_of_its_last_modification() {
 }
 
 #[test]
-fn the_same_url_is_fetched_once_and_one_name_twice_is_two_files() {
+fn a_duplicate_url_is_fetched_once_and_a_duplicate_name_is_changed() {
     let server = Server::echo();
     let urls = ["/a/x.txt", "/b/x.txt", "/a/x.txt#again"].map(|path| server.url(path));
     let mut tdl = fetch().args(urls);
@@ -124,7 +124,7 @@ fn the_same_url_is_fetched_once_and_one_name_twice_is_two_files() {
 }
 
 #[test]
-fn connections_that_the_server_closes_after_an_answer_cost_no_retry() {
+fn a_connection_closed_after_a_response_costs_no_retry() {
     let server = Server::start(|request| {
         let reply = Reply::ok(request.target.clone());
         // Whole, and then the connection is closed without having said so.

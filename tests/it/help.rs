@@ -3,7 +3,7 @@
 use crate::command::Tdl;
 
 #[test]
-fn help_of_the_command_and_of_fetch() {
+fn help_matches_its_snapshot() {
     insta::assert_snapshot!("tdl", Tdl::new(&["--help"]).run().assert_code(0).stdout);
     insta::assert_snapshot!("tdl-fetch", Tdl::new(&["fetch", "--help"]).run().assert_code(0).stdout);
     let version = Tdl::new(&["--version"]).run().assert_code(0).stdout;

@@ -54,7 +54,7 @@ fn the_first_signal_ends_the_run_with_its_summary(mode: Mode) {
 #[cfg(target_os = "linux")]
 #[test]
 #[ignore = "needs strace"]
-fn a_signal_that_comes_while_the_handlers_are_installed_is_not_lost() {
+fn a_signal_during_the_installation_of_handlers_is_not_lost() {
     use rustix::process::{Signal, kill_process};
 
     let server = half_stuck();
@@ -92,7 +92,7 @@ fn the_second_signal_ends_at_once() {
 }
 
 #[test]
-fn a_signal_that_was_ignored_stays_ignored() {
+fn a_signal_ignored_at_start_stays_ignored() {
     let gate = Arc::new(Gate::default());
     let held = Arc::clone(&gate);
     let server = Server::start(move |_| Reply::ok(content(1, 200_000)).held_after(100_000, &held));
@@ -109,7 +109,7 @@ fn a_signal_that_was_ignored_stays_ignored() {
 }
 
 #[test]
-fn an_interrupted_comparison_tells_of_the_run_that_was_on_and_leaves_no_scratch() {
+fn an_interrupted_comparison_reports_its_current_run_and_removes_its_scratch() {
     let stuck = half_stuck();
     let dripping = Server::start(|request| match request.target.as_str() {
         "/quick" => Reply::ok("quick"),
@@ -129,7 +129,7 @@ fn an_interrupted_comparison_tells_of_the_run_that_was_on_and_leaves_no_scratch(
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_keeps_no_interrupted_run_alive() {
+fn an_unread_pipe_does_not_block_an_interrupted_run() {
     let server = Server::echo();
     let mut tdl = fetch().args((0..3000).map(|number| server.url(&format!("/{number}")))).arg("--json");
     let mut child = tdl.spawn();
@@ -144,7 +144,7 @@ fn a_pipe_that_nobody_reads_keeps_no_interrupted_run_alive() {
 }
 
 #[test]
-fn a_killed_run_leaves_whole_files_or_none_and_the_next_one_ends_it() {
+fn killed_runs_leave_whole_files_or_none_and_the_next_run_completes_them() {
     let server = Server::start(|request| {
         let number: usize = request.target[1..].parse().unwrap();
         Reply::ok(content(number, 60_000)).drip(10_000, Duration::from_millis(2))
@@ -167,7 +167,7 @@ fn a_killed_run_leaves_whole_files_or_none_and_the_next_one_ends_it() {
 }
 
 #[test]
-fn a_part_file_is_never_seen_under_the_final_name() {
+fn the_final_name_never_has_a_partial_file() {
     let server = Server::start(|_| Reply::ok(content(1, 300_000)).drip(20_000, Duration::from_millis(10)));
     let mut tdl = fetch().arg(server.url("/x"));
     let mut child = tdl.spawn();

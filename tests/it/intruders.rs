@@ -44,14 +44,14 @@ fn disturbed(mode: Mode, at: usize, disturb: impl FnOnce(&fs::File)) {
     assert_eq!(server.requests()[1].header("range"), None, "nothing of it is of use");
 }
 
-in_both_modes!(a_part_file_that_is_cut_while_it_is_written_is_fetched_anew);
-fn a_part_file_that_is_cut_while_it_is_written_is_fetched_anew(mode: Mode) {
+in_both_modes!(a_part_file_truncated_by_another_process_is_fetched_again);
+fn a_part_file_truncated_by_another_process_is_fetched_again(mode: Mode) {
     disturbed(mode, 200_000, |part| part.set_len(0).unwrap());
     disturbed(mode, 200_000, |part| part.set_len(100_000).unwrap());
 }
 
-in_both_modes!(a_part_file_that_is_made_longer_is_fetched_anew);
-fn a_part_file_that_is_made_longer_is_fetched_anew(mode: Mode) {
+in_both_modes!(a_part_file_extended_by_another_process_is_fetched_again);
+fn a_part_file_extended_by_another_process_is_fetched_again(mode: Mode) {
     disturbed(mode, 200_000, |part| part.set_len(2 * LENGTH as u64).unwrap());
 }
 
@@ -83,9 +83,9 @@ fn is_renaming(strace: &Child) -> bool {
 
 in_both_modes!(
     #[ignore = "needs strace"]
-    a_part_file_that_is_replaced_or_cut_at_its_commit_gets_no_final_name
+    a_part_file_replaced_or_truncated_before_its_rename_is_not_committed
 );
-fn a_part_file_that_is_replaced_or_cut_at_its_commit_gets_no_final_name(mode: Mode) {
+fn a_part_file_replaced_or_truncated_before_its_rename_is_not_committed(mode: Mode) {
     disturbed_at_the_commit(
         mode,
         |part| fs::rename(part.with_file_name("other"), part).unwrap(),
@@ -129,27 +129,27 @@ fn two_without_locks(mode: Mode, other: &[&str], second_code: i32, retries: &str
 
 in_both_modes!(
     #[ignore = "needs strace"]
-    where_locks_do_not_hold_the_second_run_waits
+    without_locks_the_second_run_waits
 );
-fn where_locks_do_not_hold_the_second_run_waits(mode: Mode) {
+fn without_locks_the_second_run_waits(mode: Mode) {
     two_without_locks(mode, &[], 0, "50");
     two_without_locks(mode, &[], 75, "0");
 }
 
 in_both_modes!(
     #[ignore = "needs strace, and root for a process namespace, as another machine would have"]
-    a_run_on_another_machine_is_waited_for_in_a_process_namespace
+    a_run_in_another_process_namespace_is_waited_for
 );
-fn a_run_on_another_machine_is_waited_for_in_a_process_namespace(mode: Mode) {
+fn a_run_in_another_process_namespace_is_waited_for(mode: Mode) {
     two_without_locks(mode, &["unshare", "--pid", "--fork"], 75, "0");
 }
 
 in_both_modes!(
     #[ignore = "needs strace, and root for a process namespace, as another machine would have"]
-    a_run_in_a_process_namespace_that_was_taken_for_dead_spoils_nothing
+    a_run_in_a_process_namespace_that_is_wrongly_taken_for_dead_does_no_harm
 );
 /// The one that stands still is alive after all, and writes to the file that the other has taken over.
-fn a_run_in_a_process_namespace_that_was_taken_for_dead_spoils_nothing(mode: Mode) {
+fn a_run_in_a_process_namespace_that_is_wrongly_taken_for_dead_does_no_harm(mode: Mode) {
     let gates = [Arc::new(Gate::default()), Arc::new(Gate::default())];
     let held = gates.clone();
     let server = Server::start(move |request| {
@@ -182,9 +182,9 @@ fn a_run_in_a_process_namespace_that_was_taken_for_dead_spoils_nothing(mode: Mod
 
 in_both_modes!(
     #[ignore = "needs strace"]
-    where_locks_do_not_hold_what_is_removed_is_taken_over_first
+    without_locks_a_leftover_is_claimed_before_it_is_removed
 );
-fn where_locks_do_not_hold_what_is_removed_is_taken_over_first(mode: Mode) {
+fn without_locks_a_leftover_is_claimed_before_it_is_removed(mode: Mode) {
     let (server, gate) = slow_at_first();
     let of_other = r#"{"version":1,"url":"http://h/y","validator":null,"length":null,"done":[]}"#;
     let tdl = fetch_in(mode).file("out/x.part", "of another URL").file("out/x.part.json", of_other);
@@ -204,9 +204,9 @@ fn where_locks_do_not_hold_what_is_removed_is_taken_over_first(mode: Mode) {
 
 in_both_modes!(
     #[ignore = "needs strace"]
-    a_sidecar_that_cannot_be_read_for_a_moment_costs_nothing
+    a_sidecar_that_is_temporarily_unreadable_costs_nothing
 );
-fn a_sidecar_that_cannot_be_read_for_a_moment_costs_nothing(mode: Mode) {
+fn a_sidecar_that_is_temporarily_unreadable_costs_nothing(mode: Mode) {
     let server = Server::start(|request| Reply::file(request, &body(), TAG));
     let tdl = fetch_in(mode).file("out/other", "");
     // The first time it is looked whether there is one.
@@ -223,9 +223,9 @@ fn a_sidecar_that_cannot_be_read_for_a_moment_costs_nothing(mode: Mode) {
 
 in_both_modes!(
     #[ignore = "needs strace"]
-    where_locks_do_not_hold_three_runs_on_one_list_end_with_every_file_whole
+    without_locks_three_runs_on_one_list_leave_every_file_whole
 );
-fn where_locks_do_not_hold_three_runs_on_one_list_end_with_every_file_whole(mode: Mode) {
+fn without_locks_three_runs_on_one_list_leave_every_file_whole(mode: Mode) {
     let length = |number| [300_000, 3000][number % 2];
     let server = Server::start(move |request| {
         let number: usize = request.target[1..].parse().unwrap();
@@ -260,8 +260,8 @@ fn cuts_once() -> Server {
     })
 }
 
-in_both_modes!(what_others_could_have_written_is_not_resumed);
-fn what_others_could_have_written_is_not_resumed(mode: Mode) {
+in_both_modes!(a_part_file_that_others_could_have_written_is_not_resumed);
+fn a_part_file_that_others_could_have_written_is_not_resumed(mode: Mode) {
     use std::os::unix::fs::PermissionsExt as _;
 
     for (name, how) in [("x.part", "mode"), ("x.part.json", "mode"), ("x.part", "link"), ("x.part.json", "link")] {
@@ -311,9 +311,9 @@ fn spawn_as(tdl: &Tdl, user: u32, umask: &str, arguments: &[&str]) -> Child {
 
 in_both_modes!(
     #[ignore = "needs root, to be several users"]
-    as_root_a_file_that_another_user_is_writing_is_waited_for
+    as_root_a_file_being_written_by_another_user_is_busy
 );
-fn as_root_a_file_that_another_user_is_writing_is_waited_for(mode: Mode) {
+fn as_root_a_file_being_written_by_another_user_is_busy(mode: Mode) {
     for is_sticky in [false, true] {
         for umask in ["022", "077"] {
             let (server, gate) = slow_at_first();
@@ -336,10 +336,10 @@ fn as_root_a_file_that_another_user_is_writing_is_waited_for(mode: Mode) {
 
 in_both_modes!(
     #[ignore = "needs root, to be several users"]
-    as_root_another_users_bytes_get_no_final_name
+    as_root_another_users_bytes_are_never_committed
 );
 /// In a directory where everyone may write, and nobody may move what another has put there.
-fn as_root_another_users_bytes_get_no_final_name(mode: Mode) {
+fn as_root_another_users_bytes_are_never_committed(mode: Mode) {
     use std::os::unix::fs::{PermissionsExt as _, chown};
     for (is_sticky, code) in [(false, 0), (true, 1)] {
         let server = cuts_once();

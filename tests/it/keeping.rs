@@ -40,8 +40,8 @@ fn is_kept(tdl: &Tdl) -> bool {
         && sidecar.contains(&format!("\"done\":[[0,{CUT}]]"))
 }
 
-in_both_modes!(a_server_that_fails_at_every_range_still_gives_the_file);
-fn a_server_that_fails_at_every_range_still_gives_the_file(mode: Mode) {
+in_both_modes!(the_whole_file_is_requested_when_every_range_fails);
+fn the_whole_file_is_requested_when_every_range_fails(mode: Mode) {
     type Answer = fn(&Request) -> Reply;
     let failures: [(&str, Answer); 9] = [
         ("500", |_| Reply::status(500)),
@@ -77,8 +77,8 @@ fn a_server_that_fails_at_every_range_still_gives_the_file(mode: Mode) {
     });
 }
 
-in_both_modes!(a_run_that_tries_once_remembers_what_failed_before);
-fn a_run_that_tries_once_remembers_what_failed_before(mode: Mode) {
+in_both_modes!(failed_range_requests_are_counted_across_runs);
+fn failed_range_requests_are_counted_across_runs(mode: Mode) {
     for (retries, runs) in [(0, 3), (1, 2)] {
         let (tdl, server) = interrupted(mode, move |request| match (request.header("range"), request.number % 2) {
             (Some(_), 0) => Reply::status(500),
@@ -94,8 +94,8 @@ fn a_run_that_tries_once_remembers_what_failed_before(mode: Mode) {
     }
 }
 
-in_both_modes!(a_run_that_tries_once_remembers_answers_that_were_of_no_use);
-fn a_run_that_tries_once_remembers_answers_that_were_of_no_use(mode: Mode) {
+in_both_modes!(unusable_responses_are_counted_across_runs);
+fn unusable_responses_are_counted_across_runs(mode: Mode) {
     let (tdl, server) = interrupted(mode, |request| match request.header("range") {
         Some(_) => Reply::rest(&body(), CUT),
         None => Reply::file(request, &body(), TAG),
@@ -105,8 +105,8 @@ fn a_run_that_tries_once_remembers_answers_that_were_of_no_use(mode: Mode) {
     assert_eq!((tdl.names(), tdl.read("x") == body()), (vec!["x".to_owned()], true));
 }
 
-in_both_modes!(a_long_part_of_an_old_version_does_not_keep_a_new_one_from_coming);
-fn a_long_part_of_an_old_version_does_not_keep_a_new_one_from_coming(mode: Mode) {
+in_both_modes!(a_long_part_of_an_old_version_does_not_block_the_new_version);
+fn a_long_part_of_an_old_version_does_not_block_the_new_version(mode: Mode) {
     // Ranges of the new version work, but no answer is as long as what is there of the old one.
     for retries in ["--retries=0", "--retries=1"] {
         let (tdl, server) =
@@ -121,8 +121,8 @@ fn a_long_part_of_an_old_version_does_not_keep_a_new_one_from_coming(mode: Mode)
     }
 }
 
-in_both_modes!(whatever_has_the_name_of_the_second_part_file_the_file_comes);
-fn whatever_has_the_name_of_the_second_part_file_the_file_comes(mode: Mode) {
+in_both_modes!(anything_at_the_name_of_the_second_part_file_is_handled);
+fn anything_at_the_name_of_the_second_part_file_is_handled(mode: Mode) {
     for (kind, kept) in [("empty", false), ("foreign", true), ("directory", false)] {
         let (tdl, server) = interrupted(mode, |request| match request.header("range") {
             Some(_) => Reply::status(404),
@@ -143,8 +143,8 @@ fn whatever_has_the_name_of_the_second_part_file_the_file_comes(mode: Mode) {
     }
 }
 
-in_both_modes!(what_is_there_is_kept_while_the_whole_is_tried_and_may_be_whole_first);
-fn what_is_there_is_kept_while_the_whole_is_tried_and_may_be_whole_first(mode: Mode) {
+in_both_modes!(a_part_file_is_kept_while_the_whole_file_is_requested);
+fn a_part_file_is_kept_while_the_whole_file_is_requested(mode: Mode) {
     // Every range fails, and so does the whole; and then the rest comes.
     for comes in [false, true] {
         let (tdl, server) = interrupted(mode, move |request| match request.header("range") {
@@ -162,8 +162,8 @@ fn what_is_there_is_kept_while_the_whole_is_tried_and_may_be_whole_first(mode: M
     }
 }
 
-in_both_modes!(only_the_third_answer_in_a_row_that_does_not_continue_starts_over);
-fn only_the_third_answer_in_a_row_that_does_not_continue_starts_over(mode: Mode) {
+in_both_modes!(the_third_unusable_response_in_a_row_starts_over);
+fn the_third_unusable_response_in_a_row_starts_over(mode: Mode) {
     // Each answer is of another version, and cut before it is as long as what is there.
     let (tdl, server) = interrupted(mode, |request| {
         let tag = format!("\"{}\"", request.number);
@@ -176,8 +176,8 @@ fn only_the_third_answer_in_a_row_that_does_not_continue_starts_over(mode: Mode)
     assert!(!is_kept(&tdl));
 }
 
-in_both_modes!(what_is_there_is_kept_until_something_takes_its_place);
-fn what_is_there_is_kept_until_something_takes_its_place(mode: Mode) {
+in_both_modes!(a_part_file_is_kept_until_other_bytes_replace_it);
+fn a_part_file_is_kept_until_other_bytes_replace_it(mode: Mode) {
     // Three answers that cannot be used, and then none at all.
     let (tdl, server) = interrupted(mode, |request| match request.number {
         ..4 => match request.header("range") {
@@ -190,8 +190,8 @@ fn what_is_there_is_kept_until_something_takes_its_place(mode: Mode) {
     assert!(is_kept(&tdl), "{:?}", tdl.names());
 }
 
-in_both_modes!(of_two_versions_the_one_that_has_come_further_is_resumed);
-fn of_two_versions_the_one_that_has_come_further_is_resumed(mode: Mode) {
+in_both_modes!(the_longer_part_of_two_versions_is_resumed);
+fn the_longer_part_of_two_versions_is_resumed(mode: Mode) {
     // The file has changed, and each answer is cut after more than what is there of the old version.
     let (tdl, server) = interrupted(mode, |request| {
         let reply = Reply::file(request, &content(2, LENGTH), "\"two\"");
@@ -207,8 +207,8 @@ fn of_two_versions_the_one_that_has_come_further_is_resumed(mode: Mode) {
     assert_eq!(server.requests().last().unwrap().header("range"), Some("bytes=130000-"));
 }
 
-in_both_modes!(a_connection_that_closes_at_its_second_request_costs_no_attempt);
-fn a_connection_that_closes_at_its_second_request_costs_no_attempt(mode: Mode) {
+in_both_modes!(a_reused_connection_that_closes_costs_no_attempt);
+fn a_reused_connection_that_closes_costs_no_attempt(mode: Mode) {
     const FILES: usize = 60;
     let server = Server::start(|request| match request.on_connection {
         0 => Reply::ok(request.target.clone()),
@@ -220,8 +220,8 @@ fn a_connection_that_closes_at_its_second_request_costs_no_attempt(mode: Mode) {
     assert_eq!(tdl.names().len(), FILES);
 }
 
-in_both_modes!(a_whole_file_of_another_version_takes_the_place_of_what_is_there);
-fn a_whole_file_of_another_version_takes_the_place_of_what_is_there(mode: Mode) {
+in_both_modes!(a_new_version_replaces_the_part_of_an_old_one);
+fn a_new_version_replaces_the_part_of_an_old_one(mode: Mode) {
     let (tdl, server) = interrupted(mode, |request| Reply::file(request, &content(2, LENGTH), "\"two\""));
     tdl.rerun(&[&server.url("/x")]).assert_code(0);
     assert_eq!((tdl.names(), tdl.read("x") == content(2, LENGTH)), (vec!["x".to_owned()], true));
@@ -229,8 +229,8 @@ fn a_whole_file_of_another_version_takes_the_place_of_what_is_there(mode: Mode) 
     assert_eq!(ranges(&server), [false, true, false]);
 }
 
-in_both_modes!(a_killed_try_for_the_whole_leaves_nothing_behind);
-fn a_killed_try_for_the_whole_leaves_nothing_behind(mode: Mode) {
+in_both_modes!(leftovers_of_a_killed_request_for_the_whole_file_are_removed);
+fn leftovers_of_a_killed_request_for_the_whole_file_are_removed(mode: Mode) {
     let (tdl, server) = interrupted(mode, |request| Reply::file(request, &body(), TAG));
     let sidecar = fs::read_to_string(tdl.out().join("x.part.json")).unwrap();
     fs::write(tdl.out().join("x.part.new"), &body()[..1000]).unwrap();
@@ -239,8 +239,8 @@ fn a_killed_try_for_the_whole_leaves_nothing_behind(mode: Mode) {
     assert_eq!((tdl.names(), tdl.read("x") == body()), (vec!["x".to_owned()], true));
 }
 
-in_both_modes!(redirects_to_mirrors_that_differ_do_not_lose_what_is_proven);
-fn redirects_to_mirrors_that_differ_do_not_lose_what_is_proven(mode: Mode) {
+in_both_modes!(redirects_to_differing_mirrors_keep_the_part_file);
+fn redirects_to_differing_mirrors_keep_the_part_file(mode: Mode) {
     const FILES: usize = 12;
     const MIRRORS: usize = 3;
     // Each connection is cut at 40 %, and each mirror has tags of its own.
@@ -260,8 +260,8 @@ fn redirects_to_mirrors_that_differ_do_not_lose_what_is_proven(mode: Mode) {
     }
 }
 
-in_both_modes!(a_mirror_that_refuses_the_second_time_is_asked_for_by_way_of_the_redirect);
-fn a_mirror_that_refuses_the_second_time_is_asked_for_by_way_of_the_redirect(mode: Mode) {
+in_both_modes!(an_expired_signed_url_is_renewed_through_the_redirect);
+fn an_expired_signed_url_is_renewed_through_the_redirect(mode: Mode) {
     let server = Server::start(|request| match request.target.as_str() {
         "/x" => Reply::redirect(format!("/signed?X-Amz-Signature={}", request.number)),
         "/signed?X-Amz-Signature=0" if request.header("range").is_some() => Reply::status(403),
@@ -274,8 +274,8 @@ fn a_mirror_that_refuses_the_second_time_is_asked_for_by_way_of_the_redirect(mod
     assert_eq!(ranges(&server), [false, false, true, true, true]);
 }
 
-in_both_modes!(bytes_that_are_not_kept_are_no_progress);
-fn bytes_that_are_not_kept_are_no_progress(mode: Mode) {
+in_both_modes!(bytes_that_are_discarded_are_no_progress);
+fn bytes_that_are_discarded_are_no_progress(mode: Mode) {
     // No validator, and each answer is cut one byte later than the last.
     let server = Server::start(|request| Reply::ok(body()).cut_after(100_000 + request.number));
     let mut tdl = fetch_in(mode).args([&server.url("/x"), "--retries", "2"]);
@@ -284,8 +284,8 @@ fn bytes_that_are_not_kept_are_no_progress(mode: Mode) {
     assert!(tdl.names().is_empty());
 }
 
-in_both_modes!(a_limit_on_the_length_costs_nothing_of_what_is_there);
-fn a_limit_on_the_length_costs_nothing_of_what_is_there(mode: Mode) {
+in_both_modes!(a_limit_on_the_length_keeps_the_part_file);
+fn a_limit_on_the_length_keeps_the_part_file(mode: Mode) {
     let (tdl, server) = interrupted(mode, |request| Reply::file(request, &body(), TAG));
     tdl.rerun(&[&server.url("/x"), "--max-filesize=150k"]).assert_code(1);
     assert!(is_kept(&tdl), "{:?}", tdl.names());

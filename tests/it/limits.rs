@@ -7,8 +7,8 @@ use crate::command::{content, fetch_in};
 use crate::mode::{Mode, in_both_modes};
 use crate::server::{Reply, Server, TIMEOUT};
 
-in_both_modes!(a_file_that_is_too_long_is_not_fetched);
-fn a_file_that_is_too_long_is_not_fetched(mode: Mode) {
+in_both_modes!(a_file_above_max_filesize_is_not_fetched);
+fn a_file_above_max_filesize_is_not_fetched(mode: Mode) {
     let server = Server::start(|request| {
         let reply = Reply::ok(content(1, 200_000));
         match request.target.as_str() {
@@ -32,8 +32,8 @@ fn a_file_that_is_too_long_is_not_fetched(mode: Mode) {
     }
 }
 
-in_both_modes!(what_is_unfinished_when_the_time_is_over_fails_for_now);
-fn what_is_unfinished_when_the_time_is_over_fails_for_now(mode: Mode) {
+in_both_modes!(downloads_unfinished_at_max_time_fail_temporarily);
+fn downloads_unfinished_at_max_time_fail_temporarily(mode: Mode) {
     let server = Server::start(|request| match request.target.as_str() {
         "/quick" => Reply::ok("quick"),
         "/stuck" => Reply::ok(content(1, 200_000)).stall_after(100_000),
@@ -50,8 +50,8 @@ fn what_is_unfinished_when_the_time_is_over_fails_for_now(mode: Mode) {
     assert_eq!(tdl.final_names(), ["quick"]);
 }
 
-in_both_modes!(a_file_that_does_not_fit_on_the_disk_fails_and_its_neighbours_do_not);
-fn a_file_that_does_not_fit_on_the_disk_fails_and_its_neighbours_do_not(mode: Mode) {
+in_both_modes!(a_file_too_large_for_the_disk_fails_alone);
+fn a_file_too_large_for_the_disk_fails_alone(mode: Mode) {
     let server = Server::start(|request| match request.target.as_str() {
         "/huge" => Reply::raw("HTTP/1.1 200 OK\r\nContent-Length: 1000000000000000\r\n\r\nbegin"),
         target => Reply::ok(target),
@@ -66,9 +66,9 @@ fn a_file_that_does_not_fit_on_the_disk_fails_and_its_neighbours_do_not(mode: Mo
 }
 
 #[cfg(target_os = "linux")]
-in_both_modes!(a_directory_that_takes_no_files_is_named_and_nothing_is_asked);
+in_both_modes!(an_unwritable_directory_is_named_before_any_request);
 #[cfg(target_os = "linux")]
-fn a_directory_that_takes_no_files_is_named_and_nothing_is_asked(mode: Mode) {
+fn an_unwritable_directory_is_named_before_any_request(mode: Mode) {
     let server = Server::echo();
     // Nobody may make a file there, not even root.
     let urls = ["/small", "/large"].map(|path| server.url(path));
@@ -80,8 +80,8 @@ fn a_directory_that_takes_no_files_is_named_and_nothing_is_asked(mode: Mode) {
     assert_eq!(server.requests().len(), 0);
 }
 
-in_both_modes!(update_replaces_only_what_has_changed);
-fn update_replaces_only_what_has_changed(mode: Mode) {
+in_both_modes!(update_replaces_only_changed_files);
+fn update_replaces_only_changed_files(mode: Mode) {
     const EARLIER: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
     const THEN: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const LATER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
@@ -118,9 +118,9 @@ fn update_replaces_only_what_has_changed(mode: Mode) {
 }
 
 #[cfg(unix)]
-in_both_modes!(a_limit_on_the_length_of_files_fails_what_is_longer_and_nothing_else);
+in_both_modes!(ulimit_on_the_file_size_fails_only_longer_files);
 #[cfg(unix)]
-fn a_limit_on_the_length_of_files_fails_what_is_longer_and_nothing_else(mode: Mode) {
+fn ulimit_on_the_file_size_fails_only_longer_files(mode: Mode) {
     let server = Server::start(|request| match request.target.as_str() {
         "/long" => Reply::ok(content(1, 300_000)),
         target => Reply::ok(target),
@@ -138,10 +138,10 @@ fn a_limit_on_the_length_of_files_fails_what_is_longer_and_nothing_else(mode: Mo
 #[cfg(target_os = "linux")]
 in_both_modes!(
     #[ignore = "needs root, to be a user of whom there is no process yet"]
-    a_system_without_threads_to_spare_is_no_wrong_command_line
+    running_out_of_threads_is_a_temporary_failure
 );
 #[cfg(target_os = "linux")]
-fn a_system_without_threads_to_spare_is_no_wrong_command_line(mode: Mode) {
+fn running_out_of_threads_is_a_temporary_failure(mode: Mode) {
     use std::os::unix::fs::PermissionsExt as _;
 
     let server = Server::echo();
@@ -169,10 +169,10 @@ fn a_system_without_threads_to_spare_is_no_wrong_command_line(mode: Mode) {
 #[cfg(target_os = "linux")]
 in_both_modes!(
     #[ignore = "needs strace"]
-    fsync_puts_the_bytes_and_then_the_name_on_the_disk
+    fsync_syncs_the_bytes_before_the_name
 );
 #[cfg(target_os = "linux")]
-fn fsync_puts_the_bytes_and_then_the_name_on_the_disk(mode: Mode) {
+fn fsync_syncs_the_bytes_before_the_name(mode: Mode) {
     for (length, rename) in [(10, "linkat("), (200_000, "renameat2(")] {
         let server = Server::start(move |_| Reply::ok(content(1, length)));
         let mut tdl = fetch_in(mode).args([&server.url("/x"), "--fsync"]).under("strace").prefix_args(&[
@@ -201,10 +201,10 @@ fn fsync_puts_the_bytes_and_then_the_name_on_the_disk(mode: Mode) {
 #[cfg(target_os = "linux")]
 in_both_modes!(
     #[ignore = "needs root, to mount a small disk"]
-    a_full_disk_fails_what_it_must_and_starts_nothing_new
+    a_full_disk_fails_the_current_file_and_starts_no_other
 );
 #[cfg(target_os = "linux")]
-fn a_full_disk_fails_what_it_must_and_starts_nothing_new(mode: Mode) {
+fn a_full_disk_fails_the_current_file_and_starts_no_other(mode: Mode) {
     let server = Server::start(|request| match request.target.as_str() {
         "/unannounced" => Reply::ok(content(1, 3_000_000)).chunked(),
         target => Reply::ok(target),

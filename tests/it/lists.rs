@@ -4,7 +4,7 @@ use crate::command::{Tdl, fetch};
 use crate::server::Server;
 
 #[test]
-fn lists_arguments_and_standard_input_mix() {
+fn lists_arguments_and_standard_input_are_combined() {
     let server = Server::echo();
     let url = |path| server.url(path);
     let mut tdl = fetch()
@@ -17,7 +17,7 @@ fn lists_arguments_and_standard_input_mix() {
 }
 
 #[test]
-fn what_is_no_url_is_refused_before_any_request() {
+fn an_invalid_url_is_refused_before_any_request() {
     let server = Server::echo();
     let mut tdl = fetch().args(["-i", "urls.txt"]).file(
         "urls.txt",
@@ -51,7 +51,7 @@ fn a_long_list_of_errors_is_cut() {
 }
 
 #[test]
-fn likely_slips_are_named_with_their_mend() {
+fn likely_mistakes_come_with_their_fix() {
     for (arguments, message) in [
         (&["urls.txt"][..], "'urls.txt' is not an absolute URL; to read a list, use -i urls.txt\n"),
         (&["-"], "'-' is not an absolute URL; to read a list, use -i -\n"),
@@ -104,7 +104,7 @@ fn the_command_line_is_checked() {
 }
 
 #[test]
-fn a_dry_run_asks_for_nothing() {
+fn a_dry_run_makes_no_request() {
     let server = Server::echo();
     let url = server.url("/x?token=secret");
     let mut tdl = fetch().args([&url, &server.url("/y"), "--dry-run"]).file("out/y", "");

@@ -4,8 +4,8 @@ use crate::command::{content, fetch, fetch_in, names};
 use crate::mode::{Mode, in_both_modes};
 use crate::server::{Reply, Server};
 
-in_both_modes!(hostile_names_stay_in_the_directory_and_can_be_printed);
-fn hostile_names_stay_in_the_directory_and_can_be_printed(mode: Mode) {
+in_both_modes!(hostile_names_stay_in_the_directory_and_are_printable);
+fn hostile_names_stay_in_the_directory_and_are_printable(mode: Mode) {
     let server = Server::echo();
     let long = "x".repeat(400);
     let paths = [
@@ -41,7 +41,7 @@ fn hostile_names_stay_in_the_directory_and_can_be_printed(mode: Mode) {
 }
 
 #[test]
-fn part_files_of_one_download_are_no_targets_of_another() {
+fn a_part_file_and_a_target_never_share_a_name() {
     let server = Server::echo();
     let mut tdl = fetch().args(["/x", "/x.part", "/X", "/x.part.json"].map(|path| server.url(path)));
     tdl.run().assert_code(0);
@@ -50,7 +50,7 @@ fn part_files_of_one_download_are_no_targets_of_another() {
 }
 
 #[test]
-fn a_half_file_of_an_earlier_run_is_not_taken_for_the_file_that_has_its_name() {
+fn a_part_file_is_not_mistaken_for_the_target_of_its_name() {
     let server = Server::start(|request| match request.target.as_str() {
         "/x" => Reply::file(request, &content(1, 200_000), "\"one\"").cut_after(100_000),
         target => Reply::ok(target),
@@ -67,7 +67,7 @@ fn a_half_file_of_an_earlier_run_is_not_taken_for_the_file_that_has_its_name() {
 }
 
 #[test]
-fn a_chosen_name_is_used() {
+fn a_name_given_with_o_is_used() {
     let server = Server::echo();
     let mut tdl = fetch().args([&server.url("/long/name?x"), "-O", "short.txt"]);
     tdl.run().assert_code(0);

@@ -4,7 +4,7 @@ use crate::command::fetch;
 use crate::server::{Reply, Server};
 
 #[test]
-fn a_request_says_who_asks_and_wants_the_bytes_as_they_are() {
+fn a_request_names_tdl_and_asks_for_identity_encoding() {
     let server = Server::echo();
     fetch().args([&server.url("/x?q=1"), "-H", "X-Own: a: b", "-H", "X-Own: c"]).run().assert_code(0);
     let request = &server.requests()[0];
@@ -17,14 +17,14 @@ fn a_request_says_who_asks_and_wants_the_bytes_as_they_are() {
 }
 
 #[test]
-fn the_user_may_call_himself_something_else() {
+fn the_user_agent_can_be_changed() {
     let server = Server::echo();
     fetch().args([&server.url("/x"), "-H", "User-Agent: me/1"]).run().assert_code(0);
     assert_eq!(server.requests()[0].header("user-agent"), Some("me/1"));
 }
 
 #[test]
-fn headers_come_from_a_file_too() {
+fn headers_can_be_read_from_a_file() {
     let server = Server::echo();
     fetch().args([&server.url("/x"), "-H", "@headers"]).file("headers", "X-A: 1\r\n\nX-B: 2\n").run().assert_code(0);
     let request = &server.requests()[0];
@@ -39,7 +39,7 @@ fn headers_come_from_a_file_too() {
 }
 
 #[test]
-fn redirects_are_followed_and_named_after_the_url_that_was_given() {
+fn a_redirected_file_is_named_after_the_given_url() {
     let server = Server::start(|request| match request.target.as_str() {
         "/given.txt" => Reply::redirect("/elsewhere/other.bin?x"),
         "/elsewhere/other.bin?x" => Reply::redirect("last"),
@@ -84,7 +84,7 @@ fn credentials_stay_with_their_origin() {
 }
 
 #[test]
-fn a_credential_for_several_servers_is_warned_of_once() {
+fn a_credential_for_several_servers_causes_one_warning() {
     let servers = [Server::echo(), Server::echo()];
     let urls = servers.each_ref().map(|server| server.url("/x"));
     let output =
@@ -95,7 +95,7 @@ fn a_credential_for_several_servers_is_warned_of_once() {
 }
 
 #[test]
-fn redirects_that_lead_nowhere_good_are_not_followed() {
+fn endless_and_foreign_redirects_are_not_followed() {
     let server = Server::start(|request| match request.target.split_once('-') {
         Some(("/count", number)) => Reply::redirect(format!("/count-{}", number.parse::<u32>().unwrap() + 1)),
         _ => match request.target.as_str() {
@@ -126,7 +126,7 @@ fn redirects_that_lead_nowhere_good_are_not_followed() {
 }
 
 #[test]
-fn a_certificate_that_nobody_signed_fails_for_good_unless_insecure() {
+fn a_self_signed_certificate_fails_permanently_without_insecure() {
     let server = Server::start_tls(|request| Reply::ok(request.target.clone()));
     let mut tdl = fetch().arg(server.url("/x"));
     let output = tdl.run().assert_code(1);
@@ -140,7 +140,7 @@ fn a_certificate_that_nobody_signed_fails_for_good_unless_insecure() {
 }
 
 #[test]
-fn https_never_falls_to_http() {
+fn https_is_never_downgraded_to_http() {
     let plain = Server::echo();
     let target = plain.url("/x");
     let secure = Server::start_tls(move |_| Reply::redirect(target.clone()));
@@ -172,7 +172,7 @@ fn a_host_without_a_certificate_store_still_downloads_over_http() {
 }
 
 #[test]
-fn a_redirect_to_the_same_url_is_asked_again() {
+fn a_redirect_to_the_same_url_is_followed() {
     let server = Server::start(|request| match request.number {
         0 => Reply::redirect("/x"),
         _ => Reply::ok("second thoughts"),
@@ -203,7 +203,7 @@ mod slow_connections {
     }
 
     #[test]
-    fn a_connection_may_be_waited_for_longer_than_a_byte() {
+    fn the_connect_timeout_may_exceed_the_stall_timeout() {
         let (listener, waiting) = full_listener();
         let url = format!("http://{}/x", listener.local_addr().unwrap());
         let arguments = ["--retries=0", "--stall-timeout=500ms", "--connect-timeout"];

@@ -92,7 +92,7 @@ fn two_thousand_files_of_64_kib_arrive() {
 
 #[test]
 #[ignore = "needs nginx"]
-fn files_that_come_slowly_come_over_several_connections() {
+fn slow_files_are_split() {
     const LENGTH: usize = 12 * 1024 * 1024;
     let nginx = Nginx::start();
     let list = nginx.list(2, LENGTH).replace(&format!(":{}/", nginx.port), &format!(":{}/slow/", nginx.port));

@@ -4,8 +4,8 @@ use crate::command::fetch_in;
 use crate::mode::{Mode, in_both_modes};
 use crate::server::{Reply, Server};
 
-in_both_modes!(more_hosts_than_files_may_be_open_give_every_file);
-fn more_hosts_than_files_may_be_open_give_every_file(mode: Mode) {
+in_both_modes!(more_hosts_than_open_files_allowed_give_every_file);
+fn more_hosts_than_open_files_allowed_give_every_file(mode: Mode) {
     const HOSTS: usize = 400;
     // Each host has connections of its own, although all lead to one proxy.
     let proxy = Server::start(|request| Reply::ok(request.target.clone()));

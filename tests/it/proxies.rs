@@ -12,7 +12,7 @@ fn fetch_through<const N: usize>(variables: [(&str, &str); N]) -> Tdl {
 }
 
 #[test]
-fn http_goes_through_the_proxy_with_its_user_info_and_everything_else_around_it() {
+fn http_uses_the_proxy_and_its_user_info_unless_excluded() {
     let (proxy, direct) = (Server::echo(), Server::echo());
     let with_user = proxy.url("").replace("://", "://user:p%40ss@");
     for (variable, value) in [
@@ -35,7 +35,7 @@ fn http_goes_through_the_proxy_with_its_user_info_and_everything_else_around_it(
 }
 
 #[test]
-fn what_cannot_be_used_refuses_the_run_before_anything_is_asked() {
+fn an_unusable_proxy_is_refused_before_any_request() {
     let server = Server::echo();
     for (variable, value) in [
         ("all_proxy", "ftp://user:secret@127.0.0.1:1"),
@@ -55,7 +55,7 @@ fn what_cannot_be_used_refuses_the_run_before_anything_is_asked() {
 }
 
 #[test]
-fn no_proxy_of_a_star_counts_for_addresses_as_well() {
+fn a_star_in_no_proxy_covers_addresses() {
     let (server, proxy) = (Server::echo(), Server::echo());
     for star in ["*", "example.org, *"] {
         fetch_through([("all_proxy", proxy.url("").as_str()), ("no_proxy", star)])
@@ -69,7 +69,7 @@ fn no_proxy_of_a_star_counts_for_addresses_as_well() {
 }
 
 #[test]
-fn socks_is_spoken_as_socks5() {
+fn a_socks_url_means_socks5() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let serving = std::thread::spawn(move || {
@@ -92,7 +92,7 @@ fn socks_is_spoken_as_socks5() {
 }
 
 #[test]
-fn a_tunnel_that_the_proxy_refuses_is_not_asked_for_again_unless_it_may_be_had_later() {
+fn a_refused_tunnel_is_retried_only_if_the_status_is_temporary() {
     for (status, code) in [(403, 1), (407, 1), (404, 1), (408, 75), (429, 75), (500, 75), (503, 75)] {
         let answer = format!("HTTP/1.1 {status} Status\r\nContent-Length: 0\r\n\r\n");
         let proxy = Server::start(move |_| Reply::raw(answer.clone()));
@@ -115,7 +115,7 @@ fn a_tunnel_that_the_proxy_refuses_is_not_asked_for_again_unless_it_may_be_had_l
 }
 
 #[test]
-fn a_tunnel_that_breaks_may_be_had_later() {
+fn a_broken_tunnel_is_temporary() {
     for answer in ["", "HTTP/1.1 200 OK\r\n\r\n", "no http\r\n\r\n"] {
         let proxy = Server::start(move |_| Reply::raw(answer));
         let tdl = fetch_through([("https_proxy", proxy.url("").as_str())]);

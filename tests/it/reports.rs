@@ -22,7 +22,7 @@ fn mixed_urls(server: &Server) -> [String; 4] {
 }
 
 #[test]
-fn a_pipe_gets_a_line_for_each_change_and_no_escapes() {
+fn a_pipe_gets_a_line_per_change_without_escape_codes() {
     let server = mixed();
     for style in ["auto", "bars", "plain"] {
         let mut tdl = fetch().args(mixed_urls(&server)).args(["--progress", style]).file("out/there", "");
@@ -70,15 +70,15 @@ fn quiet_and_none_show_failures_only() {
 }
 
 #[test]
-fn verbose_tells_redirects_and_checks() {
+fn verbose_reports_redirects_and_checks() {
     let server = mixed();
     let output = fetch().args([&server.url("/moved"), "-v"]).run().assert_code(0);
     assert!(output.stderr.contains(&format!("/moved: redirected to {}\n", server.url("/good"))), "{}", output.stderr);
     assert!(output.stderr.contains("status 200, attempts 1; its length is the announced one\n"), "{}", output.stderr);
 }
 
-in_both_modes!(json_lines_tell_every_change);
-fn json_lines_tell_every_change(mode: Mode) {
+in_both_modes!(json_lines_report_every_change);
+fn json_lines_report_every_change(mode: Mode) {
     let server = mixed();
     let mut tdl = fetch_in(mode).args(mixed_urls(&server)).args(["--json", "--jobs=4"]).file("out/there", "");
     let output = tdl.run().assert_code(1);
@@ -109,7 +109,7 @@ fn json_lines_tell_every_change(mode: Mode) {
 }
 
 #[test]
-fn json_keeps_a_url_that_works_again() {
+fn json_keeps_urls_whole() {
     let server = Server::echo();
     let url = server.url("/x?token=secret");
     let output = fetch().args([&url, "--json"]).run().assert_code(0);
@@ -118,7 +118,7 @@ fn json_keeps_a_url_that_works_again() {
 }
 
 #[test]
-fn a_closed_standard_output_is_no_panic_and_stops_no_download() {
+fn a_closed_standard_output_stops_no_download() {
     let server = Server::echo();
     let urls = (0..200).map(|number| server.url(&format!("/{number}")));
     let mut tdl = fetch().args(urls).arg("--json");
@@ -131,7 +131,7 @@ fn a_closed_standard_output_is_no_panic_and_stops_no_download() {
 }
 
 #[test]
-fn closed_streams_are_borne() {
+fn closed_streams_are_tolerated() {
     let server = Server::echo();
     let mut tdl = fetch().arg(server.url("/x"));
     let mut child = tdl.spawn();

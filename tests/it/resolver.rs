@@ -25,7 +25,7 @@ fn fetch_with(nsswitch: &str, resolv: &str, namespaces: &[&str], arguments: &[&s
 
 #[test]
 #[ignore = "needs root, to make namespaces"]
-fn a_host_that_does_not_exist_is_not_asked_for_again() {
+fn a_host_that_does_not_exist_is_not_retried() {
     let output = fetch_with("hosts: files\n", "", &["--mount", "--net"], &[]).assert_code(1);
     let message = "http://nosuch.invalid/x: failed: the host name does not exist: nosuch.invalid: ";
     assert!(output.stderr.contains(message) && output.stderr.contains("; is it spelled right?\n"), "{}", output.stderr);
@@ -34,7 +34,7 @@ fn a_host_that_does_not_exist_is_not_asked_for_again() {
 
 #[test]
 #[ignore = "needs root, to make namespaces"]
-fn a_name_server_that_does_not_answer_may_answer_later() {
+fn a_silent_name_server_is_a_temporary_failure() {
     let resolv = "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n";
     let output = fetch_with("hosts: dns\n", resolv, &["--mount", "--net"], &["--retries=1"]).assert_code(75);
     assert!(output.stderr.contains("/x: trying again in "), "{}", output.stderr);
@@ -47,7 +47,7 @@ fn a_name_server_that_does_not_answer_may_answer_later() {
 
 #[test]
 #[ignore = "needs root, to make namespaces and to be a name server"]
-fn a_stuck_look_up_keeps_no_process_alive() {
+fn a_stuck_lookup_does_not_keep_the_process_alive() {
     // It hears, and does not answer.
     let server = UdpSocket::bind("127.77.1.53:53").unwrap();
     let resolv = "nameserver 127.77.1.53\noptions timeout:30 attempts:5\n";

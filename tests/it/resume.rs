@@ -36,8 +36,8 @@ fn interrupted(mode: Mode, server: &Server) -> Tdl {
     tdl
 }
 
-in_both_modes!(a_cut_download_asks_for_the_rest_within_a_run_and_across_runs);
-fn a_cut_download_asks_for_the_rest_within_a_run_and_across_runs(mode: Mode) {
+in_both_modes!(a_truncated_download_requests_the_rest_within_and_across_runs);
+fn a_truncated_download_requests_the_rest_within_and_across_runs(mode: Mode) {
     let server = cuts_once(|request| Reply::file(request, &body(), TAG));
     let mut tdl = fetch_in(mode).arg(server.url("/x"));
     tdl.run().assert_code(0);
@@ -52,8 +52,8 @@ fn a_cut_download_asks_for_the_rest_within_a_run_and_across_runs(mode: Mode) {
     assert_eq!((tdl.names(), tdl.read("x") == body()), (vec!["x".to_owned()], true));
 }
 
-in_both_modes!(an_old_modification_date_is_proof_and_a_young_one_a_weak_tag_or_nothing_are_not);
-fn an_old_modification_date_is_proof_and_a_young_one_a_weak_tag_or_nothing_are_not(mode: Mode) {
+in_both_modes!(only_an_old_modification_date_is_a_validator_without_a_strong_tag);
+fn only_an_old_modification_date_is_a_validator_without_a_strong_tag(mode: Mode) {
     for (headers, proof) in [
         (vec![("Last-Modified", OLD), ("Date", "Sun, 06 Nov 1994 08:50:37 GMT")], Some(OLD)),
         (vec![("Last-Modified", OLD), ("Date", "Sun, 06 Nov 1994 08:50:00 GMT")], None),
@@ -75,8 +75,8 @@ fn an_old_modification_date_is_proof_and_a_young_one_a_weak_tag_or_nothing_are_n
     }
 }
 
-in_both_modes!(a_partial_answer_that_is_not_the_exact_rest_throws_the_part_away);
-fn a_partial_answer_that_is_not_the_exact_rest_throws_the_part_away(mode: Mode) {
+in_both_modes!(a_partial_response_that_is_not_the_exact_rest_starts_over);
+fn a_partial_response_that_is_not_the_exact_rest_starts_over(mode: Mode) {
     let rest = |range: &str| {
         let range = range.to_owned();
         move |_: &Request| Reply::rest(&body(), 120_000).without("Content-Range").header("Content-Range", range.clone())
@@ -124,8 +124,8 @@ fn a_partial_answer_that_is_not_the_exact_rest_throws_the_part_away(mode: Mode) 
     });
 }
 
-in_both_modes!(a_rest_that_is_cut_again_is_gone_on_with);
-fn a_rest_that_is_cut_again_is_gone_on_with(mode: Mode) {
+in_both_modes!(a_rest_that_is_truncated_again_is_resumed);
+fn a_rest_that_is_truncated_again_is_resumed(mode: Mode) {
     let server = Server::start(|request| match request.number {
         0..5 => Reply::file(request, &body(), TAG).cut_after(30_000),
         _ => Reply::file(request, &body(), TAG),
@@ -138,8 +138,8 @@ fn a_rest_that_is_cut_again_is_gone_on_with(mode: Mode) {
     assert!(tdl.read("x") == body());
 }
 
-in_both_modes!(a_server_that_gives_less_than_was_asked_for_is_asked_on_at_once);
-fn a_server_that_gives_less_than_was_asked_for_is_asked_on_at_once(mode: Mode) {
+in_both_modes!(a_range_shorter_than_requested_is_continued_at_once);
+fn a_range_shorter_than_requested_is_continued_at_once(mode: Mode) {
     let server = cuts_once(|request| {
         let (from, to) = request.range(LENGTH).unwrap();
         Reply::part(&body(), from, to.min(from + 10_000)).header("ETag", TAG)
@@ -151,16 +151,16 @@ fn a_server_that_gives_less_than_was_asked_for_is_asked_on_at_once(mode: Mode) {
     assert_eq!((server.requests().len(), tdl.read("x") == body()), (9, true));
 }
 
-in_both_modes!(a_changed_file_is_fetched_anew);
-fn a_changed_file_is_fetched_anew(mode: Mode) {
+in_both_modes!(a_changed_file_is_fetched_again);
+fn a_changed_file_is_fetched_again(mode: Mode) {
     let server = cuts_once(|request| Reply::file(request, b"the new version", "\"two\""));
     let mut tdl = fetch_in(mode).arg(server.url("/x"));
     tdl.run().assert_code(0);
     assert_eq!((tdl.names(), tdl.read("x")), (vec!["x".to_owned()], b"the new version".to_vec()));
 }
 
-in_both_modes!(a_part_that_has_everything_becomes_the_file);
-fn a_part_that_has_everything_becomes_the_file(mode: Mode) {
+in_both_modes!(a_complete_part_file_is_committed);
+fn a_complete_part_file_is_committed(mode: Mode) {
     let server = cuts_once(|request| Reply::file(request, &body(), TAG));
     let mut tdl = interrupted(mode, &server);
     // As after a kill between the last byte's sidecar and the rename.
@@ -172,8 +172,8 @@ fn a_part_that_has_everything_becomes_the_file(mode: Mode) {
     assert_eq!((tdl.names(), tdl.read("x") == body()), (vec!["x".to_owned()], true));
 }
 
-in_both_modes!(a_part_of_another_url_or_without_a_good_sidecar_is_started_over_with_a_word);
-fn a_part_of_another_url_or_without_a_good_sidecar_is_started_over_with_a_word(mode: Mode) {
+in_both_modes!(a_part_of_another_url_or_without_a_valid_sidecar_is_started_over_with_a_reason);
+fn a_part_of_another_url_or_without_a_valid_sidecar_is_started_over_with_a_reason(mode: Mode) {
     for (change, why) in [
         ("other url", "the bytes that are left are of another URL"),
         ("other query", "the bytes that are left are of another URL"),
@@ -211,8 +211,8 @@ fn a_part_of_another_url_or_without_a_good_sidecar_is_started_over_with_a_word(m
 
 const OURS: &str = r#"{"version":1,"url":"http://h/x","validator":null,"length":null,"done":[]}"#;
 
-in_both_modes!(a_file_with_a_sidecars_name_that_is_none_is_kept);
-fn a_file_with_a_sidecars_name_that_is_none_is_kept(mode: Mode) {
+in_both_modes!(a_foreign_file_with_a_sidecars_name_is_kept);
+fn a_foreign_file_with_a_sidecars_name_is_kept(mode: Mode) {
     let server = Server::start(|request| match request.target.as_str() {
         "/large" => Reply::ok(body()),
         target => Reply::ok(target),
@@ -225,8 +225,8 @@ fn a_file_with_a_sidecars_name_that_is_none_is_kept(mode: Mode) {
     assert_eq!(tdl.names(), ["large", "large.part.json.kept", "there", "there.part.json", "x", "x.part.json"]);
 }
 
-in_both_modes!(a_small_file_that_is_cut_is_gone_on_with_as_well);
-fn a_small_file_that_is_cut_is_gone_on_with_as_well(mode: Mode) {
+in_both_modes!(a_truncated_small_file_is_resumed);
+fn a_truncated_small_file_is_resumed(mode: Mode) {
     let small = || content(3, 60_000);
     let server = Server::start(move |request| Reply::file(request, &small(), TAG).cut_after(25_000));
     let mut tdl = fetch_in(mode).args([&server.url("/x"), "--retries", "1"]);
@@ -235,8 +235,8 @@ fn a_small_file_that_is_cut_is_gone_on_with_as_well(mode: Mode) {
     assert_eq!((tdl.names(), tdl.read("x") == small()), (vec!["x".to_owned()], true));
 }
 
-in_both_modes!(a_sidecar_without_its_part_is_gone_after_the_next_run);
-fn a_sidecar_without_its_part_is_gone_after_the_next_run(mode: Mode) {
+in_both_modes!(a_sidecar_without_its_part_file_is_removed);
+fn a_sidecar_without_its_part_file_is_removed(mode: Mode) {
     let server = Server::echo();
     let mut tdl = fetch_in(mode).args([server.url("/x"), server.url("/there")]).file("out/x.part.json", OURS);
     tdl = tdl.file("out/there", "").file("out/there.part.json", OURS).file("out/there.part.tmp", OURS);
@@ -244,8 +244,8 @@ fn a_sidecar_without_its_part_is_gone_after_the_next_run(mode: Mode) {
     assert_eq!(tdl.names(), ["there", "x"]);
 }
 
-in_both_modes!(a_killed_run_asks_only_for_what_is_missing_and_the_last_second);
-fn a_killed_run_asks_only_for_what_is_missing_and_the_last_second(mode: Mode) {
+in_both_modes!(after_a_kill_all_but_the_last_checkpoint_interval_is_resumed);
+fn after_a_kill_all_but_the_last_checkpoint_interval_is_resumed(mode: Mode) {
     let long = || content(2, 800_000);
     let gates = [Arc::new(Gate::default()), Arc::new(Gate::default())];
     let held = gates.clone();
@@ -300,8 +300,8 @@ fn redirects_elsewhere(headers: &'static [&'static str]) -> Server {
     })
 }
 
-in_both_modes!(a_redirect_that_leads_elsewhere_the_second_time_is_no_rest_of_the_first);
-fn a_redirect_that_leads_elsewhere_the_second_time_is_no_rest_of_the_first(mode: Mode) {
+in_both_modes!(a_redirect_to_another_file_is_not_resumed);
+fn a_redirect_to_another_file_is_not_resumed(mode: Mode) {
     // Tags are tags of one URL: two files may well have the same.
     for headers in [&["ETag"][..], &["Last-Modified", "Date"]] {
         let server = redirects_elsewhere(headers);
@@ -312,8 +312,8 @@ fn a_redirect_that_leads_elsewhere_the_second_time_is_no_rest_of_the_first(mode:
     }
 }
 
-in_both_modes!(within_a_run_the_mirror_that_had_the_first_part_is_asked_for_the_rest);
-fn within_a_run_the_mirror_that_had_the_first_part_is_asked_for_the_rest(mode: Mode) {
+in_both_modes!(within_a_run_the_rest_is_requested_from_the_same_mirror);
+fn within_a_run_the_rest_is_requested_from_the_same_mirror(mode: Mode) {
     for headers in [&["ETag"][..], &["Last-Modified", "Date"]] {
         let server = redirects_elsewhere(headers);
         let mut tdl = fetch_in(mode).arg(server.url("/x"));
@@ -323,8 +323,8 @@ fn within_a_run_the_mirror_that_had_the_first_part_is_asked_for_the_rest(mode: M
     }
 }
 
-in_both_modes!(a_server_that_refuses_ranges_still_gives_the_file);
-fn a_server_that_refuses_ranges_still_gives_the_file(mode: Mode) {
+in_both_modes!(a_server_that_refuses_ranges_is_asked_for_the_whole_file);
+fn a_server_that_refuses_ranges_is_asked_for_the_whole_file(mode: Mode) {
     for status in [400, 403, 501, 204, 304] {
         let server = cuts_once(move |request| match request.header("range") {
             Some(_) if [204, 304].contains(&status) => Reply::raw(format!("HTTP/1.1 {status} X\r\n\r\n")),
@@ -337,8 +337,8 @@ fn a_server_that_refuses_ranges_still_gives_the_file(mode: Mode) {
     }
 }
 
-in_both_modes!(what_came_before_a_stall_is_claimed_whoever_ends_the_run);
-fn what_came_before_a_stall_is_claimed_whoever_ends_the_run(mode: Mode) {
+in_both_modes!(bytes_before_a_stall_survive_a_kill);
+fn bytes_before_a_stall_survive_a_kill(mode: Mode) {
     for at in [50_000, 120_000] {
         let server = Server::start(move |request| match request.number {
             0 => Reply::file(request, &body(), TAG).stall_after(at),
@@ -356,8 +356,8 @@ fn what_came_before_a_stall_is_claimed_whoever_ends_the_run(mode: Mode) {
     }
 }
 
-in_both_modes!(headers_too_long_to_keep_are_no_proof_and_leave_nothing_behind);
-fn headers_too_long_to_keep_are_no_proof_and_leave_nothing_behind(mode: Mode) {
+in_both_modes!(headers_too_long_for_a_sidecar_are_no_validator);
+fn headers_too_long_for_a_sidecar_are_no_validator(mode: Mode) {
     // Each of the values is allowed, and together they are longer than a sidecar may be.
     for (value, count) in [(9000, 1), (20_000, 15)] {
         let server = Server::start(move |request| {
@@ -371,8 +371,8 @@ fn headers_too_long_to_keep_are_no_proof_and_leave_nothing_behind(mode: Mode) {
     }
 }
 
-in_both_modes!(a_server_that_drops_every_answer_after_80_kb_delivers_a_megabyte);
-fn a_server_that_drops_every_answer_after_80_kb_delivers_a_megabyte(mode: Mode) {
+in_both_modes!(a_server_that_cuts_every_response_after_80_kb_delivers_a_megabyte);
+fn a_server_that_cuts_every_response_after_80_kb_delivers_a_megabyte(mode: Mode) {
     let megabyte = || content(4, 1_000_000);
     let server = Server::start(move |request| Reply::file(request, &megabyte(), TAG).cut_after(80_000));
     let mut tdl = fetch_in(mode).args([&server.url("/x"), "--retries", "2"]);

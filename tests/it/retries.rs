@@ -6,8 +6,8 @@ use crate::command::{Output, content, fetch_in, wait_for};
 use crate::mode::{Mode, in_both_modes};
 use crate::server::{Reply, Server, TIMEOUT};
 
-in_both_modes!(a_server_that_cuts_every_answer_at_the_same_point_is_not_asked_for_ever);
-fn a_server_that_cuts_every_answer_at_the_same_point_is_not_asked_for_ever(mode: Mode) {
+in_both_modes!(a_server_that_cuts_every_response_at_the_same_point_is_given_up);
+fn a_server_that_cuts_every_response_at_the_same_point_is_given_up(mode: Mode) {
     let server = Server::start(|_| Reply::ok(content(1, 100_000)).cut_after(50_000));
     let mut tdl = fetch_in(mode).args([&server.url("/x"), "--retries", "2"]);
     let output = tdl.run().assert_code(75);
@@ -16,8 +16,8 @@ fn a_server_that_cuts_every_answer_at_the_same_point_is_not_asked_for_ever(mode:
     assert!(tdl.names().is_empty());
 }
 
-in_both_modes!(retry_after_holds_back_the_whole_host_and_no_other);
-fn retry_after_holds_back_the_whole_host_and_no_other(mode: Mode) {
+in_both_modes!(retry_after_delays_the_whole_host_and_no_other);
+fn retry_after_delays_the_whole_host_and_no_other(mode: Mode) {
     for date in [false, true] {
         let other = Server::echo();
         let server = Server::start(move |request| match request.number {
@@ -46,8 +46,8 @@ fn retry_after_holds_back_the_whole_host_and_no_other(mode: Mode) {
     }
 }
 
-in_both_modes!(a_date_to_wait_for_is_judged_by_the_servers_own_clock);
-fn a_date_to_wait_for_is_judged_by_the_servers_own_clock(mode: Mode) {
+in_both_modes!(a_retry_after_date_is_measured_by_the_servers_clock);
+fn a_retry_after_date_is_measured_by_the_servers_clock(mode: Mode) {
     // By the clock here it is years away, or long past.
     for year in [2095, 1994] {
         let server = Server::start(move |request| match request.number {
@@ -66,15 +66,15 @@ fn in_year(year: u64) -> std::time::SystemTime {
     std::time::SystemTime::UNIX_EPOCH + Duration::from_secs((year - 1970) * 365 * 24 * 60 * 60)
 }
 
-in_both_modes!(a_wish_of_more_than_five_minutes_is_not_waited_for);
-fn a_wish_of_more_than_five_minutes_is_not_waited_for(mode: Mode) {
+in_both_modes!(a_retry_after_above_five_minutes_is_not_waited_for);
+fn a_retry_after_above_five_minutes_is_not_waited_for(mode: Mode) {
     let server = Server::start(|_| Reply::status(503).header("Retry-After", "301"));
     fetch_in(mode).args([&server.url("/x")]).run().assert_code(75);
     assert_eq!(server.requests().len(), 1);
 }
 
-in_both_modes!(a_host_that_refuses_more_than_four_at_a_time_gives_every_file);
-fn a_host_that_refuses_more_than_four_at_a_time_gives_every_file(mode: Mode) {
+in_both_modes!(a_host_that_throttles_above_four_requests_gives_every_file);
+fn a_host_that_throttles_above_four_requests_gives_every_file(mode: Mode) {
     const FILES: usize = 200;
     let server = Server::start(|request| {
         if request.in_flight > 4 {
@@ -90,8 +90,8 @@ fn a_host_that_refuses_more_than_four_at_a_time_gives_every_file(mode: Mode) {
     assert!(all - FILES <= all / 6, "{} of {all} requests were refused", all - FILES);
 }
 
-in_both_modes!(a_run_ends_although_a_host_is_held_back);
-fn a_run_ends_although_a_host_is_held_back(mode: Mode) {
+in_both_modes!(a_run_ends_while_a_host_is_throttled);
+fn a_run_ends_while_a_host_is_throttled(mode: Mode) {
     let server = Server::start(|request| match request.target.as_str() {
         "/busy" => Reply::status(503).header("Retry-After", "200"),
         target => Reply::ok(target),
@@ -102,8 +102,8 @@ fn a_run_ends_although_a_host_is_held_back(mode: Mode) {
     Output::from(child).assert_code(75);
 }
 
-in_both_modes!(a_206_that_was_not_asked_for_is_no_file);
-fn a_206_that_was_not_asked_for_is_no_file(mode: Mode) {
+in_both_modes!(an_unrequested_206_is_not_a_file);
+fn an_unrequested_206_is_not_a_file(mode: Mode) {
     let server = Server::start(|_| Reply::rest(b"whole file", 5));
     let mut tdl = fetch_in(mode).arg(server.url("/x"));
     let output = tdl.run().assert_code(1);
@@ -111,8 +111,8 @@ fn a_206_that_was_not_asked_for_is_no_file(mode: Mode) {
     assert!(tdl.names().is_empty());
 }
 
-in_both_modes!(a_wish_holds_back_the_host_also_when_nobody_retries);
-fn a_wish_holds_back_the_host_also_when_nobody_retries(mode: Mode) {
+in_both_modes!(retry_after_delays_the_host_even_without_retries);
+fn retry_after_delays_the_host_even_without_retries(mode: Mode) {
     let server = Server::start(|request| match request.target.as_str() {
         "/busy" => Reply::status(503).header("Retry-After", "1"),
         target => Reply::ok(target),
@@ -124,8 +124,8 @@ fn a_wish_holds_back_the_host_also_when_nobody_retries(mode: Mode) {
     assert!(requests[1].at.duration_since(requests[0].at) >= Duration::from_secs(1));
 }
 
-in_both_modes!(what_is_for_good_is_asked_once_and_what_is_for_now_as_often_as_was_said);
-fn what_is_for_good_is_asked_once_and_what_is_for_now_as_often_as_was_said(mode: Mode) {
+in_both_modes!(permanent_failures_are_not_retried_and_temporary_ones_as_often_as_allowed);
+fn permanent_failures_are_not_retried_and_temporary_ones_as_often_as_allowed(mode: Mode) {
     for (status, code, requests) in [(404, 1, 1), (403, 1, 1), (410, 1, 1), (503, 75, 3)] {
         let server = Server::start(move |_| Reply::status(status));
         fetch_in(mode).args([&server.url("/x"), "--retries", "2"]).run().assert_code(code);

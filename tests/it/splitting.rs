@@ -39,7 +39,7 @@ fn ranges(server: &Server, length: usize) -> Vec<(usize, usize)> {
 }
 
 #[test]
-fn threads_with_nothing_to_start_get_parts_of_what_takes_longest() {
+fn an_idle_thread_takes_half_of_the_slowest_download() {
     let sizes = [("/big", 12 * MIB), ("/middle", 3 * MIB), ("/small1", 30_000), ("/small2", 300_000)];
     let gate = Arc::new(Gate::default());
     let server = Server::start(move |request| {
@@ -72,7 +72,7 @@ fn threads_with_nothing_to_start_get_parts_of_what_takes_longest() {
 }
 
 #[test]
-fn a_single_file_has_several_connections_as_far_as_the_limits_go() {
+fn a_single_file_has_as_many_connections_as_the_limits_allow() {
     for (arguments, most) in [
         (&["--per-host", "3"][..], 3),
         (&["--jobs", "2"], 2),
@@ -97,7 +97,7 @@ fn a_single_file_has_several_connections_as_far_as_the_limits_go() {
 }
 
 #[test]
-fn what_is_short_or_cannot_be_proven_has_one_connection() {
+fn a_short_file_or_one_without_a_validator_is_not_split() {
     let gate = Arc::new(Gate::default());
     let held = Arc::clone(&gate);
     let server = Server::start(move |request| {
@@ -124,7 +124,7 @@ fn what_is_short_or_cannot_be_proven_has_one_connection() {
 }
 
 #[test]
-fn a_wrong_part_costs_only_its_request() {
+fn a_wrong_segment_costs_only_its_request() {
     let other = |body: &[u8]| body.iter().map(|byte| !byte).collect::<Vec<_>>();
     type Second = Box<dyn Fn(&Request, &[u8]) -> Reply + Send + Sync>;
     let cases: Vec<(&str, Second)> = vec![
@@ -202,7 +202,7 @@ fn a_wrong_part_costs_only_its_request() {
 }
 
 #[test]
-fn a_file_that_changes_before_its_connection_breaks_is_fetched_anew() {
+fn a_split_file_that_changes_is_fetched_again() {
     let (old, new) = (content(1, 6 * MIB), content(2, 5 * MIB));
     let (file, gate) = (new.clone(), Arc::new(Gate::default()));
     let server = Server::start(move |request| match request.number {
@@ -218,7 +218,7 @@ fn a_file_that_changes_before_its_connection_breaks_is_fetched_anew() {
 }
 
 #[test]
-fn what_a_broken_connection_leaves_is_got_by_another() {
+fn the_rest_of_a_broken_connection_is_fetched_by_another() {
     let body = content(1, 8 * MIB);
     let (file, gate) = (body.clone(), Arc::new(Gate::default()));
     let server = Server::start(move |request| {
@@ -243,7 +243,7 @@ fn what_a_broken_connection_leaves_is_got_by_another() {
 }
 
 #[test]
-fn what_is_refused_to_a_files_own_thread_spoils_nothing() {
+fn a_segment_refused_to_the_downloads_own_thread_does_no_harm() {
     for refusal in [403, 200, 416, 503] {
         let body = content(1, 9 * MIB);
         let (file, gates) = (body.clone(), [Arc::new(Gate::default()), Arc::new(Gate::default())]);
@@ -274,7 +274,7 @@ fn what_is_refused_to_a_files_own_thread_spoils_nothing() {
 }
 
 #[test]
-fn a_server_that_bears_four_requests_gives_every_file() {
+fn a_server_that_throttles_above_four_requests_gives_split_files() {
     let refused = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&refused);
     let server = Server::start(move |request| {
@@ -312,7 +312,7 @@ fn with_a_part(tdl: Tdl, server: &Server, body: &[u8], length: Option<usize>, do
 }
 
 #[test]
-fn holes_that_a_killed_run_left_are_filled_and_nothing_else() {
+fn only_the_gaps_that_a_killed_run_left_are_requested() {
     let body = content(1, 8 * MIB);
     for (length, mode) in [(Some(8 * MIB), "-j4"), (None, "-j4"), (Some(8 * MIB), "--sequential"), (None, "-j1")] {
         let file = body.clone();
@@ -329,7 +329,7 @@ fn holes_that_a_killed_run_left_are_filled_and_nothing_else() {
 }
 
 #[test]
-fn a_hole_is_no_end_of_the_file_whatever_the_server_says() {
+fn a_gap_is_not_mistaken_for_the_end_of_the_file() {
     let body = content(1, 8 * MIB);
     let file = body.clone();
     let server = Server::start(move |request| match request.range(8 * MIB) {
@@ -344,7 +344,7 @@ fn a_hole_is_no_end_of_the_file_whatever_the_server_says() {
 
 #[cfg(unix)]
 #[test]
-fn after_a_kill_all_parts_are_gone_on_with() {
+fn after_a_kill_all_segments_are_resumed() {
     use rustix::process::{Pid, Signal, kill_process};
 
     use crate::command::wait_for;

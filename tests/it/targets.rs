@@ -7,8 +7,8 @@ use crate::command::{Output, bytes_written, content, fetch_in, wait_for};
 use crate::mode::{Mode, in_both_modes};
 use crate::server::{Gate, Reply, Server};
 
-in_both_modes!(what_is_there_is_treated_as_asked);
-fn what_is_there_is_treated_as_asked(mode: Mode) {
+in_both_modes!(an_existing_target_is_treated_as_requested);
+fn an_existing_target_is_treated_as_requested(mode: Mode) {
     let server = Server::echo();
     for (arguments, code, names, a, requests) in [
         (&[][..], 0, &["a", "b"][..], "the user's", 1),
@@ -27,16 +27,16 @@ fn what_is_there_is_treated_as_asked(mode: Mode) {
     }
 }
 
-in_both_modes!(skipped_files_are_said_not_to_be_checked);
-fn skipped_files_are_said_not_to_be_checked(mode: Mode) {
+in_both_modes!(skipped_files_are_reported_as_not_checked);
+fn skipped_files_are_reported_as_not_checked(mode: Mode) {
     let server = Server::echo();
     let output = fetch_in(mode).arg(server.url("/a")).file("out/a", "x").run().assert_code(0);
     assert_eq!(output.stderr, format!("{}: skipped, a is there, not checked\n", server.url("/a")));
     assert!(output.stdout.contains("  skipped          1   there, not checked\n"), "{}", output.stdout);
 }
 
-in_both_modes!(a_file_that_appears_meanwhile_is_never_replaced_unasked);
-fn a_file_that_appears_meanwhile_is_never_replaced_unasked(mode: Mode) {
+in_both_modes!(a_file_that_appears_during_a_download_is_replaced_only_on_request);
+fn a_file_that_appears_during_a_download_is_replaced_only_on_request(mode: Mode) {
     for (policy, code, names, a) in [
         ("skip", 0, &["a"][..], "the user's"),
         ("update", 0, &["a"], "the user's"),
@@ -62,8 +62,8 @@ fn a_file_that_appears_meanwhile_is_never_replaced_unasked(mode: Mode) {
     }
 }
 
-in_both_modes!(a_directory_in_the_targets_place_fails_that_download);
-fn a_directory_in_the_targets_place_fails_that_download(mode: Mode) {
+in_both_modes!(a_directory_at_the_target_fails_that_download);
+fn a_directory_at_the_target_fails_that_download(mode: Mode) {
     let server = Server::echo();
     for policy in ["skip", "overwrite", "fail"] {
         let mut tdl = fetch_in(mode)
@@ -75,8 +75,8 @@ fn a_directory_in_the_targets_place_fails_that_download(mode: Mode) {
     }
 }
 
-in_both_modes!(a_directory_that_appears_meanwhile_fails_that_download);
-fn a_directory_that_appears_meanwhile_fails_that_download(mode: Mode) {
+in_both_modes!(a_directory_that_appears_during_a_download_fails_it);
+fn a_directory_that_appears_during_a_download_fails_it(mode: Mode) {
     for length in [10, 200_000] {
         let gate = Arc::new(Gate::default());
         let held = Arc::clone(&gate);
@@ -92,16 +92,16 @@ fn a_directory_that_appears_meanwhile_fails_that_download(mode: Mode) {
     }
 }
 
-in_both_modes!(an_output_directory_that_cannot_be_is_refused);
-fn an_output_directory_that_cannot_be_is_refused(mode: Mode) {
+in_both_modes!(an_output_directory_that_cannot_be_created_is_refused);
+fn an_output_directory_that_cannot_be_created_is_refused(mode: Mode) {
     let server = Server::echo();
     let output = fetch_in(mode).arg(server.url("/a")).file("out", "a file").run().assert_code(2);
     assert!(output.stderr.starts_with("cannot make the directory out: "), "{}", output.stderr);
     assert_eq!(server.requests().len(), 0);
 }
 
-in_both_modes!(two_runs_do_not_write_to_one_part_file);
-fn two_runs_do_not_write_to_one_part_file(mode: Mode) {
+in_both_modes!(two_runs_never_share_a_part_file);
+fn two_runs_never_share_a_part_file(mode: Mode) {
     let server = Server::echo();
     // A part file that another process holds: this one.
     let mut tdl = fetch_in(mode).args([&server.url("/a"), "--retries", "0"]).file("out/a.part", "held");
@@ -114,8 +114,8 @@ fn two_runs_do_not_write_to_one_part_file(mode: Mode) {
     assert_eq!(fs::read(tdl.out().join("a.part")).unwrap(), b"held");
 }
 
-in_both_modes!(a_part_file_that_is_not_tdls_is_kept);
-fn a_part_file_that_is_not_tdls_is_kept(mode: Mode) {
+in_both_modes!(a_foreign_part_file_is_kept);
+fn a_foreign_part_file_is_kept(mode: Mode) {
     let server = Server::echo();
     let mut tdl = fetch_in(mode).arg(server.url("/a")).file("out/a.part", "the user's");
     let output = tdl.run().assert_code(0);
@@ -125,8 +125,8 @@ fn a_part_file_that_is_not_tdls_is_kept(mode: Mode) {
     assert!(output.stderr.contains(message), "{}", output.stderr);
 }
 
-in_both_modes!(what_is_moved_aside_for_a_sidecar_is_said);
-fn what_is_moved_aside_for_a_sidecar_is_said(mode: Mode) {
+in_both_modes!(moving_files_aside_for_a_sidecar_is_reported);
+fn moving_files_aside_for_a_sidecar_is_reported(mode: Mode) {
     let gate = Arc::new(Gate::default());
     let held = Arc::clone(&gate);
     let server =
@@ -145,8 +145,8 @@ fn what_is_moved_aside_for_a_sidecar_is_said(mode: Mode) {
     }
 }
 
-in_both_modes!(one_file_is_kept_and_no_more);
-fn one_file_is_kept_and_no_more(mode: Mode) {
+in_both_modes!(only_one_foreign_part_file_is_kept);
+fn only_one_foreign_part_file_is_kept(mode: Mode) {
     let server = Server::echo();
     let mut tdl = fetch_in(mode).arg(server.url("/a")).file("out/a.part", "second").file("out/a.part.kept", "first");
     let output = tdl.run().assert_code(1);
@@ -174,8 +174,8 @@ fn symbolic_links_are_not_followed(mode: Mode) {
     }
 }
 
-in_both_modes!(a_part_file_that_is_replaced_meanwhile_is_not_taken_for_the_download);
-fn a_part_file_that_is_replaced_meanwhile_is_not_taken_for_the_download(mode: Mode) {
+in_both_modes!(a_part_file_replaced_during_a_download_is_not_committed);
+fn a_part_file_replaced_during_a_download_is_not_committed(mode: Mode) {
     let body = content(1, 300_000);
     let served = body.clone();
     let gate = Arc::new(Gate::default());
@@ -196,8 +196,8 @@ fn a_part_file_that_is_replaced_meanwhile_is_not_taken_for_the_download(mode: Mo
     assert!(kept.is_empty() || kept == ["a.part.kept"], "{kept:?}");
 }
 
-in_both_modes!(a_directory_that_cannot_be_looked_into_does_not_hold_up_the_search_for_a_name);
-fn a_directory_that_cannot_be_looked_into_does_not_hold_up_the_search_for_a_name(mode: Mode) {
+in_both_modes!(a_directory_that_cannot_be_read_does_not_hang_the_search_for_a_name);
+fn a_directory_that_cannot_be_read_does_not_hang_the_search_for_a_name(mode: Mode) {
     for arguments in [&["--dry-run"][..], &[]] {
         let mut tdl = fetch_in(mode).args(["-o", "file/sub", "http://h/a", "--if-exists", "rename"]);
         tdl = tdl.args(arguments).file("file", "no directory");
@@ -207,8 +207,8 @@ fn a_directory_that_cannot_be_looked_into_does_not_hold_up_the_search_for_a_name
     }
 }
 
-in_both_modes!(two_runs_begun_together_fetch_a_large_file_once);
-fn two_runs_begun_together_fetch_a_large_file_once(mode: Mode) {
+in_both_modes!(two_simultaneous_runs_fetch_a_large_file_once);
+fn two_simultaneous_runs_fetch_a_large_file_once(mode: Mode) {
     let body = content(1, 2_000_000);
     let (gates, served) = ([Arc::new(Gate::default()), Arc::new(Gate::default())], body.clone());
     let held = gates.clone();
@@ -228,8 +228,8 @@ fn two_runs_begun_together_fetch_a_large_file_once(mode: Mode) {
     assert_eq!((tdl.names(), tdl.read("a") == body), (vec!["a".to_owned()], true));
 }
 
-in_both_modes!(three_runs_on_one_list_end_with_every_file_whole_and_nothing_else);
-fn three_runs_on_one_list_end_with_every_file_whole_and_nothing_else(mode: Mode) {
+in_both_modes!(three_runs_on_one_list_leave_every_file_whole);
+fn three_runs_on_one_list_leave_every_file_whole(mode: Mode) {
     let length = |number| [300_000, 3000][number % 2];
     let server = Server::start(move |request| {
         let number: usize = request.target[1..].parse().unwrap();

@@ -66,7 +66,7 @@ fn bars_show_each_running_download_and_the_run() {
 }
 
 #[test]
-fn never_more_bars_than_fit_the_screen() {
+fn no_more_bars_are_drawn_than_fit_the_screen() {
     let server = slow();
     let urls: Vec<_> = (10..40).map(|number| server.url(&format!("/file{number}.bin"))).collect();
     let arguments = [&urls[..], &["--per-host=30".to_owned()]].concat();
@@ -80,7 +80,7 @@ fn never_more_bars_than_fit_the_screen() {
 }
 
 #[test]
-fn without_a_terminal_that_can_draw_there_are_plain_lines() {
+fn a_dumb_terminal_gets_plain_lines() {
     let server = Server::echo();
     for (env, arguments) in [(&[("TERM", "dumb")][..], &["--progress=auto"][..]), (&[], &["--progress=plain"])] {
         let arguments: Vec<_> = arguments.iter().map(ToString::to_string).chain([server.url("/x")]).collect();
@@ -91,7 +91,7 @@ fn without_a_terminal_that_can_draw_there_are_plain_lines() {
 }
 
 #[test]
-fn help_has_colours_on_a_terminal_and_none_with_no_color() {
+fn help_is_coloured_on_a_terminal_unless_no_color() {
     // Cursor movements are no colours; select graphic rendition ends in m.
     let is_colour = |rest: &str| rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m');
     for (env, has_colours) in [(&[][..], true), (&[("NO_COLOR", "1")], false)] {
@@ -105,7 +105,7 @@ fn help_has_colours_on_a_terminal_and_none_with_no_color() {
 }
 
 #[test]
-fn a_warning_before_the_bars_is_seen() {
+fn a_warning_before_the_bars_is_visible() {
     let (shown, code) = on_terminal(24, 80, &[], &["http://h/x", "http://h/x", "--dry-run"].map(ToOwned::to_owned));
     assert_eq!(code, 0);
     assert!(shown.contains("warning: URLs that were given again, and are fetched once: 1"), "{shown:?}");

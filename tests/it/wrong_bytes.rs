@@ -28,8 +28,8 @@ fn ranges(server: &Server) -> Vec<bool> {
     server.requests().iter().map(|request| request.header("range").is_some()).collect()
 }
 
-in_both_modes!(the_rest_that_calls_itself_the_whole_is_not_saved_as_the_whole);
-fn the_rest_that_calls_itself_the_whole_is_not_saved_as_the_whole(mode: Mode) {
+in_both_modes!(a_rest_sent_as_a_200_is_not_saved_as_the_whole_file);
+fn a_rest_sent_as_a_200_is_not_saved_as_the_whole_file(mode: Mode) {
     let rest = || body()[CUT..].to_vec();
     type Answer = Box<dyn Fn(&Request) -> Reply + Send + Sync>;
     let answers: Vec<(&str, Answer)> = vec![
@@ -62,8 +62,8 @@ fn the_rest_that_calls_itself_the_whole_is_not_saved_as_the_whole(mode: Mode) {
     }
 }
 
-in_both_modes!(where_no_length_was_announced_the_rest_is_not_the_whole_either);
-fn where_no_length_was_announced_the_rest_is_not_the_whole_either(mode: Mode) {
+in_both_modes!(a_rest_sent_as_a_200_is_not_the_whole_file_when_no_length_is_known);
+fn a_rest_sent_as_a_200_is_not_the_whole_file_when_no_length_is_known(mode: Mode) {
     for cut in [50_000, 149_993] {
         let server = Server::start(move |request| match (request.number, request.header("range")) {
             (0, _) => Reply::file(request, &body(), TAG).chunked().cut_after(cut),
@@ -79,8 +79,8 @@ fn where_no_length_was_announced_the_rest_is_not_the_whole_either(mode: Mode) {
     }
 }
 
-in_both_modes!(a_hole_that_is_answered_by_a_whole_file_is_not_the_whole_file);
-fn a_hole_that_is_answered_by_a_whole_file_is_not_the_whole_file(mode: Mode) {
+in_both_modes!(a_200_with_only_the_bytes_of_a_gap_is_not_the_whole_file);
+fn a_200_with_only_the_bytes_of_a_gap_is_not_the_whole_file(mode: Mode) {
     let server = cuts_once(|request| {
         let (from, to) = request.range(LENGTH).unwrap();
         Reply::ok(&body()[from..to])
@@ -96,8 +96,8 @@ fn a_hole_that_is_answered_by_a_whole_file_is_not_the_whole_file(mode: Mode) {
     assert_eq!((tdl.names(), tdl.read("x") == body()), (vec!["x".to_owned()], true));
 }
 
-in_both_modes!(two_queries_are_two_files_unless_they_differ_by_a_signature);
-fn two_queries_are_two_files_unless_they_differ_by_a_signature(mode: Mode) {
+in_both_modes!(queries_that_differ_only_by_a_signature_are_one_file);
+fn queries_that_differ_only_by_a_signature_are_one_file(mode: Mode) {
     // Both have the same tag, as they may.
     let signed = |number| format!("AWSAccessKeyId=k&Expires={number}&Signature={number}");
     for (query, is_same) in [
@@ -120,8 +120,8 @@ fn two_queries_are_two_files_unless_they_differ_by_a_signature(mode: Mode) {
     }
 }
 
-in_both_modes!(a_416_that_names_no_validator_does_not_end_a_file_of_unknown_length);
-fn a_416_that_names_no_validator_does_not_end_a_file_of_unknown_length(mode: Mode) {
+in_both_modes!(a_416_without_a_validator_does_not_complete_a_file_of_unknown_length);
+fn a_416_without_a_validator_does_not_complete_a_file_of_unknown_length(mode: Mode) {
     let new = content(2, CUT);
     let served = new.clone();
     let server = Server::start(move |request| match (request.number, request.header("range")) {
@@ -134,8 +134,8 @@ fn a_416_that_names_no_validator_does_not_end_a_file_of_unknown_length(mode: Mod
     assert!(tdl.read("x") == new);
 }
 
-in_both_modes!(a_content_range_of_the_whole_on_a_whole_file_is_no_harm);
-fn a_content_range_of_the_whole_on_a_whole_file_is_no_harm(mode: Mode) {
+in_both_modes!(a_content_range_of_the_whole_file_on_a_200_is_accepted);
+fn a_content_range_of_the_whole_file_on_a_200_is_accepted(mode: Mode) {
     let range = format!("bytes 0-{}/{LENGTH}", LENGTH - 1);
     let server = Server::start(move |_| Reply::ok(body()).header("Content-Range", range.clone()));
     let mut tdl = fetch_in(mode).arg(server.url("/x"));
@@ -143,8 +143,8 @@ fn a_content_range_of_the_whole_on_a_whole_file_is_no_harm(mode: Mode) {
     assert!(tdl.read("x") == body());
 }
 
-in_both_modes!(a_part_that_names_no_validator_may_be_of_another_version);
-fn a_part_that_names_no_validator_may_be_of_another_version(mode: Mode) {
+in_both_modes!(a_206_without_a_validator_may_be_of_another_version);
+fn a_206_without_a_validator_may_be_of_another_version(mode: Mode) {
     for across_runs in [false, true] {
         let new = content(2, LENGTH);
         let served = new.clone();
@@ -167,8 +167,8 @@ fn a_part_that_names_no_validator_may_be_of_another_version(mode: Mode) {
     }
 }
 
-in_both_modes!(a_transfer_coding_that_is_not_just_chunked_is_refused);
-fn a_transfer_coding_that_is_not_just_chunked_is_refused(mode: Mode) {
+in_both_modes!(a_transfer_coding_other_than_chunked_is_refused);
+fn a_transfer_coding_other_than_chunked_is_refused(mode: Mode) {
     let chunks = "4\r\nbody\r\n0\r\n\r\n";
     for headers in [
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
@@ -196,8 +196,8 @@ fn a_transfer_coding_that_is_not_just_chunked_is_refused(mode: Mode) {
     assert_eq!(tdl.read("x"), b"body");
 }
 
-in_both_modes!(bytes_that_wait_on_a_kept_connection_are_not_the_next_answer);
-fn bytes_that_wait_on_a_kept_connection_are_not_the_next_answer(mode: Mode) {
+in_both_modes!(stray_bytes_on_a_kept_connection_are_not_the_next_response);
+fn stray_bytes_on_a_kept_connection_are_not_the_next_response(mode: Mode) {
     let next = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong";
     for stray in [next, "what?", "\r\n\r\n"] {
         let (due, sent) = (Arc::new(Gate::default()), Arc::new(Gate::default()));
@@ -218,8 +218,8 @@ fn bytes_that_wait_on_a_kept_connection_are_not_the_next_answer(mode: Mode) {
     }
 }
 
-in_both_modes!(what_is_no_http_on_a_used_connection_is_asked_for_on_a_new_one);
-fn what_is_no_http_on_a_used_connection_is_asked_for_on_a_new_one(mode: Mode) {
+in_both_modes!(a_response_that_is_not_http_on_a_reused_connection_is_requested_again);
+fn a_response_that_is_not_http_on_a_reused_connection_is_requested_again(mode: Mode) {
     let server = Server::start(|request| match request.on_connection {
         0 => Reply::ok(request.target.clone()),
         _ => Reply::raw("what?"),
@@ -234,8 +234,8 @@ fn what_is_no_http_on_a_used_connection_is_asked_for_on_a_new_one(mode: Mode) {
     assert_eq!(server.requests().len(), 1, "nothing speaks for the connection's fault");
 }
 
-in_both_modes!(a_body_in_a_content_coding_is_saved_as_it_came_and_that_is_said);
-fn a_body_in_a_content_coding_is_saved_as_it_came_and_that_is_said(mode: Mode) {
+in_both_modes!(an_encoded_body_is_saved_as_served_and_reported);
+fn an_encoded_body_is_saved_as_served_and_reported(mode: Mode) {
     let server = Server::start(|request| match request.target.as_str() {
         "/plain" => Reply::ok("plain").header("Content-Encoding", "identity, Identity"),
         "/large" => Reply::ok(body()).header("Content-Encoding", "br"),
