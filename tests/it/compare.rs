@@ -1,4 +1,4 @@
-//! `--compare`: both ways measured, the same bytes, nothing left behind.
+//! `--compare`: measures both modes, compares their bytes and leaves nothing else behind.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn both_runs_are_measured_and_the_scratch_is_removed() {
     let requests = server.requests();
     assert_eq!(requests.len(), 16);
     let in_order: Vec<_> = requests[..8].iter().map(|request| request.target.as_str()).collect();
-    assert_eq!(in_order, ["/0", "/1", "/2", "/3", "/4", "/5", "/6", "/7"], "the plain loop goes first");
+    assert_eq!(in_order, ["/0", "/1", "/2", "/3", "/4", "/5", "/6", "/7"], "the sequential run goes first");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! File systems that lack something, or that cannot be written to.
+//! File systems without some operation, with failing ones, or without write permission.
 
 use std::fs;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ fn bytes_that_failed_to_sync_are_neither_committed_nor_resumed(mode: Mode) {
             0 => Reply::file(request, &served, "\"one\"").held_after(500_000, &held),
             _ => Reply::file(request, &served, "\"one\""),
         });
-        // A checkpoint fails, and no later one says so.
+        // Only the first sync fails: no later one reports the lost bytes again.
         let mut tdl = fetch_in(mode).args([&server.url("/x"), "--retries", "0"]).under("strace").prefix_args(&[
             "-f",
             "-o",
@@ -71,8 +71,8 @@ fn bytes_that_failed_to_sync_are_neither_committed_nor_resumed(mode: Mode) {
     }
 }
 
-/// A directory that cannot be written to costs no request, unless nothing is to be fetched.
-fn is_refused(tdl: &Tdl, server: &Server) {
+/// Asserts that an unwritable directory is refused before any request, and only if there is something to fetch.
+fn assert_refused(tdl: &Tdl, server: &Server) {
     let urls = [server.url("/a"), server.url("/b")];
     let cases: [(&[&str], i32); 6] = [
         (&[], 2),
@@ -107,8 +107,8 @@ fn a_directory_that_cannot_be_written_to_is_refused_before_any_request(mode: Mod
         return;
     }
     let out = tdl.out();
-    let _allow = Finally(|| fs::set_permissions(&out, fs::Permissions::from_mode(0o755)).unwrap());
-    is_refused(&tdl, &server);
+    let _allow = OnDrop(|| fs::set_permissions(&out, fs::Permissions::from_mode(0o755)).unwrap());
+    assert_refused(&tdl, &server);
 }
 
 in_both_modes!(
@@ -124,9 +124,9 @@ fn a_read_only_mount_is_refused_before_any_request(mode: Mode) {
         assert!(done.success(), "{program} {arguments:?}");
     };
     run("mount", &["--bind", out.to_str().unwrap()]);
-    let _unmount = Finally(|| run("umount", &[]));
+    let _unmount = OnDrop(|| run("umount", &[]));
     run("mount", &["-o", "remount,ro,bind"]);
-    is_refused(&tdl, &server);
+    assert_refused(&tdl, &server);
 }
 
 in_both_modes!(
@@ -142,15 +142,15 @@ fn a_file_system_that_reports_no_blocks_has_room(mode: Mode) {
         assert!(done.success(), "{program} {arguments:?}");
     };
     run("mount", &["-t", "ramfs", "none"]);
-    let _unmount = Finally(|| run("umount", &[]));
+    let _unmount = OnDrop(|| run("umount", &[]));
     tdl.run().assert_code(0);
     assert!(tdl.read("a") == content(1, 300_000));
 }
 
-/// Does something at the end, also of a test that fails.
-struct Finally<F: Fn()>(F);
+/// Calls a function when it is dropped, at the end of a failed test as well.
+struct OnDrop<F: Fn()>(F);
 
-impl<F: Fn()> Drop for Finally<F> {
+impl<F: Fn()> Drop for OnDrop<F> {
     fn drop(&mut self) {
         (self.0)();
     }

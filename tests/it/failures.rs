@@ -1,4 +1,4 @@
-//! What goes wrong with one download fails that download, says why, leaves nothing behind and spoils no other.
+//! Failures of single downloads: each is reported with its cause, leaves nothing behind and affects no other download.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -23,21 +23,21 @@ fn a_404_among_good_files_fails_alone(mode: Mode) {
     assert!(output.stdout.starts_with("3 of 4 files, "), "{}", output.stdout);
     let told = format!("    {}?key=***: the server answered 404 Not Found\n", server.url("/missing"));
     assert!(output.stdout.contains(&told), "{}", output.stdout);
-    assert_eq!(server.requests().len(), 4, "a 404 is not asked for again");
+    assert_eq!(server.requests().len(), 4, "a 404 is not retried");
 }
 
 #[test]
 fn an_error_page_is_never_saved() {
-    let for_now = [408, 425, 429, 500, 502, 503, 504, 520, 524];
+    let temporary = [408, 425, 429, 500, 502, 503, 504, 520, 524];
     let statuses =
-        [201, 202, 203, 204, 206, 300, 304, 400, 401, 403, 410, 416, 451, 501, 505].into_iter().chain(for_now);
+        [201, 202, 203, 204, 206, 300, 304, 400, 401, 403, 410, 416, 451, 501, 505].into_iter().chain(temporary);
     for status in statuses {
         let server = Server::start(move |_| match status {
             204 | 304 => Reply::raw(format!("HTTP/1.1 {status} X\r\n\r\n")),
             _ => Reply::status(status),
         });
         let mut tdl = fetch().args([&server.url("/x"), "--retries", "0"]);
-        let output = tdl.run().assert_code(if for_now.contains(&status) { 75 } else { 1 });
+        let output = tdl.run().assert_code(if temporary.contains(&status) { 75 } else { 1 });
         assert!(tdl.names().is_empty(), "{status}");
         assert!(output.stderr.contains(&format!("the server answered {status}")), "{}", output.stderr);
     }
@@ -78,7 +78,7 @@ fn the_body_of_an_error_page_is_not_waited_for() {
     let held = Arc::clone(&gate);
     let server = Server::start(move |_| Reply::status(404).held_after(0, &held));
     fetch().args([&server.url("/x"), "--stall-timeout=300s"]).run().assert_code(1);
-    // Fails if the run has waited for the server.
+    // Panics if the server has waited here too long: the run must not wait for the body.
     gate.open();
 }
 
@@ -125,12 +125,12 @@ fn an_invalid_chunk_is_retried_like_a_broken_connection() {
 
 #[test]
 fn a_failed_connection_is_temporary() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let output = fetch().args([&format!("http://{nobody}/x"), "--retries", "0"]).run().assert_code(75);
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let output = fetch().args([&format!("http://{closed}/x"), "--retries", "0"]).run().assert_code(75);
     assert!(output.stderr.contains("/x: failed: could not connect: "), "{}", output.stderr);
     assert!(output.stderr.contains("refused"), "{}", output.stderr);
 
-    // Which of the two it is depends on the resolver that this machine has.
+    // Some resolvers report a name that does not exist, others a failed lookup.
     let output = fetch().args(["http://no-such-host.invalid/x", "--retries", "0"]).run();
     let words = if output.code == Some(75) { "could not be resolved: " } else { "does not exist: " };
     assert!(output.stderr.contains(&format!("failed: the host name {words}no-such-host.invalid: ")), "{output:?}");
@@ -188,7 +188,7 @@ fn fail_fast_starts_nothing_new(mode: Mode) {
     let server = Server::start(|_| Reply::status(503));
     let urls = ["/a", "/b"].map(|path| server.url(path));
     fetch_in(mode).args(urls).args(["--jobs=1", "--fail-fast", "--retries=0"]).run().assert_code(75);
-    assert_eq!(server.requests().len(), 2, "a failure for now does not stop the run");
+    assert_eq!(server.requests().len(), 2, "a temporary failure does not stop the run");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The main job: every file of a list, whole, side by side or one after another.
+//! The main job: fetching every file of a list, concurrently or one after another.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::command::{Output, content, fetch};
 use crate::server::{Gate, Reply, Server};
 
-/// A server of files whose content follows from their number: `/7` is `content(7, …)`.
+/// A server of numbered files: `/7` is `content(7, length(7))`.
 fn numbered(length: impl Fn(usize) -> usize + Send + Sync + 'static) -> Server {
     Server::start(move |request| {
         let number = request.target[1..].parse().unwrap();
@@ -42,7 +42,7 @@ fn ten_slow_responses_are_awaited_up_to_the_limits() {
         let server = Server::start(move |_| Reply::ok("x").after(Duration::from_millis(20)).held_until(&held));
         let mut tdl = fetch().args((0..10).map(|number| server.url(&format!("/{number}")))).args(arguments);
         let child = tdl.spawn();
-        // No answer comes before as many are asked for as may be.
+        // No response comes before the limit is reached.
         server.wait_for_requests(at_once);
         gate.open();
         Output::from(child).assert_code(0);
@@ -127,7 +127,7 @@ fn a_duplicate_url_is_fetched_once_and_a_duplicate_name_is_changed() {
 fn a_connection_closed_after_a_response_costs_no_retry() {
     let server = Server::start(|request| {
         let reply = Reply::ok(request.target.clone());
-        // Whole, and then the connection is closed without having said so.
+        // The response is whole, and then the connection closes without a `Connection: close`.
         if request.number % 3 == 0 { reply.cut_after(usize::MAX) } else { reply }
     });
     let mut tdl = fetch().args((0..200).map(|number| server.url(&format!("/{number}")))).args(["--retries", "0"]);

@@ -1,4 +1,4 @@
-//! `--help`, as a snapshot: a change of it is a change that users see.
+//! Snapshots of `--help`: a change of it is visible to users, so it must be made on purpose.
 
 use crate::command::Tdl;
 

@@ -1,4 +1,4 @@
-//! Signals: the run ends within two seconds, says what it came to, and leaves no half file under a final name.
+//! Signals and kills: the run ends within two seconds with its summary, and no partial file gets a final name.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -12,7 +12,7 @@ use crate::command::{Output, Tdl, bytes_written, content, fetch, fetch_in, wait_
 use crate::mode::{Mode, in_both_modes};
 use crate::server::{Gate, Reply, Server, TIMEOUT};
 
-/// A server with one quick file and others that never end.
+/// A server of one quick file and others that stall half-way.
 fn half_stuck() -> Server {
     Server::start(|request| match request.target.as_str() {
         "/quick" => Reply::ok("quick"),
@@ -20,7 +20,7 @@ fn half_stuck() -> Server {
     })
 }
 
-fn start(server: &Server, tdl: Tdl) -> (Tdl, Child) {
+fn spawn(server: &Server, tdl: Tdl) -> (Tdl, Child) {
     let mut tdl = tdl.args(["/quick", "/stuck1", "/stuck2"].map(|path| server.url(path)));
     let child = tdl.spawn();
     (tdl, child)
@@ -36,13 +36,13 @@ in_both_modes!(the_first_signal_ends_the_run_with_its_summary);
 fn the_first_signal_ends_the_run_with_its_summary(mode: Mode) {
     for (signal, code) in [(2, 130), (15, 143), (1, 129)] {
         let server = half_stuck();
-        let (tdl, child) = start(&server, fetch_in(mode).arg("--jobs=3"));
+        let (tdl, child) = spawn(&server, fetch_in(mode).arg("--jobs=3"));
         server.wait_for_requests(if mode.is_sequential() { 2 } else { 3 });
         wait_for(|| tdl.names().contains(&"quick".to_owned()));
         let sent = Instant::now();
         send(&child, signal);
         let output = Output::from(child).assert_code(code);
-        // Two seconds are promised. A busy machine may take longer, but never as long as a read that nothing ends.
+        // Two seconds are promised. A busy machine may need more, but a run stuck in a read would need 30.
         assert!(sent.elapsed() < TIMEOUT / 2, "{:?}", sent.elapsed());
         assert!(output.stdout.starts_with("1 of 3 files, 5 B in "), "{}", output.stdout);
         assert!(output.stdout.contains("  not done         2   the run ended before them\n"), "{}", output.stdout);
@@ -50,7 +50,6 @@ fn the_first_signal_ends_the_run_with_its_summary(mode: Mode) {
     }
 }
 
-/// The handlers are installed so slowly that the signal comes between two of them.
 #[cfg(target_os = "linux")]
 #[test]
 #[ignore = "needs strace"]
@@ -61,7 +60,7 @@ fn a_signal_during_the_installation_of_handlers_is_not_lost() {
     let slowly = ["-f", "-o", "/dev/null", "-e", "trace=rt_sigaction", "-e", "inject=rt_sigaction:delay_exit=100000"];
     let mut tdl = fetch().args([&server.url("/stuck"), "--max-time", "30s"]).under("strace").prefix_args(&slowly);
     let tracer = tdl.spawn();
-    // The signals that it has handlers for, as a bit set in which SIGINT is the second.
+    // A bit set of the signals that have handlers; SIGINT is bit 1.
     let catches = || {
         let pid = traced_process(&tracer)?.as_raw_nonzero();
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -70,25 +69,25 @@ fn a_signal_during_the_installation_of_handlers_is_not_lost() {
     };
     wait_for(|| catches().is_some_and(|caught| caught & 2 != 0));
     kill_process(traced_process(&tracer).unwrap(), Signal::INT).unwrap();
-    // A lost signal would leave the end to --max-time, whose exit code is 75.
+    // If the signal is lost, --max-time ends the run with 75.
     Output::from(tracer).assert_code(130);
 }
 
 #[test]
 fn the_second_signal_ends_at_once() {
     let server = half_stuck();
-    let (tdl, mut child) = start(&server, fetch());
-    // Both are stuck in a read, so that the first signal alone would be followed by a wait and a summary.
+    let (tdl, mut child) = spawn(&server, fetch());
+    // Both downloads are stuck in a read, so after the first signal alone the run would wait, then print its summary.
     let is_stuck = |name: &str| bytes_written(&tdl.out().join(name)) > 99_000;
     wait_for(|| is_stuck("stuck1.part") && is_stuck("stuck2.part"));
     send(&child, 2);
-    // Signals of one kind that are pending together are one, so another is sent until the first has been handled.
+    // Two pending signals of one kind are delivered as one, so repeat it until the first has been handled.
     wait_for(|| {
         send(&child, 2);
         child.try_wait().unwrap().is_some()
     });
     let output = Output::from(child).assert_code(130);
-    assert_eq!(output.stdout, "", "nobody waited for the summary");
+    assert_eq!(output.stdout, "", "no summary is printed");
 }
 
 #[test]
@@ -100,7 +99,7 @@ fn a_signal_ignored_at_start_stays_ignored() {
     let mut child = tdl.spawn();
     wait_for(|| tdl.names().contains(&"x.part".to_owned()));
     send(&child, 1);
-    // A signal that was not ignored would end the run at once, and surely within the two seconds that are promised.
+    // A signal that is not ignored ends the run within two seconds.
     std::thread::sleep(Duration::from_secs(2));
     assert!(child.try_wait().unwrap().is_none(), "the signal ended the run");
     gate.open();
@@ -116,7 +115,7 @@ fn an_interrupted_comparison_reports_its_current_run_and_removes_its_scratch() {
         _ => Reply::ok(content(1, 400_000)).drip(4000, Duration::from_millis(20)),
     });
     for server in [&stuck, &dripping] {
-        let (tdl, child) = start(server, fetch().arg("--compare"));
+        let (tdl, child) = spawn(server, fetch().arg("--compare"));
         server.wait_for_requests(2);
         send(&child, 2);
         let output = Output::from(child).assert_code(130);
@@ -133,7 +132,7 @@ fn an_unread_pipe_does_not_block_an_interrupted_run() {
     let server = Server::echo();
     let mut tdl = fetch().args((0..3000).map(|number| server.url(&format!("/{number}")))).arg("--json");
     let mut child = tdl.spawn();
-    // The planned records alone are more than a pipe holds, and nobody reads them.
+    // The planned records alone fill the pipe.
     let waiting = || rustix::io::ioctl_fionread(child.stdout.as_ref().unwrap()).unwrap();
     wait_for(|| waiting() > 60_000);
     let sent = Instant::now();

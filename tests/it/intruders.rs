@@ -1,4 +1,4 @@
-//! Other processes and other users in the output directory.
+//! Other processes and users that work in the output directory at the same time.
 
 use std::fs;
 use std::path::Path;
@@ -28,8 +28,8 @@ fn slow_at_first() -> (Server, Arc<Gate>) {
     (server, gate)
 }
 
-/// A run during which something is done to the part file, once it has so many bytes.
-fn disturbed(mode: Mode, at: usize, disturb: impl FnOnce(&fs::File)) {
+/// Asserts that a run starts over if `disturb` changes its part file once that has `at` bytes.
+fn assert_started_over(mode: Mode, at: usize, disturb: impl FnOnce(&fs::File)) {
     let (server, gate) = slow_at_first();
     let mut tdl = fetch_in(mode).args([&server.url("/x"), "--retries", "5"]);
     let child = tdl.spawn();
@@ -41,22 +41,22 @@ fn disturbed(mode: Mode, at: usize, disturb: impl FnOnce(&fs::File)) {
     assert!(output.stderr.contains("out/x.part was changed by another process"), "{}", output.stderr);
     assert!(tdl.read("x") == body(), "{}", output.stderr);
     assert_eq!(tdl.names(), ["x"]);
-    assert_eq!(server.requests()[1].header("range"), None, "nothing of it is of use");
+    assert_eq!(server.requests()[1].header("range"), None, "no byte of the part file is reused");
 }
 
 in_both_modes!(a_part_file_truncated_by_another_process_is_fetched_again);
 fn a_part_file_truncated_by_another_process_is_fetched_again(mode: Mode) {
-    disturbed(mode, 200_000, |part| part.set_len(0).unwrap());
-    disturbed(mode, 200_000, |part| part.set_len(100_000).unwrap());
+    assert_started_over(mode, 200_000, |part| part.set_len(0).unwrap());
+    assert_started_over(mode, 200_000, |part| part.set_len(100_000).unwrap());
 }
 
 in_both_modes!(a_part_file_extended_by_another_process_is_fetched_again);
 fn a_part_file_extended_by_another_process_is_fetched_again(mode: Mode) {
-    disturbed(mode, 200_000, |part| part.set_len(2 * LENGTH as u64).unwrap());
+    assert_started_over(mode, 200_000, |part| part.set_len(2 * LENGTH as u64).unwrap());
 }
 
-/// Between the last look at the part file and the rename that gives it its final name, something is done to it.
-fn disturbed_at_the_commit(mode: Mode, disturb: impl Fn(&Path), message: &str, kept: &[&str]) {
+/// Asserts that a part file is not committed if `disturb` changes it after its last check, just before its rename.
+fn assert_not_committed(mode: Mode, disturb: impl Fn(&Path), message: &str, kept: &[&str]) {
     let server = Server::start(|request| Reply::file(request, &body(), TAG));
     let mut tdl =
         fetch_in(mode).args([&server.url("/x"), "--retries", "5"]).file("out/other", "the user's").under("strace");
@@ -72,7 +72,7 @@ fn disturbed_at_the_commit(mode: Mode, disturb: impl Fn(&Path), message: &str, k
     assert_eq!(tdl.names(), kept);
 }
 
-/// Whether a thread of the traced process has entered `renameat2`, where strace holds it up.
+/// Whether a thread of the traced process has entered `renameat2`, where strace delays it.
 fn is_renaming(strace: &Child) -> bool {
     let Some(pid) = traced_process(strace) else { return false };
     let threads = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).into_iter().flatten().flatten();
@@ -86,13 +86,13 @@ in_both_modes!(
     a_part_file_replaced_or_truncated_before_its_rename_is_not_committed
 );
 fn a_part_file_replaced_or_truncated_before_its_rename_is_not_committed(mode: Mode) {
-    disturbed_at_the_commit(
+    assert_not_committed(
         mode,
         |part| fs::rename(part.with_file_name("other"), part).unwrap(),
         "out/x.part was taken away or replaced meanwhile",
         &["x", "x.part.kept"],
     );
-    disturbed_at_the_commit(
+    assert_not_committed(
         mode,
         |part| fs::File::options().write(true).open(part).unwrap().set_len(100_000).unwrap(),
         "out/x.part was changed by another process",
@@ -100,7 +100,7 @@ fn a_part_file_replaced_or_truncated_before_its_rename_is_not_committed(mode: Mo
     );
 }
 
-/// As where locks are known to one machine only: every lock is granted.
+/// Grants every lock, as on a file system whose locks are local to a machine.
 const NO_LOCKS: [&str; 6] = ["-f", "-o", "/dev/null", "-e", "trace=flock", "--inject=flock:retval=0"];
 
 /// `tdl` under `strace` with these arguments, for [`Tdl::respawn_under`].
@@ -108,8 +108,9 @@ fn traced<'a>(strace: &[&'a str]) -> Vec<&'a str> {
     [&["strace"], strace, &[TDL]].concat()
 }
 
-/// Two runs that do not see each other's locks; the second, begun when the first has some bytes, by way of `other`.
-fn two_without_locks(mode: Mode, other: &[&str], second_code: i32, retries: &str) {
+/// Asserts that the second of two runs that do not see each other's locks finds the part file busy. The second runs
+/// through the program `other`.
+fn assert_busy_without_locks(mode: Mode, other: &[&str], second_code: i32, retries: &str) {
     let (server, gate) = slow_at_first();
     let url = server.url("/x");
     let tdl = fetch_in(mode).file("out/other", "");
@@ -132,8 +133,8 @@ in_both_modes!(
     without_locks_the_second_run_waits
 );
 fn without_locks_the_second_run_waits(mode: Mode) {
-    two_without_locks(mode, &[], 0, "50");
-    two_without_locks(mode, &[], 75, "0");
+    assert_busy_without_locks(mode, &[], 0, "50");
+    assert_busy_without_locks(mode, &[], 75, "0");
 }
 
 in_both_modes!(
@@ -141,14 +142,14 @@ in_both_modes!(
     a_run_in_another_process_namespace_is_waited_for
 );
 fn a_run_in_another_process_namespace_is_waited_for(mode: Mode) {
-    two_without_locks(mode, &["unshare", "--pid", "--fork"], 75, "0");
+    assert_busy_without_locks(mode, &["unshare", "--pid", "--fork"], 75, "0");
 }
 
 in_both_modes!(
     #[ignore = "needs strace, and root for a process namespace, as another machine would have"]
     a_run_in_a_process_namespace_that_is_wrongly_taken_for_dead_does_no_harm
 );
-/// The one that stands still is alive after all, and writes to the file that the other has taken over.
+/// The first run has only paused. It writes to the part file after the second has taken that over.
 fn a_run_in_a_process_namespace_that_is_wrongly_taken_for_dead_does_no_harm(mode: Mode) {
     let gates = [Arc::new(Gate::default()), Arc::new(Gate::default())];
     let held = gates.clone();
@@ -165,7 +166,7 @@ fn a_run_in_a_process_namespace_that_is_wrongly_taken_for_dead_does_no_harm(mode
     let mut first = tdl.respawn_under(&traced(&elsewhere), &[&url, "--retries", "50"]);
     let sidecar = tdl.out().join("x.part.json");
     wait_for(|| fs::read_to_string(&sidecar).is_ok_and(|text| text.contains("\"done\":[[0,500000]]")));
-    // As if a minute had passed without a checkpoint.
+    // Make it look as if the last checkpoint was over a minute ago.
     let old = SystemTime::now() - Duration::from_secs(61);
     fs::OpenOptions::new().write(true).open(&sidecar).unwrap().set_modified(old).unwrap();
     let second = tdl.respawn_under(&traced(&NO_LOCKS), &[&url, "--retries", "50"]);
@@ -209,7 +210,7 @@ in_both_modes!(
 fn a_sidecar_that_is_temporarily_unreadable_costs_nothing(mode: Mode) {
     let server = Server::start(|request| Reply::file(request, &body(), TAG));
     let tdl = fetch_in(mode).file("out/other", "");
-    // The first time it is looked whether there is one.
+    // The first `openat` only checks whether there is a sidecar.
     let fails_once = "inject=openat:error=EMFILE:when=2";
     let prefix = ["-f", "-o", "/dev/null", "-P", "out/x.part.json", "-e", "trace=openat", "-e", fails_once];
     let url = server.url("/x");
@@ -297,7 +298,7 @@ fn open_to_all(tdl: &Tdl, is_sticky: bool) {
     fs::create_dir_all(tdl.out()).unwrap();
     fs::set_permissions(tdl.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(tdl.out(), fs::Permissions::from_mode(if is_sticky { 0o1777 } else { 0o777 })).unwrap();
-    // The command itself has to be where every user may run it.
+    // Other users may not be able to run the binary in the build directory.
     fs::copy(TDL, tdl.dir.path().join("tdl")).unwrap();
 }
 
@@ -338,7 +339,7 @@ in_both_modes!(
     #[ignore = "needs root, to be several users"]
     as_root_another_users_bytes_are_never_committed
 );
-/// In a directory where everyone may write, and nobody may move what another has put there.
+/// In a sticky directory another user's file can be neither used nor moved aside.
 fn as_root_another_users_bytes_are_never_committed(mode: Mode) {
     use std::os::unix::fs::{PermissionsExt as _, chown};
     for (is_sticky, code) in [(false, 0), (true, 1)] {
@@ -354,7 +355,7 @@ fn as_root_another_users_bytes_are_never_committed(mode: Mode) {
         if is_sticky {
             let message = "out/x.part is in the way: it belongs to another user, and it cannot be moved aside";
             assert!(output.stderr.contains(message), "{}", output.stderr);
-            assert_eq!(server.requests().len(), 1, "nothing more is asked for");
+            assert_eq!(server.requests().len(), 1, "the file is not requested");
         } else {
             assert!(output.stderr.contains("out/x.part belongs to another user; it is out/x.part.kept now"));
             assert_eq!(server.requests()[1].header("range"), None);

@@ -1,5 +1,5 @@
-//! What is there of a file is worth keeping: it is lost only when nothing continues it, and never keeps the file from
-//! coming.
+//! When a part file is kept and when it is discarded: only after several responses that cannot continue it, but soon
+//! enough that it never blocks the download.
 
 use std::fs;
 use std::time::Duration;
@@ -20,7 +20,7 @@ fn ranges(server: &Server) -> Vec<bool> {
     server.requests().iter().map(|request| request.header("range").is_some()).collect()
 }
 
-/// A run that leaves a part of `/x`, of a server that then answers by `then`.
+/// A run that leaves the first `CUT` bytes of `/x` in a part file, and its server, which then answers by `then`.
 fn interrupted(mode: Mode, then: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> (Tdl, Server) {
     let server = Server::start(move |request| match request.number {
         0 => Reply::file(request, &body(), TAG).cut_after(CUT),
@@ -32,7 +32,7 @@ fn interrupted(mode: Mode, then: impl Fn(&Request) -> Reply + Send + Sync + 'sta
     (tdl, server)
 }
 
-/// Whether the bytes that were there first are there still, and nothing else is.
+/// Whether the part file still has exactly the bytes of the first run.
 fn is_kept(tdl: &Tdl) -> bool {
     let sidecar = fs::read_to_string(tdl.out().join("x.part.json")).unwrap_or_default();
     tdl.names() == ["x.part", "x.part.json"]
@@ -42,21 +42,21 @@ fn is_kept(tdl: &Tdl) -> bool {
 
 in_both_modes!(the_whole_file_is_requested_when_every_range_fails);
 fn the_whole_file_is_requested_when_every_range_fails(mode: Mode) {
-    type Answer = fn(&Request) -> Reply;
-    let failures: [(&str, Answer); 9] = [
+    type Respond = fn(&Request) -> Reply;
+    let failures: [(&str, Respond); 9] = [
         ("500", |_| Reply::status(500)),
         ("503", |_| Reply::status(503)),
         ("close", |_| Reply::raw("")),
         ("close after the head", |request| Reply::file(request, &body(), TAG).cut_after(0)),
         ("half a head", |_| Reply::raw("HTTP/1.1 206 Part")),
         ("stall", |_| Reply::status(206).after(Duration::from_secs(20))),
-        ("garbage", |_| Reply::raw("what?")),
-        ("a chunk that is none", |_| {
+        ("garbage", |_| Reply::raw("garbage")),
+        ("an invalid chunk", |_| {
             let head =
                 format!("HTTP/1.1 206 Partial\r\nETag: {TAG}\r\nContent-Range: bytes {CUT}-{}/{LENGTH}", LENGTH - 1);
             Reply::raw(format!("{head}\r\nTransfer-Encoding: chunked\r\n\r\nwhat?\r\n"))
         }),
-        ("led astray", |_| Reply::redirect("ftp://127.0.0.1/x")),
+        ("redirected to ftp", |_| Reply::redirect("ftp://127.0.0.1/x")),
     ];
     std::thread::scope(|scope| {
         for (which, failure) in failures {
@@ -65,7 +65,7 @@ fn the_whole_file_is_requested_when_every_range_fails(mode: Mode) {
                     Some(_) => failure(request),
                     None => Reply::file(request, &body(), TAG),
                 });
-                // A short time-out where one is waited for only: a busy machine may be as slow as that.
+                // Short only where a stall is tested: on a busy machine a response may take 500 ms.
                 let timeout = if which == "stall" { "--stall-timeout=500ms" } else { "--stall-timeout=20s" };
                 tdl.rerun(&[&server.url("/x"), timeout]).assert_code(0);
                 assert!(tdl.read("x") == body(), "{which}");
@@ -107,14 +107,14 @@ fn unusable_responses_are_counted_across_runs(mode: Mode) {
 
 in_both_modes!(a_long_part_of_an_old_version_does_not_block_the_new_version);
 fn a_long_part_of_an_old_version_does_not_block_the_new_version(mode: Mode) {
-    // Ranges of the new version work, but no answer is as long as what is there of the old one.
+    // Ranges of the new version work, but each response is shorter than the part of the old one.
     for retries in ["--retries=0", "--retries=1"] {
         let (tdl, server) =
             interrupted(mode, |request| Reply::file(request, &content(2, LENGTH), "\"two\"").cut_after(LENGTH / 4));
         let mut runs = 0;
         while tdl.names() != ["x"] {
             runs += 1;
-            assert!(runs < 8, "it never comes");
+            assert!(runs < 8, "the file never arrives");
             tdl.rerun(&[&server.url("/x"), retries]);
         }
         assert!(tdl.read("x") == content(2, LENGTH));
@@ -145,7 +145,7 @@ fn anything_at_the_name_of_the_second_part_file_is_handled(mode: Mode) {
 
 in_both_modes!(a_part_file_is_kept_while_the_whole_file_is_requested);
 fn a_part_file_is_kept_while_the_whole_file_is_requested(mode: Mode) {
-    // Every range fails, and so does the whole; and then the rest comes.
+    // Every range fails and the whole file is cut; in the second round a range then succeeds.
     for comes in [false, true] {
         let (tdl, server) = interrupted(mode, move |request| match request.header("range") {
             Some(_) if request.number > 3 && comes => Reply::file(request, &body(), TAG),
@@ -164,7 +164,7 @@ fn a_part_file_is_kept_while_the_whole_file_is_requested(mode: Mode) {
 
 in_both_modes!(the_third_unusable_response_in_a_row_starts_over);
 fn the_third_unusable_response_in_a_row_starts_over(mode: Mode) {
-    // Each answer is of another version, and cut before it is as long as what is there.
+    // Each response is of another version, and shorter than the part file.
     let (tdl, server) = interrupted(mode, |request| {
         let tag = format!("\"{}\"", request.number);
         Reply::file(request, &content(request.number, LENGTH), &tag).cut_after(50_000)
@@ -178,7 +178,7 @@ fn the_third_unusable_response_in_a_row_starts_over(mode: Mode) {
 
 in_both_modes!(a_part_file_is_kept_until_other_bytes_replace_it);
 fn a_part_file_is_kept_until_other_bytes_replace_it(mode: Mode) {
-    // Three answers that cannot be used, and then none at all.
+    // Three unusable responses, then only errors.
     let (tdl, server) = interrupted(mode, |request| match request.number {
         ..4 => match request.header("range") {
             Some(_) => Reply::rest(&body(), CUT - 1).header("ETag", TAG),
@@ -192,7 +192,7 @@ fn a_part_file_is_kept_until_other_bytes_replace_it(mode: Mode) {
 
 in_both_modes!(the_longer_part_of_two_versions_is_resumed);
 fn the_longer_part_of_two_versions_is_resumed(mode: Mode) {
-    // The file has changed, and each answer is cut after more than what is there of the old version.
+    // The file has changed, and each response is longer than the part of the old version.
     let (tdl, server) = interrupted(mode, |request| {
         let reply = Reply::file(request, &content(2, LENGTH), "\"two\"");
         if request.header("range").is_some() && request.header("if-range") == Some("\"two\"") {
@@ -225,7 +225,7 @@ fn a_new_version_replaces_the_part_of_an_old_one(mode: Mode) {
     let (tdl, server) = interrupted(mode, |request| Reply::file(request, &content(2, LENGTH), "\"two\""));
     tdl.rerun(&[&server.url("/x")]).assert_code(0);
     assert_eq!((tdl.names(), tdl.read("x") == content(2, LENGTH)), (vec!["x".to_owned()], true));
-    // The answer to the range could be the rest of the new version, as some servers say it.
+    // The 200 could be the rest of the new version: some servers send a rest that way.
     assert_eq!(ranges(&server), [false, true, false]);
 }
 
@@ -243,7 +243,7 @@ in_both_modes!(redirects_to_differing_mirrors_keep_the_part_file);
 fn redirects_to_differing_mirrors_keep_the_part_file(mode: Mode) {
     const FILES: usize = 12;
     const MIRRORS: usize = 3;
-    // Each connection is cut at 40 %, and each mirror has tags of its own.
+    // Each response is cut at 40 %, and each mirror has its own tags.
     let server = Server::start(|request| match request.target.strip_prefix("/file") {
         Some(number) => Reply::redirect(format!("/mirror{}/{number}", fastrand::usize(..MIRRORS))),
         None => {
@@ -276,7 +276,7 @@ fn an_expired_signed_url_is_renewed_through_the_redirect(mode: Mode) {
 
 in_both_modes!(bytes_that_are_discarded_are_no_progress);
 fn bytes_that_are_discarded_are_no_progress(mode: Mode) {
-    // No validator, and each answer is cut one byte later than the last.
+    // Without a validator, each response is cut one byte later than the last.
     let server = Server::start(|request| Reply::ok(body()).cut_after(100_000 + request.number));
     let mut tdl = fetch_in(mode).args([&server.url("/x"), "--retries", "2"]);
     tdl.run().assert_code(75);

@@ -1,4 +1,4 @@
-//! What a run may take: time, space, and how it treats a disk.
+//! Limits of a run: time, size, disk space, threads, and what is synced to disk.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -40,10 +40,10 @@ fn downloads_unfinished_at_max_time_fail_temporarily(mode: Mode) {
         _ => Reply::ok(content(1, 1_000_000)).drip(1000, Duration::from_millis(50)),
     });
     let urls = ["/quick", "/drips", "/stuck", "/never"].map(|path| server.url(path));
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut tdl = fetch_in(mode).args(urls).args(["--jobs=2", "--max-time=2s"]);
     let output = tdl.run().assert_code(75);
-    assert!((Duration::from_secs(2)..TIMEOUT).contains(&begun.elapsed()));
+    assert!((Duration::from_secs(2)..TIMEOUT).contains(&started.elapsed()));
     assert!(output.stdout.starts_with("1 of 4 files, 5 B in "), "{}", output.stdout);
     assert!(output.stderr.contains("/drips: failed: the time for the run was over"), "{}", output.stderr);
     assert!(output.stdout.contains("  failed           3   3 of them only for now"), "{}", output.stdout);
@@ -70,7 +70,7 @@ in_both_modes!(an_unwritable_directory_is_named_before_any_request);
 #[cfg(target_os = "linux")]
 fn an_unwritable_directory_is_named_before_any_request(mode: Mode) {
     let server = Server::echo();
-    // Nobody may make a file there, not even root.
+    // Not even root can create a file there.
     let urls = ["/small", "/large"].map(|path| server.url(path));
     let output = fetch_in(mode).args(urls).args(["-o", "/proc/self"]).run().assert_code(2);
     assert!(output.stderr.starts_with("cannot write to /proc/self: "), "{}", output.stderr);
@@ -90,10 +90,10 @@ fn update_replaces_only_changed_files(mode: Mode) {
         let asked = request.header("if-modified-since").map(ToOwned::to_owned);
         let new = |modified| Reply::ok("new").header("Last-Modified", modified);
         match request.target.as_str() {
-            // The date is compared, as a good server does; the second does not look at it.
+            // The first path compares the date, as a correct server does; the second ignores it.
             "/same" if asked.as_deref() == Some(THEN) => Reply::raw("HTTP/1.1 304 Not Modified\r\n\r\n"),
             "/careless" => new(THEN),
-            // The file was put back to an older one.
+            // The file was replaced by an older one.
             "/older" => new(EARLIER),
             "/undated" => Reply::ok("new"),
             _ => new(LATER),
@@ -145,7 +145,7 @@ fn running_out_of_threads_is_a_temporary_failure(mode: Mode) {
     use std::os::unix::fs::PermissionsExt as _;
 
     let server = Server::echo();
-    // The same test in the other mode runs beside this one.
+    // Another user in each mode: the two tests run at the same time, and the limit is per user.
     let user = if mode.is_sequential() { "--reuid=54321" } else { "--reuid=54322" };
     let mut codes = Vec::new();
     for processes in 1..12 {
@@ -192,7 +192,7 @@ fn fsync_syncs_the_bytes_before_the_name(mode: Mode) {
         let named = place(rename, "out/x\"");
         let bytes = trace.lines().position(|line| line.contains("fsync(") && !line.contains("/out>")).unwrap();
         assert!(bytes < named && named < place("fsync(", "/out>"), "{trace}");
-        // The directory is new, and must not be lost either.
+        // The new directory must be synced in its parent.
         let above = format!("{}>", tdl.dir.path().canonicalize().unwrap().display());
         assert!(place("fsync(", &above) < named, "{trace}");
     }

@@ -1,4 +1,4 @@
-//! Reading lists, and refusing what is none before anything is asked.
+//! Reading lists and the command line, and refusing invalid ones before any request.
 
 use crate::command::{Tdl, fetch};
 use crate::server::Server;

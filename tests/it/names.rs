@@ -1,4 +1,4 @@
-//! Whatever a URL's last part decodes to: nothing outside the directory, nothing unprintable in it.
+//! File names made from URLs: always inside the output directory, printable and distinct.
 
 use crate::command::{content, fetch, fetch_in, names};
 use crate::mode::{Mode, in_both_modes};

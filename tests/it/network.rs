@@ -1,4 +1,4 @@
-//! What is asked, of whom, and where redirects may lead.
+//! Requests: their headers, their credentials, and the redirects that are followed.
 
 use crate::command::fetch;
 use crate::server::{Reply, Server};
@@ -52,7 +52,7 @@ fn a_redirected_file_is_named_after_the_given_url() {
     assert!(server.requests().iter().all(|request| request.header("referer").is_none()));
     let hop = format!("redirected to {}\n", server.url("/elsewhere/other.bin?***"));
     assert!(output.stderr.contains(&hop), "{}", output.stderr);
-    assert_eq!(server.connections(), 1, "the short body of a redirect is read, and its connection used again");
+    assert_eq!(server.connections(), 1, "the short body of a redirect is read, so that its connection can be reused");
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn credentials_stay_with_their_origin() {
         }
         let output = fetch().args(arguments).run().assert_code(0);
         assert!(!format!("{output:?}").contains("pass@"), "{output:?}");
-        assert!(!output.stderr.contains("warning"), "one origin is no reason to warn: {}", output.stderr);
+        assert!(!output.stderr.contains("warning"), "a single origin needs no warning: {}", output.stderr);
         for request in server.requests() {
             assert!(request.header("cookie").is_some() && request.header("authorization").is_some(), "{request:?}");
         }
@@ -175,11 +175,11 @@ fn a_host_without_a_certificate_store_still_downloads_over_http() {
 fn a_redirect_to_the_same_url_is_followed() {
     let server = Server::start(|request| match request.number {
         0 => Reply::redirect("/x"),
-        _ => Reply::ok("second thoughts"),
+        _ => Reply::ok("second response"),
     });
     let mut tdl = fetch().arg(server.url("/x"));
     tdl.run().assert_code(0);
-    assert_eq!(tdl.read("x"), b"second thoughts");
+    assert_eq!(tdl.read("x"), b"second response");
 }
 
 #[cfg(target_os = "linux")]
@@ -189,7 +189,7 @@ mod slow_connections {
 
     use crate::command::{Output, fetch};
 
-    /// A listener on which no connection comes about until what fills its queue is accepted.
+    /// A listener with a full backlog, and the connections that fill it. No other succeeds until these are accepted.
     fn full_listener() -> (TcpListener, Vec<TcpStream>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         rustix::net::listen(&listener, 0).unwrap();
@@ -197,7 +197,7 @@ mod slow_connections {
         let mut waiting = Vec::new();
         while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
             waiting.push(stream);
-            assert!(waiting.len() < 100, "the queue has no end");
+            assert!(waiting.len() < 100, "the backlog never fills");
         }
         (listener, waiting)
     }
@@ -208,15 +208,15 @@ mod slow_connections {
         let url = format!("http://{}/x", listener.local_addr().unwrap());
         let arguments = ["--retries=0", "--stall-timeout=500ms", "--connect-timeout"];
         for (time, enough) in [("200ms", Duration::from_millis(200)), ("1500ms", Duration::from_millis(1500))] {
-            let begun = Instant::now();
+            let started = Instant::now();
             let output = fetch().arg(&url).args(arguments).arg(time).run().assert_code(75);
-            assert!(begun.elapsed() >= enough);
+            assert!(started.elapsed() >= enough);
             assert!(output.stderr.contains(&format!("could not connect within {enough:?}")), "{}", output.stderr);
         }
 
         let mut tdl = fetch().arg(&url).args(arguments).arg("30s");
         let child = tdl.spawn();
-        // Longer than a stall, so that the first wait for a connection has ended without one.
+        // Longer than the stall timeout, which must not end the attempt to connect.
         std::thread::sleep(Duration::from_millis(1200));
         for _ in &waiting {
             drop(listener.accept().unwrap());
@@ -225,7 +225,7 @@ mod slow_connections {
             loop {
                 let (mut stream, _) = listener.accept().unwrap();
                 let mut request = [0; 4096];
-                // Connections that were given up meanwhile ask for nothing.
+                // Connections of earlier attempts send no request.
                 if std::io::Read::read(&mut stream, &mut request).is_ok_and(|count| count > 0) {
                     std::io::Write::write_all(&mut stream, b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate")
                         .unwrap();

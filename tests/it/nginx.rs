@@ -1,5 +1,5 @@
-//! Against a real nginx on loopback. Ignored where there may be none: `cargo test -- --include-ignored` with Debian's
-//! `nginx-light` installed.
+//! Downloads from a real nginx on loopback. Ignored by default, as it may be missing: install Debian's `nginx-light` and
+//! run `cargo test -- --include-ignored`.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::command::{content, fetch};
 use crate::server::TIMEOUT;
 
-/// An nginx that serves a directory, for as long as the value lives.
+/// An nginx that serves a directory until it is dropped.
 struct Nginx {
     process: Child,
     port: u16,
@@ -52,7 +52,7 @@ impl Nginx {
         Self { process, port, dir }
     }
 
-    /// Serves files of `content(number, length)`, and lists their URLs.
+    /// Creates files of `content(number, length)` and returns a list of their URLs.
     fn list(&self, count: usize, length: usize) -> String {
         (0..count)
             .map(|number| {
@@ -70,7 +70,7 @@ impl Drop for Nginx {
     }
 }
 
-fn arrives_whole(count: usize, length: usize) {
+fn assert_arrives_whole(count: usize, length: usize) {
     let nginx = Nginx::start();
     let list = nginx.list(count, length);
     for arguments in [&[][..], &["-j", "3"], &["--sequential"]] {
@@ -87,7 +87,7 @@ fn arrives_whole(count: usize, length: usize) {
 #[test]
 #[ignore = "needs nginx"]
 fn two_thousand_files_of_64_kib_arrive() {
-    arrives_whole(2000, 64 * 1024);
+    assert_arrives_whole(2000, 64 * 1024);
 }
 
 #[test]
@@ -109,5 +109,5 @@ fn slow_files_are_split() {
 #[test]
 #[ignore = "needs nginx"]
 fn forty_eight_files_of_16_mib_arrive() {
-    arrives_whole(48, 16 * 1024 * 1024);
+    assert_arrives_whole(48, 16 * 1024 * 1024);
 }

@@ -1,4 +1,4 @@
-//! The limit on open files, which a long list of hosts must not reach, and which costs no file where it is reached.
+//! The limit on open files: a long list of hosts stays below it, and reaching it is a temporary failure.
 
 use crate::command::fetch_in;
 use crate::mode::{Mode, in_both_modes};
@@ -7,7 +7,7 @@ use crate::server::{Reply, Server};
 in_both_modes!(more_hosts_than_open_files_allowed_give_every_file);
 fn more_hosts_than_open_files_allowed_give_every_file(mode: Mode) {
     const HOSTS: usize = 400;
-    // Each host has connections of its own, although all lead to one proxy.
+    // Connections are kept per host, although all lead to one proxy.
     let proxy = Server::start(|request| Reply::ok(request.target.clone()));
     let urls = (0..HOSTS).map(|number| format!("http://host{number}.test/{number}"));
     let mut tdl = fetch_in(mode).args(urls).under("bash");
@@ -22,7 +22,7 @@ in_both_modes!(
     too_many_open_files_is_temporary
 );
 fn too_many_open_files_is_temporary(mode: Mode) {
-    // The first sockets, and then the first part files, cannot be opened.
+    // First opening a socket fails, then opening a part file.
     for (call, paths) in [("socket", None), ("openat", Some(["-P", "out/0.part", "-P", "out/0.part.json"]))] {
         let server = Server::start(|request| match request.target.as_str() {
             "/0" => Reply::ok(vec![7; 100_000]),

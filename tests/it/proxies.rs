@@ -1,4 +1,4 @@
-//! Proxies from the environment: used as they are named, or the run is refused.
+//! Proxies from the environment: used as configured, or the run is refused.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use crate::command::{Tdl, fetch};
 use crate::server::{Reply, Server};
 
-/// `tdl fetch` with these variables, and without the exception of loopback that other tests have.
+/// `tdl fetch` with these variables, and without the `NO_PROXY` for loopback of the other tests.
 fn fetch_through<const N: usize>(variables: [(&str, &str); N]) -> Tdl {
     fetch().envs([("NO_PROXY", ""), ("no_proxy", "")]).envs(variables)
 }
@@ -94,8 +94,8 @@ fn a_socks_url_means_socks5() {
 #[test]
 fn a_refused_tunnel_is_retried_only_if_the_status_is_temporary() {
     for (status, code) in [(403, 1), (407, 1), (404, 1), (408, 75), (429, 75), (500, 75), (503, 75)] {
-        let answer = format!("HTTP/1.1 {status} Status\r\nContent-Length: 0\r\n\r\n");
-        let proxy = Server::start(move |_| Reply::raw(answer.clone()));
+        let response = format!("HTTP/1.1 {status} Status\r\nContent-Length: 0\r\n\r\n");
+        let proxy = Server::start(move |_| Reply::raw(response.clone()));
         let variables = [("https_proxy", proxy.url("").replace("://", "://user:secret@"))];
         let tdl = fetch_through(variables.each_ref().map(|(name, value)| (*name, value.as_str())));
         let output = tdl.args(["https://nosuch.invalid/x", "--retries=1"]).run().assert_code(code);
@@ -109,15 +109,15 @@ fn a_refused_tunnel_is_retried_only_if_the_status_is_temporary() {
             assert_eq!(request.target, "nosuch.invalid:443");
             assert_eq!(request.header("proxy-authorization"), Some("Basic dXNlcjpzZWNyZXQ="));
         }
-        // The second is for the status, which the library does not tell.
+        // A second request learns the status, which reqwest does not report.
         assert_eq!(requests.len(), if status == 407 { 1 } else { 2 } * if code == 75 { 2 } else { 1 });
     }
 }
 
 #[test]
 fn a_broken_tunnel_is_temporary() {
-    for answer in ["", "HTTP/1.1 200 OK\r\n\r\n", "no http\r\n\r\n"] {
-        let proxy = Server::start(move |_| Reply::raw(answer));
+    for response in ["", "HTTP/1.1 200 OK\r\n\r\n", "no http\r\n\r\n"] {
+        let proxy = Server::start(move |_| Reply::raw(response));
         let tdl = fetch_through([("https_proxy", proxy.url("").as_str())]);
         tdl.args(["https://nosuch.invalid/x", "--retries=0"]).run().assert_code(75);
     }

@@ -1,4 +1,4 @@
-//! What is said, and where: results on standard output, progress and messages on standard error.
+//! Output: results on standard output, progress and messages on standard error.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use crate::command::{fetch, fetch_in};
 use crate::mode::{Mode, in_both_modes};
 use crate::server::{Reply, Server};
 
-/// A server with a good file, one that is missing and one that redirects.
+/// A server with a file, a missing one and a redirect.
 fn mixed() -> Server {
     Server::start(|request| match request.target.as_str() {
         "/missing" => Reply::status(404),

@@ -1,5 +1,5 @@
-//! Names that have no address. Ignored where one may not be root: these run tdl with a resolver configuration of their
-//! own, in private namespaces of mounts and of the network.
+//! Host names that cannot be resolved. Ignored by default, as they need root: `tdl` runs in private mount and network
+//! namespaces with another resolver configuration.
 
 use std::net::UdpSocket;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use crate::server::TIMEOUT;
 
 const URL: &str = "http://nosuch.invalid/x";
 
-/// Runs `tdl fetch` of one URL where `nsswitch.conf` and `resolv.conf` are these, in namespaces of its own.
+/// Runs `tdl fetch` of one URL in new namespaces with this `nsswitch.conf` and `resolv.conf`.
 fn fetch_with(nsswitch: &str, resolv: &str, namespaces: &[&str], arguments: &[&str]) -> Output {
     let script = "mount --bind nsswitch.conf /etc/nsswitch.conf && mount --bind resolv.conf /etc/resolv.conf && \
                   exec \"$0\" \"$@\"";
@@ -48,13 +48,13 @@ fn a_silent_name_server_is_a_temporary_failure() {
 #[test]
 #[ignore = "needs root, to make namespaces and to be a name server"]
 fn a_stuck_lookup_does_not_keep_the_process_alive() {
-    // It hears, and does not answer.
+    // It receives queries and never answers.
     let server = UdpSocket::bind("127.77.1.53:53").unwrap();
     let resolv = "nameserver 127.77.1.53\noptions timeout:30 attempts:5\n";
-    let begun = Instant::now();
+    let started = Instant::now();
     let arguments = ["--connect-timeout=500ms", "--retries=0"];
     let output = fetch_with("hosts: dns\n", resolv, &["--mount"], &arguments).assert_code(75);
-    assert!(begun.elapsed() < TIMEOUT, "{:?}: {output:?}", begun.elapsed());
+    assert!(started.elapsed() < TIMEOUT, "{:?}: {output:?}", started.elapsed());
     assert!(output.stderr.contains("failed: could not connect within 500ms"), "{}", output.stderr);
     server.set_nonblocking(true).unwrap();
     assert!(server.recv(&mut [0; 512]).is_ok(), "the name server was asked");

@@ -1,4 +1,4 @@
-//! Going on with what is there: only with proof, only with the exact rest, within a run and across runs.
+//! Resuming within a run and across runs: only with a validator, and only with the exact rest.
 
 use std::fs;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ fn body() -> Vec<u8> {
     content(1, LENGTH)
 }
 
-/// What each request asked for: the value of its `Range`.
+/// The `Range` of each request.
 fn ranges(server: &Server) -> Vec<Option<String>> {
     server.requests().iter().map(|request| request.header("range").map(ToOwned::to_owned)).collect()
 }
 
-/// A server that cuts its first answer after 120,000 bytes and gives later ones by `then`.
+/// A server that cuts its first response after 120,000 bytes and answers later requests by `then`.
 fn cuts_once(then: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Server {
     Server::start(move |request| match request.number {
         0 => Reply::file(request, &body(), TAG).cut_after(120_000),
@@ -81,19 +81,22 @@ fn a_partial_response_that_is_not_the_exact_rest_starts_over(mode: Mode) {
         let range = range.to_owned();
         move |_: &Request| Reply::rest(&body(), 120_000).without("Content-Range").header("Content-Range", range.clone())
     };
-    type Answer = Box<dyn Fn(&Request) -> Reply + Send + Sync>;
-    let lies: Vec<(&str, Answer)> = vec![
-        ("begins elsewhere", Box::new(|_| Reply::rest(&body(), 119_999))),
-        ("says another start than it has", Box::new(rest("bytes 0-79999/200000"))),
+    type Respond = Box<dyn Fn(&Request) -> Reply + Send + Sync>;
+    let lies: Vec<(&str, Respond)> = vec![
+        ("starts at another offset", Box::new(|_| Reply::rest(&body(), 119_999))),
+        ("has a Content-Range with another start", Box::new(rest("bytes 0-79999/200000"))),
         ("has another total", Box::new(rest("bytes 120000-199999/200001"))),
         ("is longer than its range", Box::new(rest("bytes 120000-199998/200000"))),
         ("is of another file", Box::new(|_| Reply::rest(&body(), 120_000).header("ETag", "\"two\""))),
-        ("is of two files", Box::new(|_| Reply::rest(&body(), 120_000).header("ETag", TAG).header("ETag", "\"two\""))),
-        ("is of another coding", Box::new(|_| Reply::rest(&body(), 120_000).header("Content-Encoding", "gzip"))),
-        ("is of a weak tag", Box::new(|_| Reply::rest(&body(), 120_000).header("ETag", "W/\"one\""))),
-        ("says no range", Box::new(|_| Reply::rest(&body(), 120_000).without("Content-Range"))),
-        ("says two ranges", Box::new(|_| Reply::rest(&body(), 120_000).header("Content-Range", "bytes 0-1/200000"))),
-        ("says nonsense", Box::new(rest("bytes lots/many"))),
+        ("has two tags", Box::new(|_| Reply::rest(&body(), 120_000).header("ETag", TAG).header("ETag", "\"two\""))),
+        ("has another content coding", Box::new(|_| Reply::rest(&body(), 120_000).header("Content-Encoding", "gzip"))),
+        ("has a weak tag", Box::new(|_| Reply::rest(&body(), 120_000).header("ETag", "W/\"one\""))),
+        ("has no Content-Range", Box::new(|_| Reply::rest(&body(), 120_000).without("Content-Range"))),
+        (
+            "has two Content-Ranges",
+            Box::new(|_| Reply::rest(&body(), 120_000).header("Content-Range", "bytes 0-1/200000")),
+        ),
+        ("has a malformed Content-Range", Box::new(rest("bytes lots/many"))),
         (
             "is chunked and too long",
             Box::new(|_| {
@@ -102,12 +105,12 @@ fn a_partial_response_that_is_not_the_exact_rest_starts_over(mode: Mode) {
                 Reply::partial(long).header("Content-Range", range).chunked()
             }),
         ),
-        ("refuses the range of another length", Box::new(|_| Reply::status(416).header("Content-Range", "bytes */7"))),
-        ("refuses the range without a word", Box::new(|_| Reply::status(416))),
+        ("is a 416 with another length", Box::new(|_| Reply::status(416).header("Content-Range", "bytes */7"))),
+        ("is a 416 without a length", Box::new(|_| Reply::status(416))),
     ];
-    let throws_away = |lie: &str, answer: Answer| {
+    let assert_starts_over = |lie: &str, respond: Respond| {
         let server = cuts_once(move |request| match request.header("range") {
-            Some(_) => answer(request),
+            Some(_) => respond(request),
             None => Reply::file(request, &body(), TAG),
         });
         let mut tdl = fetch_in(mode).arg(server.url("/x"));
@@ -116,10 +119,10 @@ fn a_partial_response_that_is_not_the_exact_rest_starts_over(mode: Mode) {
         assert!(output.stderr.contains("the partial answer cannot be used: "), "{lie}: {}", output.stderr);
         assert_eq!((tdl.names(), tdl.read("x") == body()), (vec!["x".to_owned()], true), "{lie}");
     };
-    // Side by side, for each waits for its retries.
+    // Concurrently, as each waits for its retries.
     std::thread::scope(|scope| {
-        for (lie, answer) in lies {
-            scope.spawn(move || throws_away(lie, answer));
+        for (lie, respond) in lies {
+            scope.spawn(move || assert_starts_over(lie, respond));
         }
     });
 }
@@ -130,7 +133,7 @@ fn a_rest_that_is_truncated_again_is_resumed(mode: Mode) {
         0..5 => Reply::file(request, &body(), TAG).cut_after(30_000),
         _ => Reply::file(request, &body(), TAG),
     });
-    // Each gains something, so that one retry in a row is enough.
+    // Each attempt makes progress, so one retry in a row is enough.
     let mut tdl = fetch_in(mode).args([&server.url("/x"), "--retries", "1"]);
     tdl.run().assert_code(0);
     let asked: Vec<_> = (1..=5).map(|cuts| Some(format!("bytes={}-", cuts * 30_000))).collect();
@@ -144,7 +147,7 @@ fn a_range_shorter_than_requested_is_continued_at_once(mode: Mode) {
         let (from, to) = request.range(LENGTH).unwrap();
         Reply::part(&body(), from, to.min(from + 10_000)).header("ETag", TAG)
     });
-    // Nothing failed but the first answer.
+    // Only the first response counts as a failure.
     let mut tdl = fetch_in(mode).args([&server.url("/x"), "--retries", "1"]);
     let output = tdl.run().assert_code(0);
     assert_eq!(output.stderr.matches("trying again").count(), 1, "{}", output.stderr);
@@ -163,7 +166,7 @@ in_both_modes!(a_complete_part_file_is_committed);
 fn a_complete_part_file_is_committed(mode: Mode) {
     let server = cuts_once(|request| Reply::file(request, &body(), TAG));
     let mut tdl = interrupted(mode, &server);
-    // As after a kill between the last byte's sidecar and the rename.
+    // As after a kill between the last checkpoint and the rename.
     fs::write(tdl.out().join("x.part"), body()).unwrap();
     let sidecar = fs::read_to_string(tdl.out().join("x.part.json")).unwrap();
     fs::write(tdl.out().join("x.part.json"), sidecar.replace("120000", "200000")).unwrap();
@@ -261,7 +264,7 @@ fn after_a_kill_all_but_the_last_checkpoint_interval_is_resumed(mode: Mode) {
         done.split(']').next()?.parse::<usize>().ok()
     };
     wait_for(|| claimed().is_some());
-    // More is written than the sidecar claims, until its next checkpoint.
+    // Until the next checkpoint more is written than the sidecar claims.
     gates[0].open();
     wait_for(|| bytes_written(&tdl.out().join("x.part")) > 200_000);
     child.kill().unwrap();
@@ -275,8 +278,8 @@ fn after_a_kill_all_but_the_last_checkpoint_interval_is_resumed(mode: Mode) {
     assert_eq!((tdl.names(), tdl.read("x") == long()), (vec!["x".to_owned()], true));
 }
 
-/// A server that redirects `/x` to `/v1`, which is cut, and from then on to `/v2`, with the same headers.
-fn redirects_elsewhere(headers: &'static [&'static str]) -> Server {
+/// A server that redirects `/x` first to `/v1`, whose response is cut, and later to `/v2`, with the same validators.
+fn redirects_to_another_file(headers: &'static [&'static str]) -> Server {
     let other = content(9, LENGTH);
     Server::start(move |request| {
         let from = |body: &[u8]| match request.header("range") {
@@ -302,9 +305,9 @@ fn redirects_elsewhere(headers: &'static [&'static str]) -> Server {
 
 in_both_modes!(a_redirect_to_another_file_is_not_resumed);
 fn a_redirect_to_another_file_is_not_resumed(mode: Mode) {
-    // Tags are tags of one URL: two files may well have the same.
+    // An ETag is unique per URL only: two files may have the same one.
     for headers in [&["ETag"][..], &["Last-Modified", "Date"]] {
-        let server = redirects_elsewhere(headers);
+        let server = redirects_to_another_file(headers);
         let tdl = interrupted(mode, &server);
         let output = tdl.rerun(&[&server.url("/x")]).assert_code(0);
         assert!(output.stderr.contains("it is of another file"), "{}", output.stderr);
@@ -315,7 +318,7 @@ fn a_redirect_to_another_file_is_not_resumed(mode: Mode) {
 in_both_modes!(within_a_run_the_rest_is_requested_from_the_same_mirror);
 fn within_a_run_the_rest_is_requested_from_the_same_mirror(mode: Mode) {
     for headers in [&["ETag"][..], &["Last-Modified", "Date"]] {
-        let server = redirects_elsewhere(headers);
+        let server = redirects_to_another_file(headers);
         let mut tdl = fetch_in(mode).arg(server.url("/x"));
         tdl.run().assert_code(0);
         assert_eq!(server.targets(), ["/v1", "/v1", "/x"]);
@@ -358,7 +361,7 @@ fn bytes_before_a_stall_survive_a_kill(mode: Mode) {
 
 in_both_modes!(headers_too_long_for_a_sidecar_are_no_validator);
 fn headers_too_long_for_a_sidecar_are_no_validator(mode: Mode) {
-    // Each of the values is allowed, and together they are longer than a sidecar may be.
+    // Each value is allowed by itself, but together they exceed the limit of a sidecar.
     for (value, count) in [(9000, 1), (20_000, 15)] {
         let server = Server::start(move |request| {
             let reply = if request.number < 3 { Reply::ok(body()).cut_after(120_000) } else { Reply::ok(body()) };
@@ -366,7 +369,7 @@ fn headers_too_long_for_a_sidecar_are_no_validator(mode: Mode) {
         });
         let mut tdl = fetch_in(mode).arg(server.url("/x"));
         tdl.run().assert_code(0);
-        assert_eq!(ranges(&server), [None, None, None, None], "nothing proves the rest to be of the same file");
+        assert_eq!(ranges(&server), [None, None, None, None], "there is no validator to resume with");
         assert_eq!((tdl.names(), tdl.read("x") == body()), (vec!["x".to_owned()], true));
     }
 }

@@ -1,4 +1,4 @@
-//! When a download is tried again, how long the server is left alone, and when it ends.
+//! Retries: which failures are retried, how long the wait is, and when a download is given up.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ fn a_server_that_cuts_every_response_at_the_same_point_is_given_up(mode: Mode) {
     let server = Server::start(|_| Reply::ok(content(1, 100_000)).cut_after(50_000));
     let mut tdl = fetch_in(mode).args([&server.url("/x"), "--retries", "2"]);
     let output = tdl.run().assert_code(75);
-    // One that gained something, and two in a row that did not.
+    // One attempt made progress, and the next two did not.
     assert_eq!(server.requests().len(), 3, "{}", output.stderr);
     assert!(tdl.names().is_empty());
 }
@@ -22,7 +22,7 @@ fn retry_after_delays_the_whole_host_and_no_other(mode: Mode) {
         let other = Server::echo();
         let server = Server::start(move |request| match request.number {
             0 if date => {
-                // A date has whole seconds, so that one three seconds ahead is more than two seconds ahead.
+                // A date has whole seconds, so three seconds from now is at least two seconds ahead.
                 let then = std::time::SystemTime::now() + Duration::from_secs(3);
                 Reply::status(503).header("Retry-After", httpdate::fmt_http_date(then))
             }
@@ -41,14 +41,14 @@ fn retry_after_delays_the_whole_host_and_no_other(mode: Mode) {
             assert!(waited < TIMEOUT, "{}: {waited:?}", request.target);
             assert!(waited >= Duration::from_secs(2), "{}: {waited:?}", request.target);
         }
-        // The other host was asked meanwhile, but by a loop that waits.
+        // Only the sequential loop waits before it asks the other host.
         assert!(mode.is_sequential() || other.requests().iter().all(|request| request.at < requests[1].at));
     }
 }
 
 in_both_modes!(a_retry_after_date_is_measured_by_the_servers_clock);
 fn a_retry_after_date_is_measured_by_the_servers_clock(mode: Mode) {
-    // By the clock here it is years away, or long past.
+    // By the local clock the date is decades away, or past.
     for year in [2095, 1994] {
         let server = Server::start(move |request| match request.number {
             0 => Reply::status(503)

@@ -1,4 +1,4 @@
-//! Several connections for one file: when they are used, what they ask for, and what becomes of those that go wrong.
+//! Fetching one file over several connections: when it is split, which segments are requested, and how failed ones end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,14 +10,14 @@ use crate::server::{Gate, Reply, Request, Server};
 const MIB: usize = 1024 * 1024;
 const TAG: &str = "\"a\"";
 
-/// A further connection is opened as soon as a response's speed is known, after 100 ms. Where none is expected, a test
-/// waits longer than that, to see none: on a slow machine it may miss one, but it never fails wrongly.
+/// Time for an unwanted connection to show up: a file is split as soon as its speed is known, after 100 ms. On a slow
+/// machine a test may miss one, but it never fails wrongly.
 const TIME_FOR_ONE_MORE: Duration = Duration::from_millis(500);
 
-/// A server whose first response stops after a MiB until the gate is open, and which answers the second request by
-/// `second`, and all others with the file.
+/// A server whose first response stops after 1 MiB until the gate is open. It answers the second request by `second`,
+/// and later ones with the file.
 ///
-/// While a response is held its speed falls, so that its rest soon is worth another connection.
+/// The speed of a held response falls until its rest is worth another connection.
 fn holds_the_first(
     length: usize,
     second: impl Fn(&Request, &[u8]) -> Reply + Send + Sync + 'static,
@@ -33,7 +33,7 @@ fn holds_the_first(
     (server, body, gate)
 }
 
-/// The places that were asked for with a range.
+/// The requested ranges, as start and end.
 fn ranges(server: &Server, length: usize) -> Vec<(usize, usize)> {
     server.requests().iter().filter_map(|request| request.range(length)).collect()
 }
@@ -50,7 +50,7 @@ fn an_idle_thread_takes_half_of_the_slowest_download() {
         }
         match request.target.as_str() {
             "/big" if request.range(*size).is_none() => reply.held_after(MIB, &gate),
-            // It comes when the big file has a second connection, so that it is not the first to get one.
+            // Held until the big file has a second connection, so that this one cannot be split first.
             "/middle" => reply.held_until(&gate),
             _ => reply,
         }
@@ -64,7 +64,7 @@ fn an_idle_thread_takes_half_of_the_slowest_download() {
     let requests = server.requests();
     let second = requests.iter().find(|request| request.header("range").is_some()).unwrap();
     let (from, to) = second.range(12 * MIB).unwrap();
-    // The second half of what is missing, of which up to a MiB has arrived.
+    // The second half of what is missing: up to 1 MiB had arrived.
     assert!((6 * MIB..=13 * MIB / 2).contains(&from) && to == 12 * MIB, "{from} {to}");
     assert!(requests.iter().all(|request| !request.target.contains("small") || request.range(0).is_none()));
     assert!(output.stderr.contains("/big: a further connection, from byte "), "{}", output.stderr);
@@ -129,23 +129,23 @@ fn a_wrong_segment_costs_only_its_request() {
     type Second = Box<dyn Fn(&Request, &[u8]) -> Reply + Send + Sync>;
     let cases: Vec<(&str, Second)> = vec![
         ("the whole file", Box::new(|_, body| Reply::ok(body).header("ETag", TAG))),
-        ("the whole of another", Box::new(move |_, body| Reply::ok(other(body)).header("ETag", "\"b\""))),
+        ("the whole of another file", Box::new(move |_, body| Reply::ok(other(body)).header("ETag", "\"b\""))),
         (
-            "a part of another",
+            "a segment of another file",
             Box::new(move |request, body| {
                 let (from, to) = request.range(body.len()).unwrap();
                 Reply::part(&other(body), from, to).header("ETag", "\"b\"")
             }),
         ),
         (
-            "a part that begins elsewhere",
+            "a segment at another offset",
             Box::new(|request, body| {
                 let (from, to) = request.range(body.len()).unwrap();
                 Reply::part(body, from - 1, to).header("ETag", TAG)
             }),
         ),
         (
-            "a part that ends elsewhere",
+            "a segment with another end",
             Box::new(|request, body| {
                 let (from, to) = request.range(body.len()).unwrap();
                 let range = format!("bytes {from}-{to}/{}", body.len() + 1);
@@ -153,7 +153,7 @@ fn a_wrong_segment_costs_only_its_request() {
             }),
         ),
         (
-            "a part of a longer file",
+            "a segment of a longer file",
             Box::new(|request, body| {
                 let (from, to) = request.range(body.len()).unwrap();
                 let range = format!("bytes {from}-{}/{}", to - 1, body.len() + 1);
@@ -161,7 +161,7 @@ fn a_wrong_segment_costs_only_its_request() {
             }),
         ),
         (
-            "more than the part",
+            "more than the segment",
             Box::new(move |request, body| {
                 let (from, to) = request.range(body.len()).unwrap();
                 let range = format!("bytes {from}-{}/{}", to - 1, body.len());
@@ -170,7 +170,7 @@ fn a_wrong_segment_costs_only_its_request() {
             }),
         ),
         (
-            "a part of who knows what",
+            "a segment without a validator",
             Box::new(move |request, body| {
                 let (from, to) = request.range(body.len()).unwrap();
                 Reply::part(&other(body), from, to)
@@ -249,8 +249,8 @@ fn a_segment_refused_to_the_downloads_own_thread_does_no_harm() {
         let (file, gates) = (body.clone(), [Arc::new(Gate::default()), Arc::new(Gate::default())]);
         let server = Server::start(move |request| {
             let reply = Reply::file(request, &file, TAG);
-            // The first response waits for the second request; the second, for the further half of it, waits until the
-            // thread that has finished the first half requests some of it.
+            // The first response waits for the second request, which is for the second half. That response waits until the
+            // thread that has finished the first half requests a part of it.
             match request.number {
                 1 => gates[0].open(),
                 2 => gates[1].open(),
@@ -293,12 +293,12 @@ fn a_server_that_throttles_above_four_requests_gives_split_files() {
         assert!(tdl.read(&path[1..]) == content(size, size), "{path}");
     }
     let (refused, all) = (refused.load(Ordering::Relaxed), server.requests().len());
-    assert!(all > paths.len() + refused, "no part was got by another connection");
+    assert!(all > paths.len() + refused, "no segment was fetched over another connection");
     assert!(refused <= 8, "{refused} of {all} were refused");
 }
 
-/// A `x.part` of a file, with a sidecar that claims these ranges of it and a length, as a run that was killed leaves it.
-fn with_a_part(tdl: Tdl, server: &Server, body: &[u8], length: Option<usize>, done: &[(usize, usize)]) -> Tdl {
+/// Adds the part file and the sidecar that a killed run leaves: `done` are the ranges that it has.
+fn with_part_file(tdl: Tdl, server: &Server, body: &[u8], length: Option<usize>, done: &[(usize, usize)]) -> Tdl {
     let mut part = vec![0; done.last().unwrap().1];
     for (start, end) in done {
         part[*start..*end].copy_from_slice(&body[*start..*end]);
@@ -319,7 +319,7 @@ fn only_the_gaps_that_a_killed_run_left_are_requested() {
         let server = Server::start(move |request| Reply::file(request, &file, TAG));
         let done = [(MIB, 3 * MIB), (4 * MIB, 7 * MIB)];
         let tdl = fetch().args([&server.url("/x"), mode]);
-        let mut tdl = with_a_part(tdl, &server, &body, length, &done);
+        let mut tdl = with_part_file(tdl, &server, &body, length, &done);
         tdl.run().assert_code(0);
         assert!(tdl.read("x") == body, "{length:?} {mode}");
         let mut asked = ranges(&server, 8 * MIB);
@@ -337,7 +337,7 @@ fn a_gap_is_not_mistaken_for_the_end_of_the_file() {
         None => Reply::file(request, &file, TAG),
     });
     let tdl = fetch().args([&server.url("/x"), "-j4"]);
-    let mut tdl = with_a_part(tdl, &server, &body, None, &[(0, 3 * MIB), (4 * MIB, 7 * MIB)]);
+    let mut tdl = with_part_file(tdl, &server, &body, None, &[(0, 3 * MIB), (4 * MIB, 7 * MIB)]);
     tdl.run().assert_code(0);
     assert!(tdl.read("x") == body);
 }
@@ -349,7 +349,7 @@ fn after_a_kill_all_segments_are_resumed() {
 
     use crate::command::wait_for;
 
-    /// The ranges that a sidecar claims.
+    /// Returns the ranges that a sidecar claims.
     fn claimed(tdl: &Tdl, name: &str) -> Vec<(usize, usize)> {
         let text = std::fs::read(tdl.out().join(format!("{name}.part.json"))).unwrap_or_default();
         let ranges = serde_json::from_slice::<serde_json::Value>(&text).ok().map(|sidecar| sidecar["done"].clone());
@@ -383,10 +383,10 @@ fn after_a_kill_all_segments_are_resumed() {
         }
         assert_eq!(tdl.names(), ["x", "y"]);
         assert!(output.stdout.contains("  resumed "), "{}", output.stdout);
-        // What was claimed is not asked for again.
+        // Claimed bytes are not requested again.
         for request in &server.requests()[before..] {
             let claims = &claims[usize::from(request.target == "/y")];
-            let (from, _) = request.range(8 * MIB).expect("no part is got without a range");
+            let (from, _) = request.range(8 * MIB).expect("each request has a range");
             assert!(claims.iter().all(|(start, end)| from < *start || from >= *end), "{request:?} {claims:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! What is at a target already, or appears there meanwhile.
+//! Files and directories at a target or a part file, before the run or appearing during it.
 
 use std::fs;
 use std::sync::Arc;
@@ -103,7 +103,7 @@ fn an_output_directory_that_cannot_be_created_is_refused(mode: Mode) {
 in_both_modes!(two_runs_never_share_a_part_file);
 fn two_runs_never_share_a_part_file(mode: Mode) {
     let server = Server::echo();
-    // A part file that another process holds: this one.
+    // Held by another process: the one that runs this test.
     let mut tdl = fetch_in(mode).args([&server.url("/a"), "--retries", "0"]).file("out/a.part", "held");
     let part = fs::File::open(tdl.out().join("a.part")).unwrap();
     part.try_lock().unwrap();
@@ -192,7 +192,7 @@ fn a_part_file_replaced_during_a_download_is_not_committed(mode: Mode) {
     assert!(output.stderr.contains("out/a.part was taken away or replaced meanwhile"), "{}", output.stderr);
     assert!(tdl.read("a") == body);
     let kept: Vec<_> = tdl.names().into_iter().filter(|name| name != "a").collect();
-    // By then a sidecar lay beside it, so it was tdl's to start over, or it was moved aside.
+    // With a sidecar beside it the file looks like a leftover of tdl and is overwritten; otherwise it is moved aside.
     assert!(kept.is_empty() || kept == ["a.part.kept"], "{kept:?}");
 }
 
@@ -200,7 +200,7 @@ in_both_modes!(a_directory_that_cannot_be_read_does_not_hang_the_search_for_a_na
 fn a_directory_that_cannot_be_read_does_not_hang_the_search_for_a_name(mode: Mode) {
     for arguments in [&["--dry-run"][..], &[]] {
         let mut tdl = fetch_in(mode).args(["-o", "file/sub", "http://h/a", "--if-exists", "rename"]);
-        tdl = tdl.args(arguments).file("file", "no directory");
+        tdl = tdl.args(arguments).file("file", "not a directory");
         let output = tdl.run();
         let (code, stdout) = if arguments.is_empty() { (2, "") } else { (0, "http://h/a -> file/sub/a\n") };
         assert_eq!((output.code, output.stdout.replace('\\', "/").as_str()), (Some(code), stdout), "{output:?}");
@@ -214,7 +214,7 @@ fn two_simultaneous_runs_fetch_a_large_file_once(mode: Mode) {
     let held = gates.clone();
     let server =
         Server::start(move |request| Reply::file(request, &served, "\"one\"").held_until(&held[request.number.min(1)]));
-    // Both begin in an empty directory, and have asked before either has the file.
+    // Both start in an empty directory, and both have requested the file before either has it.
     let mut tdl = fetch_in(mode).args([&server.url("/a"), "--json"]);
     let first = tdl.spawn();
     server.wait_for_requests(1);

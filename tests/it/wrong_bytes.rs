@@ -1,4 +1,4 @@
-//! Servers whose answers look right and are not: no byte of them gets a final name.
+//! Responses that look right and are not: their bytes never get a final name.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ fn body() -> Vec<u8> {
     content(1, LENGTH)
 }
 
-/// A server that cuts its first answer, and from then on answers what has a range by `then`.
+/// A server that cuts its first response and answers later range requests by `then`.
 fn cuts_once(then: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Server {
     Server::start(move |request| match (request.number, request.header("range")) {
         (0, _) => Reply::file(request, &body(), TAG).cut_after(CUT),
@@ -31,16 +31,16 @@ fn ranges(server: &Server) -> Vec<bool> {
 in_both_modes!(a_rest_sent_as_a_200_is_not_saved_as_the_whole_file);
 fn a_rest_sent_as_a_200_is_not_saved_as_the_whole_file(mode: Mode) {
     let rest = || body()[CUT..].to_vec();
-    type Answer = Box<dyn Fn(&Request) -> Reply + Send + Sync>;
-    let answers: Vec<(&str, Answer)> = vec![
+    type Respond = Box<dyn Fn(&Request) -> Reply + Send + Sync>;
+    let rests: Vec<(&str, Respond)> = vec![
         (
             "with a Content-Range",
             Box::new(move |_| {
                 Reply::ok(rest()).header("Content-Range", format!("bytes {CUT}-{}/{LENGTH}", LENGTH - 1))
             }),
         ),
-        ("with a Content-Range that is none", Box::new(move |_| Reply::ok(rest()).header("Content-Range", "bytes"))),
-        ("with a Content-Range that is no text", Box::new(move |_| Reply::ok(rest()).header("Content-Range", "é"))),
+        ("with an incomplete Content-Range", Box::new(move |_| Reply::ok(rest()).header("Content-Range", "bytes"))),
+        ("with a Content-Range that is not ASCII", Box::new(move |_| Reply::ok(rest()).header("Content-Range", "é"))),
         (
             "with a Content-Range of the whole",
             Box::new(move |_| Reply::ok(rest()).header("Content-Range", format!("bytes 0-{}/{LENGTH}", LENGTH - 1))),
@@ -49,12 +49,12 @@ fn a_rest_sent_as_a_200_is_not_saved_as_the_whole_file(mode: Mode) {
         ("as long as the rest", Box::new(move |_| Reply::ok(rest()))),
         ("with the known tag, in chunks", Box::new(move |_| Reply::ok(rest()).header("ETag", TAG).chunked())),
         ("until the connection closes", Box::new(move |_| Reply::ok(rest()).header("ETag", TAG).until_close())),
-        ("in chunks, and with nothing more", Box::new(move |_| Reply::ok(rest()).chunked())),
+        ("in chunks, without a tag", Box::new(move |_| Reply::ok(rest()).chunked())),
         ("with another tag", Box::new(move |_| Reply::ok(rest()).header("ETag", "\"two\""))),
         ("shorter than the rest", Box::new(move |_| Reply::ok(&rest()[1..]).header("ETag", TAG))),
     ];
-    for (which, answer) in answers {
-        let server = cuts_once(answer);
+    for (which, respond) in rests {
+        let server = cuts_once(respond);
         let mut tdl = fetch_in(mode).arg(server.url("/x"));
         tdl.run().assert_code(0);
         assert!(tdl.read("x") == body(), "{which}");
@@ -87,7 +87,7 @@ fn a_200_with_only_the_bytes_of_a_gap_is_not_the_whole_file(mode: Mode) {
     });
     let mut tdl = fetch_in(mode).args([&server.url("/x"), "--retries", "0"]);
     tdl.run().assert_code(75);
-    // As a run leaves it that had several connections.
+    // As after a run that had split the file.
     let sidecar = tdl.out().join("x.part.json");
     let text = std::fs::read_to_string(&sidecar).unwrap();
     std::fs::write(&sidecar, text.replace(&format!("[[0,{CUT}]]"), "[[0,50000],[60000,120000]]")).unwrap();
@@ -98,7 +98,7 @@ fn a_200_with_only_the_bytes_of_a_gap_is_not_the_whole_file(mode: Mode) {
 
 in_both_modes!(queries_that_differ_only_by_a_signature_are_one_file);
 fn queries_that_differ_only_by_a_signature_are_one_file(mode: Mode) {
-    // Both have the same tag, as they may.
+    // Both files have the same tag, which different URLs may have.
     let signed = |number| format!("AWSAccessKeyId=k&Expires={number}&Signature={number}");
     for (query, is_same) in [
         (Box::new(|number| format!("v={number}")) as Box<dyn Fn(usize) -> String + Send + Sync>, false),
@@ -148,7 +148,7 @@ fn a_206_without_a_validator_may_be_of_another_version(mode: Mode) {
     for across_runs in [false, true] {
         let new = content(2, LENGTH);
         let served = new.clone();
-        // The file has changed, and the server ignores If-Range and names no tag.
+        // The file has changed, and the server ignores If-Range and sends no tag.
         let server = Server::start(move |request| match (request.number, request.header("range")) {
             (0, _) => Reply::file(request, &body(), TAG).cut_after(CUT),
             (_, Some(_)) => Reply::rest(&served, CUT),
@@ -206,7 +206,7 @@ fn stray_bytes_on_a_kept_connection_are_not_the_next_response(mode: Mode) {
             "/first" => Reply::ok("first").followed_by(stray, &due, &sent),
             target => Reply::ok(target),
         });
-        // Its answer keeps tdl busy until the stray bytes are on their way.
+        // Its response keeps tdl busy until the stray bytes have been sent.
         let other = Server::start(move |_| {
             opens.open();
             Reply::ok("other").held_until(&opened)
@@ -231,7 +231,7 @@ fn a_response_that_is_not_http_on_a_reused_connection_is_requested_again(mode: M
 
     let server = Server::start(|_| Reply::raw("what?"));
     fetch_in(mode).arg(server.url("/x")).run().assert_code(1);
-    assert_eq!(server.requests().len(), 1, "nothing speaks for the connection's fault");
+    assert_eq!(server.requests().len(), 1, "a new connection is not to blame, so there is no retry");
 }
 
 in_both_modes!(an_encoded_body_is_saved_as_served_and_reported);

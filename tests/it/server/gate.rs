@@ -21,7 +21,7 @@ impl Gate {
     ///
     /// # Panics
     ///
-    /// A server has waited too long: what the test did meanwhile was slow, or waited for the server in turn.
+    /// A server has waited too long: the test was slow to open it, or waited for the server in turn.
     #[track_caller]
     pub fn open(&self) {
         let mut state = self.state.lock().unwrap();
