@@ -194,7 +194,8 @@ fn a_wrong_segment_costs_only_its_request() {
                 assert!(!output.stderr.contains("a further connection"), "{what}: {before}{}", output.stderr);
                 assert!(tdl.read("x") == body, "{what}");
                 assert_eq!(tdl.names(), ["x"], "{what}");
-                assert_eq!(server.requests().len(), 2, "{what}: {:?}", ranges(&server, 6 * MIB));
+                // A third, by the download's own thread, if that reached the segment just before it was free again.
+                assert!((2..=3).contains(&server.requests().len()), "{what}: {:?}", ranges(&server, 6 * MIB));
                 assert!(output.stderr.contains("; status 200, attempts 1; "), "{what}: {}", output.stderr);
             });
         }
