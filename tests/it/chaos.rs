@@ -1,5 +1,5 @@
-//! All faults at once: every second response of the server is faulty, and `tdl` is killed again and again. At no instant
-//! may a final name have anything but a whole file; in the end every file is there and nothing else.
+//! All faults at once: every second response of the server is faulty, and `tdl` is killed again and again. At no
+//! instant may a final name have anything but a whole file; in the end every file is there and nothing else.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

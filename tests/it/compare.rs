@@ -65,8 +65,8 @@ fn different_bytes_are_a_failure() {
         let mut tdl = fetch().args(&urls).arg("--compare").args(quiet.then_some("-q"));
         let output = tdl.run().assert_code(1);
         let message = format!("{}?key=***: the two runs got different bytes\n", server.url("/clock"));
-        let (said, unsaid) = if quiet { (&output.stderr, &output.stdout) } else { (&output.stdout, &output.stderr) };
-        assert!(said.contains(&message) && !unsaid.contains(&message), "{output:?}");
+        let (shown_in, other) = if quiet { (&output.stderr, &output.stdout) } else { (&output.stdout, &output.stderr) };
+        assert!(shown_in.contains(&message) && !other.contains(&message), "{output:?}");
         assert!(quiet || output.stdout.contains("not known: the two runs did not get the same files"), "{output:?}");
         assert_eq!(tdl.names(), ["clock", "same"]);
     }

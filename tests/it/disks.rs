@@ -85,8 +85,8 @@ fn assert_refused(tdl: &Tdl, server: &Server) {
     for (arguments, code) in cases {
         let output = tdl.rerun(&[&[urls[0].as_str(), urls[1].as_str()], arguments].concat());
         let output = output.assert_code(code);
-        let is_told = output.stderr.starts_with("cannot write to out: ");
-        assert_eq!(is_told, code == 2, "{arguments:?}: {}", output.stderr);
+        let is_reported = output.stderr.starts_with("cannot write to out: ");
+        assert_eq!(is_reported, code == 2, "{arguments:?}: {}", output.stderr);
     }
     let output = tdl.rerun(&[&urls[0]]).assert_code(0);
     assert!(output.stdout.contains("there, not checked"), "{}", output.stdout);

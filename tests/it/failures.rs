@@ -21,8 +21,8 @@ fn a_404_among_good_files_fails_alone(mode: Mode) {
     let message = format!("{}?key=***: failed: the server answered 404 Not Found\n", server.url("/missing"));
     assert!(output.stderr.contains(&message), "{}", output.stderr);
     assert!(output.stdout.starts_with("3 of 4 files, "), "{}", output.stdout);
-    let told = format!("    {}?key=***: the server answered 404 Not Found\n", server.url("/missing"));
-    assert!(output.stdout.contains(&told), "{}", output.stdout);
+    let listed = format!("    {}?key=***: the server answered 404 Not Found\n", server.url("/missing"));
+    assert!(output.stdout.contains(&listed), "{}", output.stdout);
     assert_eq!(server.requests().len(), 4, "a 404 is not retried");
 }
 

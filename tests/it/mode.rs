@@ -15,8 +15,8 @@ impl Mode {
     }
 }
 
-/// Turns `fn NAME(mode: Mode)` into two tests, `NAME::concurrent` and `NAME::sequential`. Attributes such as `#[ignore]`
-/// go before the name.
+/// Turns `fn NAME(mode: Mode)` into two tests, `NAME::concurrent` and `NAME::sequential`. Attributes such as
+/// `#[ignore]` go before the name.
 macro_rules! in_both_modes {
     ($(#[$attribute:meta])* $name:ident) => {
         mod $name {

@@ -1,5 +1,5 @@
-//! Downloads from a real nginx on loopback. Ignored by default, as it may be missing: install Debian's `nginx-light` and
-//! run `cargo test -- --include-ignored`.
+//! Downloads from a real nginx on loopback. Ignored by default, as it may be missing: install Debian's `nginx-light`
+//! and run `cargo test -- --include-ignored`.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};

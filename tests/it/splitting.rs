@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::command::{Output, Tdl, content, fetch, wait_for_stderr};
+use crate::command::{Output, Tdl, bytes_written, content, fetch, wait_for, wait_for_stderr};
 use crate::server::{Gate, Reply, Request, Server};
 
 const MIB: usize = 1024 * 1024;
@@ -248,25 +248,26 @@ fn a_segment_refused_to_the_downloads_own_thread_does_no_harm() {
     for refusal in [403, 200, 416, 503] {
         let body = content(1, 9 * MIB);
         let (file, gates) = (body.clone(), [Arc::new(Gate::default()), Arc::new(Gate::default())]);
+        let held = gates.clone();
         let server = Server::start(move |request| {
             let reply = Reply::file(request, &file, TAG);
-            // The first response waits for the second request, which is for the second half. That response waits until the
-            // thread that has finished the first half requests a part of it.
             match request.number {
-                1 => gates[0].open(),
-                2 => gates[1].open(),
-                _ => {}
-            }
-            match request.number {
-                0 => reply.held_after(MIB, &gates[0]),
-                1 => reply.held_after(MIB / 4, &gates[1]),
+                0 => reply.held_after(MIB, &held[0]),
+                1 => reply.held_after(MIB / 4, &held[1]),
                 2.. if request.header("range").is_none() || request.number > 4 => reply,
                 _ if refusal == 200 => Reply::ok(file.clone()).header("ETag", TAG),
                 _ => Reply::status(refusal),
             }
         });
         let mut tdl = fetch().args([&server.url("/x"), "-j2", "-v"]);
-        let output = tdl.run().assert_code(0);
+        let child = tdl.spawn();
+        // The first response goes on when bytes of the second half have arrived: before, the download's own thread would
+        // read that half from it. The second goes on when that thread, at the end of its half, has requested a part of it.
+        wait_for(|| bytes_written(&tdl.out().join("x.part")) > 2 * MIB);
+        gates[0].open();
+        server.wait_for_requests(3);
+        gates[1].open();
+        let output = Output::from(child).assert_code(0);
         assert!(tdl.read("x") == body, "{refusal}");
         assert!(ranges(&server, 9 * MIB).len() >= 2, "{refusal}: {}", output.stderr);
         let whole = server.requests().iter().filter(|request| request.header("range").is_none()).count();
@@ -347,8 +348,6 @@ fn a_gap_is_not_mistaken_for_the_end_of_the_file() {
 #[test]
 fn after_a_kill_all_segments_are_resumed() {
     use rustix::process::{Pid, Signal, kill_process};
-
-    use crate::command::wait_for;
 
     /// Returns the ranges that a sidecar claims.
     fn claimed(tdl: &Tdl, name: &str) -> Vec<(usize, usize)> {

@@ -60,8 +60,8 @@ fn read_head(stream: &mut BufReader<Box<dyn Stream>>) -> io::Result<Option<(Stri
 
 /// Sends a reply; says whether the connection is kept.
 ///
-/// The request counts as in flight until just before its last byte is sent: a client that has the last byte may send the
-/// next request before this thread runs again.
+/// The request counts as in flight until just before its last byte is sent: a client that has the last byte may send
+/// the next request before this thread runs again.
 fn send(shared: &Shared, stream: &mut dyn Stream, reply: &Reply, in_flight: InFlight<'_>) -> io::Result<bool> {
     let mut in_flight = Some(in_flight);
     if let Some(gate) = &reply.held_until {
