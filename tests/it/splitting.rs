@@ -186,7 +186,8 @@ fn a_wrong_segment_costs_only_its_request() {
         for (what, second) in cases {
             scope.spawn(move || {
                 let (server, body, gate) = holds_the_first(6 * MIB, second);
-                let mut tdl = fetch().args([&server.url("/x"), "-v"]);
+                // Two threads, so that no other connection takes a part of the held response.
+                let mut tdl = fetch().args([&server.url("/x"), "-v", "-j2"]);
                 let mut child = tdl.spawn();
                 let before = wait_for_stderr(&mut child, "/x: a further connection ended early: ");
                 gate.open();
@@ -369,7 +370,8 @@ fn after_a_kill_all_segments_are_resumed() {
             Reply::file(request, &content(seed, 8 * MIB), TAG).held_after(MIB, &gate)
         });
         let urls = ["/x", "/y"].map(|path| server.url(path));
-        let mut tdl = fetch().args(&urls).args(["-j", "4"]);
+        // Enough threads for both, even if one file is split as far as it can be before the other has started.
+        let mut tdl = fetch().args(&urls).args(["--jobs=8", "--per-host=8"]);
         let child = tdl.spawn();
         wait_for(|| ["x", "y"].iter().all(|name| claimed(&tdl, name).len() >= 2));
         let before = server.requests().len();
