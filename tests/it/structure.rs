@@ -55,11 +55,11 @@ const PURE: [&str; 17] = [
     "src/part/segments.rs",
     "src/part/ranges.rs",
     "src/part/sidecar.rs",
-    "src/run/pace.rs",
-    "src/run/queue.rs",
-    "src/run/resuming.rs",
-    "src/run/retry.rs",
     "src/run/outcome.rs",
+    "src/run/resume_policy.rs",
+    "src/run/retry.rs",
+    "src/run/schedule/limiter.rs",
+    "src/run/schedule/queue.rs",
     "src/text.rs",
 ];
 
