@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tdl::http::ContentRange;
+use tdl::fuzzing::ContentRange;
 
 fuzz_target!(|text: &str| {
     if let Some(ContentRange::Part { first, last, total }) = ContentRange::parse(text) {

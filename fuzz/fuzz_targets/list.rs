@@ -2,8 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tdl::plan::list;
-use tdl::text::is_hidden;
+use tdl::fuzzing::{is_hidden, list};
 
 fuzz_target!(|bytes: &[u8]| match list::parse("list", bytes) {
     Ok(urls) => {

@@ -4,8 +4,7 @@
 use std::collections::HashSet;
 
 use libfuzzer_sys::fuzz_target;
-use tdl::plan::SafeName;
-use tdl::text::is_hidden;
+use tdl::fuzzing::{SafeName, is_hidden};
 use tdl::{Plan, WebUrl};
 
 fuzz_target!(|text: &str| {

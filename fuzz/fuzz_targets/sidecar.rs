@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tdl::WebUrl;
-use tdl::part::Sidecar;
+use tdl::fuzzing::Sidecar;
 
 fuzz_target!(|input: (u64, &[u8])| {
     let (available, text) = input;
