@@ -116,6 +116,7 @@ pub use url::{UrlError, WebUrl};
 pub mod fuzzing {
     pub use crate::http::{ContentRange, parse_retry_after};
     pub use crate::part::{Ranges, Sidecar};
+    pub use crate::plan::{SafeName, list};
     pub use crate::text::is_hidden;
 }
 

@@ -1,4 +1,4 @@
-//! A range is within its total, whatever a server writes.
+//! A parsed Content-Range lies within its total.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

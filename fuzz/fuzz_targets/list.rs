@@ -1,9 +1,8 @@
-//! A list of any bytes is URLs that can be asked for, or errors that can be shown.
+//! Any bytes parse to URLs that can be requested, or to errors that can be printed.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tdl::list;
-use tdl::fuzzing::is_hidden;
+use tdl::fuzzing::{is_hidden, list};
 
 fuzz_target!(|bytes: &[u8]| match list::parse("list", bytes) {
     Ok(urls) => {

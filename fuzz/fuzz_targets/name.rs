@@ -1,11 +1,10 @@
-//! Whatever a URL is, its name is one safe component; and no two downloads of a plan meet.
+//! Every URL yields one safe file name, and no two downloads of a plan share a target.
 #![no_main]
 
 use std::collections::HashSet;
 
 use libfuzzer_sys::fuzz_target;
-use tdl::SafeName;
-use tdl::fuzzing::is_hidden;
+use tdl::fuzzing::{SafeName, is_hidden};
 use tdl::{Plan, WebUrl};
 
 fuzz_target!(|text: &str| {

@@ -1,4 +1,4 @@
-//! A sidecar of any bytes claims nothing that cannot be there.
+//! A sidecar parsed from any bytes claims nothing beyond the bytes of the part file.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -17,7 +17,7 @@ use crate::measure::{self, Compared, Scratch};
 use crate::options::Options;
 use crate::plan::Plan;
 use crate::report::{TerminalReporter, write_stderr};
-use crate::run::{self, CancelToken, Event, Reporter, RunStats, Summary};
+use crate::run::{CancelToken, Event, Reporter as _, RunStats, Summary, execute};
 
 /// How long an interrupted run may take to stop in an orderly way.
 const GRACE_PERIOD: Duration = Duration::from_millis(1000);
@@ -100,7 +100,7 @@ fn spawn_run(
         };
         match scratch {
             Some(scratch) => measure::compare(&plan, &options, &scratch, &reporter, &cancel).map(Completed::Comparison),
-            None => run::execute(&plan, &options, &reporter, &cancel).map(Completed::Run),
+            None => execute(&plan, &options, &reporter, &cancel).map(Completed::Run),
         }
     };
     let thread = move || {

@@ -120,7 +120,7 @@ impl<'t, 'a> Attempt<'t, 'a> {
     fn open_leftovers(&mut self) -> Result<ResumeAction, Error> {
         let Self { transfer, session, target, .. } = self;
         if transfer.attempts == 0 {
-            session.reporter.event(&Event::Started(transfer.download, &transfer.progress));
+            session.emit(&Event::Started(transfer.download, &transfer.progress));
         }
         transfer.attempts += 1;
         let leftovers = match self.is_target_unchecked {
@@ -128,7 +128,7 @@ impl<'t, 'a> Attempt<'t, 'a> {
             false => Leftovers::open(self.part_path.clone(), target, &transfer.source().url)?,
         };
         if let (1, Some(reason)) = (transfer.attempts, &leftovers.discard_reason) {
-            session.reporter.event(&Event::StartingOver(transfer.download, reason));
+            session.emit(&Event::StartingOver(transfer.download, reason));
         }
         (self.part_path, self.replacement_path) = (leftovers.part_path, leftovers.replacement_path);
         Ok(match leftovers.part {
@@ -202,7 +202,7 @@ impl<'t, 'a> Attempt<'t, 'a> {
             conditions: Conditions { range, changed_since: self.changed_since },
         };
         let download = self.transfer.download;
-        worker.client.get(&request, |to| self.session.reporter.event(&Event::Redirected(download, to)))
+        worker.client.get(&request, |to| self.session.emit(&Event::Redirected(download, to)))
     }
 
     /// Receives a response and commits it. `part` is continued if the response is the rest of it, and otherwise replaced.
@@ -249,7 +249,7 @@ impl<'t, 'a> Attempt<'t, 'a> {
         let replacement = match PartFile::open_existing(&self.replacement_path, &self.target, url) {
             Ok(Existing { part, discard_reason }) => {
                 if let Some(reason) = discard_reason {
-                    self.session.reporter.event(&Event::Warning(&reason));
+                    self.session.emit(&Event::Warning(&reason));
                 }
                 part
             }

@@ -55,7 +55,7 @@ pub enum Event<'a> {
 
 /// Receives the events of a run. Any `Fn(&Event<'_>) + Sync` is a reporter, and `()` ignores everything.
 pub trait Reporter: Sync {
-    /// Handles one event. Called from several threads at once; a slow reporter slows the run.
+    /// Handles one event. Called from several threads at once. A slow reporter slows the run; a panic in it is ignored.
     fn event(&self, event: &Event<'_>);
 }
 

@@ -20,7 +20,7 @@ pub fn execute(
     create_directory(&options.output.directory, options.output.fsync)?;
     check_writable(plan, &options.output)?;
     let session = Session::new(plan, options, reporter, cancel)?;
-    reporter.event(&Event::Planned { plan, mode: options.limits.mode, stats: &session.stats });
+    session.emit(&Event::Planned { plan, mode: options.limits.mode, stats: &session.stats });
     match options.limits.mode {
         Mode::Sequential => sequential(&session),
         Mode::Concurrent => concurrent(&session),

@@ -7,6 +7,7 @@ mod commit;
 mod directory;
 mod event;
 mod execute;
+mod finish;
 mod leftovers;
 mod open_files;
 mod outcome;
@@ -18,6 +19,7 @@ mod session;
 mod sink;
 mod split;
 mod stats;
+mod step;
 mod transfer;
 
 pub use cancel::CancelToken;

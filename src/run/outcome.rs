@@ -82,6 +82,13 @@ pub struct Finished {
     pub helper_time: Duration,
 }
 
+impl Finished {
+    /// A download without an attempt.
+    pub(super) const fn without_counts(outcome: Outcome) -> Self {
+        Self { outcome, attempts: 0, transferred: 0, own_time: Duration::ZERO, helper_time: Duration::ZERO }
+    }
+}
+
 /// What a run has come to, so far or in all.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]

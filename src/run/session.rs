@@ -26,7 +26,6 @@ pub struct Session<'a> {
     pub output: &'a Output,
     pub retry: &'a Retry,
     pub limits: &'a Limits,
-    pub reporter: &'a dyn Reporter,
     pub stats: Arc<RunStats>,
     pub clients: Clients,
     pub budget: OpenFileBudget,
@@ -36,6 +35,7 @@ pub struct Session<'a> {
     /// Whether the output directory was empty when the run began. First attempts then need not look for a target, a
     /// part file or a sidecar. The commit still notices what has appeared since.
     pub began_empty: bool,
+    reporter: &'a dyn Reporter,
     cancel: &'a CancelToken,
     deadline: Option<Instant>,
     warned_of_missing_locks: AtomicBool,
@@ -56,8 +56,8 @@ impl<'a> Session<'a> {
     ) -> Result<Self, Error> {
         let Options { network, retry, limits, output } = options;
         let is_concurrent = limits.mode == Mode::Concurrent;
-        let budget = OpenFileBudget::for_run(limits, plan.downloads().len(), reporter);
-        Ok(Self {
+        let (budget, warning) = OpenFileBudget::for_run(limits, plan.downloads().len());
+        let session = Self {
             plan,
             output,
             retry,
@@ -74,7 +74,11 @@ impl<'a> Session<'a> {
             deadline: limits.max_time.and_then(|time| Instant::now().checked_add(time)),
             warned_of_missing_locks: AtomicBool::new(false),
             warned_of_renames: AtomicBool::new(false),
-        })
+        };
+        if let Some(warning) = warning {
+            session.emit(&Event::Warning(&warning));
+        }
+        Ok(session)
     }
 
     /// Whether the run must stop: it was cancelled, or its time is over.
@@ -87,7 +91,7 @@ impl<'a> Session<'a> {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    /// Reports an event. A reporter that panics does not stop the run.
+    /// Reports an event. A panic of the reporter is ignored.
     pub fn emit(&self, event: &Event<'_>) {
         let _ = catch_unwind(AssertUnwindSafe(|| self.reporter.event(event)));
     }
@@ -96,7 +100,7 @@ impl<'a> Session<'a> {
     pub fn warn_of_missing_locks(&self) {
         if !self.warned_of_missing_locks.swap(true, Ordering::Relaxed) {
             let warning = "the file system has no locks: run no other tdl in this directory meanwhile";
-            self.reporter.event(&Event::Warning(warning));
+            self.emit(&Event::Warning(warning));
         }
     }
 
@@ -105,7 +109,7 @@ impl<'a> Session<'a> {
         if !self.warned_of_renames.swap(true, Ordering::Relaxed) {
             let warning = "the file system can neither link a file nor rename it without replacing another: \
                            let nothing else write to this directory meanwhile";
-            self.reporter.event(&Event::Warning(warning));
+            self.emit(&Event::Warning(warning));
         }
     }
 

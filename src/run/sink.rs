@@ -45,7 +45,7 @@ impl Landing<'_> {
     /// Tells the user which files were moved aside for the part file.
     pub fn report_moved_files(&self, part: &PartFile) {
         for sentence in part.take_moved() {
-            self.session.reporter.event(&Event::Warning(&sentence));
+            self.session.emit(&Event::Warning(&sentence));
         }
     }
 }

@@ -1,22 +1,22 @@
-//! Everything at once: a server whose every second answer is a fault, and a tdl that is killed again and again.
-//! At no instant has a final name anything but a whole file, and in the end every file is there and nothing else.
+//! All faults at once: every second response of the server is faulty, and `tdl` is killed again and again. At no
+//! instant may a final name have anything but a whole file; in the end every file is there and nothing else.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::command::{Ended, content, fetch, names, wait_for};
+use crate::command::{Output, content, fetch, names, wait_for};
 use crate::server::{Reply, Request, Server};
 
-/// What is fetched, and how often that is killed.
+/// The files to fetch, and how often the run is killed.
 #[derive(Clone, Copy)]
 struct Storm {
     files: usize,
     lengths: &'static [usize],
-    /// Bytes that come at once, and the pause before each.
+    /// The size of the pieces that the server sends, and the pause before each.
     drip: (usize, Duration),
     kills: usize,
-    /// Requests that come before the next kill.
+    /// The number of requests between two kills.
     between: usize,
 }
 
@@ -29,7 +29,7 @@ const MANY: Storm = Storm {
     between: 12,
 };
 
-/// A few files that come so slowly that each has several connections.
+/// A few files, slow enough to be split.
 const LONG: Storm = Storm {
     files: 5,
     lengths: &[3_000_000, 6_000_000, 9_000_000],
@@ -38,7 +38,7 @@ const LONG: Storm = Storm {
     between: 8,
 };
 
-/// Other faults: `TDL_CHAOS_SEED=8 cargo test chaos`.
+/// The seed of the faults; `TDL_CHAOS_SEED=8 cargo test chaos` chooses another.
 fn seed() -> u64 {
     std::env::var("TDL_CHAOS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7)
 }
@@ -49,8 +49,8 @@ impl Storm {
     }
 }
 
-/// A good answer, or one of seven faults, by the number of the request.
-fn answer(request: &Request, storm: Storm, seed: u64) -> Reply {
+/// A correct response or one of seven faults, by the number of the request.
+fn reply(request: &Request, storm: Storm, seed: u64) -> Reply {
     let body = storm.file(request.target[1..].parse().unwrap());
     let good = Reply::file(request, &body, "\"one\"").drip(storm.drip.0, storm.drip.1);
     let mut random = fastrand::Rng::with_seed(seed ^ (request.number as u64) << 8);
@@ -65,44 +65,44 @@ fn answer(request: &Request, storm: Storm, seed: u64) -> Reply {
         3 => good.chunked().cut_after(somewhere),
         4 => Reply::raw(""),
         5 => good.stall_after(somewhere),
-        // A rest that is none, or that is of another file.
+        // A rest that starts at the wrong offset, or one of another file.
         _ if request.header("range").is_some() && random.bool() => Reply::rest(&[&body[..], b"x"].concat(), 0),
         _ if request.header("range").is_some() => Reply::rest(&body, 0).header("ETag", "\"two\""),
         _ => good.cut_after(0),
     }
 }
 
-/// Asserts that every final name in the directory has a whole file.
-fn all_are_whole(dir: &Path, storm: Storm) {
+/// Asserts that every file with a final name is whole.
+fn assert_all_whole(dir: &Path, storm: Storm) {
     for name in names(dir).iter().filter(|name| !name.contains(".part")) {
-        // One that is there stays there: nothing replaces or removes it.
+        // Nothing replaces or removes a finished file, so this read cannot fail.
         let got = std::fs::read(dir.join(name)).unwrap();
         assert!(got == storm.file(name.parse().unwrap()), "{name} has {} bytes that are not the file", got.len());
     }
 }
 
-/// Says so when it goes.
-struct Over<'a>(&'a AtomicBool);
+/// Sets the flag when it is dropped.
+struct SetOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Over<'_> {
+impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
 #[test]
-fn no_fault_and_no_kill_leaves_a_broken_file() {
+fn no_fault_or_kill_leaves_a_broken_file() {
     survive(MANY);
 }
 
 #[test]
-fn nor_where_files_have_several_connections() {
+fn no_fault_or_kill_breaks_a_split_file() {
     survive(LONG);
 }
 
 fn survive(storm: Storm) {
     let seed = seed();
-    let server = Server::start(move |request| answer(request, storm, seed));
+    let server = Server::start(move |request| reply(request, storm, seed));
     let mut tdl = fetch().args((0..storm.files).map(|number| server.url(&format!("/{number}")))).args([
         "--retries",
         "20",
@@ -115,12 +115,12 @@ fn survive(storm: Storm) {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
-                all_are_whole(&out, storm);
+                assert_all_whole(&out, storm);
                 std::thread::sleep(Duration::from_millis(5));
             }
         });
-        // Also when something below fails, or the scope would wait for ever.
-        let _over = Over(&is_over);
+        // Even if a test below panics: the scope waits for the thread that checks the flag.
+        let _set_on_drop = SetOnDrop(&is_over);
         for _ in 0..storm.kills {
             let asked = server.requests().len();
             let mut child = tdl.spawn();
@@ -128,9 +128,9 @@ fn survive(storm: Storm) {
             let _ = child.kill();
             child.wait().unwrap();
         }
-        Ended::from(tdl.spawn()).with(0);
+        Output::from(tdl.spawn()).assert_code(0);
     });
-    all_are_whole(&tdl.out(), storm);
+    assert_all_whole(&tdl.out(), storm);
     let mut expected: Vec<_> = (0..storm.files).map(|number| number.to_string()).collect();
     expected.sort();
     assert_eq!(tdl.names(), expected);

@@ -1,14 +1,18 @@
-//! Running the real `tdl`, and what came of it.
+//! Running the real `tdl`, and what it leaves behind.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::server::PATIENCE;
+use crate::mode::Mode;
+use crate::server::TIMEOUT;
 
-/// A command `tdl fetch`, with an empty directory of its own to run in.
+/// The command that is tested.
+pub const TDL: &str = env!("CARGO_BIN_EXE_tdl");
+
+/// A `tdl` command line, with an empty directory to run in.
 pub struct Tdl {
     command: Command,
     /// The working directory; `out` in it is the output directory.
@@ -17,34 +21,28 @@ pub struct Tdl {
     has_full_stdout: bool,
 }
 
-/// How a command ended.
+/// What a finished command left behind: its exit code and both streams.
 #[derive(Debug)]
-pub struct Ended {
+pub struct Output {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
-/// `tdl fetch -o out`, to be given more arguments.
+/// `tdl fetch -o out`, ready for more arguments.
 pub fn fetch() -> Tdl {
     Tdl::new(&["fetch", "-o", "out"])
 }
 
-/// The same, in the mode that a module's name says: tests that stand in two modules run in both modes.
-pub fn fetch_as(module: &str) -> Tdl {
-    let tdl = fetch();
-    if is_sequential(module) { tdl.arg("--sequential") } else { tdl }
-}
-
-/// Whether a module is the one of two that runs its tests with the plain loop.
-pub fn is_sequential(module: &str) -> bool {
-    module.ends_with("_sequential")
+/// The same in a given mode.
+pub fn fetch_in(mode: Mode) -> Tdl {
+    if mode.is_sequential() { fetch().arg("--sequential") } else { fetch() }
 }
 
 impl Tdl {
     pub fn new(arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tdl"));
+        let mut command = Command::new(TDL);
         for variable in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
             command.env_remove(variable);
         }
@@ -66,7 +64,7 @@ impl Tdl {
         self
     }
 
-    /// Runs it by way of another program.
+    /// Runs it through another program, such as `strace`.
     #[cfg(unix)]
     pub fn under(mut self, program: &str) -> Self {
         let mut command = Command::new(program);
@@ -84,20 +82,20 @@ impl Tdl {
         self
     }
 
-    /// Its standard output is a device that is full.
+    /// Connects its standard output to a device that is full.
     #[cfg(target_os = "linux")]
     pub fn into_full_device(mut self) -> Self {
         self.has_full_stdout = true;
         self
     }
 
-    /// What it reads from standard input.
+    /// Sets what it reads from standard input.
     pub fn input(mut self, text: &str) -> Self {
         self.input = Some(text.to_owned());
         self
     }
 
-    /// A file in the working directory.
+    /// Creates a file in the working directory.
     pub fn file(self, name: &str, bytes: impl AsRef<[u8]>) -> Self {
         let path = self.dir.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -105,37 +103,42 @@ impl Tdl {
         self
     }
 
-    /// Starts it, for tests that do something meanwhile.
+    /// Starts it, for tests that do something while it runs.
     pub fn spawn(&mut self) -> Child {
-        let stdin = if self.input.is_some() { Stdio::piped() } else { Stdio::null() };
+        self.command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
         let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let stdout = if self.has_full_stdout { full().into() } else { Stdio::piped() };
-        let mut child = self.command.stdin(stdin).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+        self.command.stdout(if self.has_full_stdout { full().into() } else { Stdio::piped() });
+        let mut child = spawn(self.command.stderr(Stdio::piped()));
         if let Some(text) = &self.input {
             child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
         }
         child
     }
 
-    /// Runs it to its end.
-    pub fn run(&mut self) -> Ended {
+    /// Runs it and waits for its end.
+    pub fn run(&mut self) -> Output {
         self.spawn().into()
     }
 
-    /// Runs `tdl fetch` with other arguments in the same directories.
-    pub fn again(&self, arguments: &[&str]) -> Ended {
-        self.spawn_again(&[], arguments).into()
+    /// Runs `tdl fetch` with other arguments in the same directories and mode.
+    pub fn rerun(&self, arguments: &[&str]) -> Output {
+        self.respawn(&[], arguments).into()
     }
 
-    /// Starts `tdl fetch` with other arguments in the same directories, and in the same mode.
-    pub fn spawn_again(&self, urls: &[String], arguments: &[&str]) -> Child {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tdl"));
-        command.args(["fetch", "-o", "out"]).args(urls).args(arguments).current_dir(self.dir.path());
+    /// Starts `tdl fetch` with other arguments in the same directories and mode.
+    pub fn respawn(&self, urls: &[String], arguments: &[&str]) -> Child {
+        let urls = urls.iter().map(String::as_str);
+        self.respawn_under(&[TDL], &urls.chain(arguments.iter().copied()).collect::<Vec<_>>())
+    }
+
+    /// The same with a command line to which only `fetch` and the arguments are added: `["strace", "-f", TDL]`.
+    pub fn respawn_under(&self, program: &[&str], arguments: &[&str]) -> Child {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).args(["fetch", "-o", "out"]).args(arguments).current_dir(self.dir.path());
         if self.command.get_args().any(|argument| argument == "--sequential") {
             command.arg("--sequential");
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.spawn().unwrap()
+        spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))
     }
 
     /// The output directory.
@@ -144,7 +147,7 @@ impl Tdl {
     }
 
     /// The content of a file in the output directory.
-    pub fn got(&self, name: &str) -> Vec<u8> {
+    pub fn read(&self, name: &str) -> Vec<u8> {
         let path = self.out().join(name);
         fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
@@ -153,12 +156,45 @@ impl Tdl {
     pub fn names(&self) -> Vec<String> {
         names(&self.out())
     }
+
+    /// The names in the output directory but for part files and sidecars.
+    pub fn final_names(&self) -> Vec<String> {
+        self.names().into_iter().filter(|name| !name.contains(".part")).collect()
+    }
 }
 
-impl From<Child> for Ended {
+/// Starts a command with the default disposition of each signal that a test may send.
+///
+/// An ignored signal stays ignored across exec, and a shell starts what it runs in the background with SIGINT ignored,
+/// `nohup` with SIGHUP: without this, no signal would end a `tdl` that such a `cargo test` starts.
+fn spawn(command: &mut Command) -> Child {
+    #[cfg(unix)]
+    {
+        use std::os::unix::process::CommandExt as _;
+
+        let reset = || {
+            for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+                #[expect(unsafe_code, reason = "no safe crate sets a default disposition")]
+                // SAFETY: signal(2) is async-signal-safe, and SIG_DFL runs no code of ours.
+                unsafe {
+                    libc::signal(signal, libc::SIG_DFL);
+                }
+            }
+            Ok(())
+        };
+        #[expect(unsafe_code, reason = "the disposition is set between fork and exec")]
+        // SAFETY: The closure neither allocates nor takes a lock.
+        unsafe {
+            command.pre_exec(reset);
+        }
+    }
+    command.spawn().unwrap()
+}
+
+impl From<Child> for Output {
     fn from(child: Child) -> Self {
         let output = child.wait_with_output().unwrap();
-        // Paths as everywhere but on Windows.
+        // Windows writes paths with backslashes, and JSON doubles these.
         let text = |bytes| {
             let text = String::from_utf8(bytes).expect("output is UTF-8");
             text.replace("out\\\\", "out/").replace("out\\", "out/")
@@ -167,16 +203,16 @@ impl From<Child> for Ended {
     }
 }
 
-impl Ended {
-    /// Asserts an exit code, showing what was said otherwise.
+impl Output {
+    /// Asserts the exit code; if it is another, the panic shows both streams.
     #[track_caller]
-    pub fn with(self, code: i32) -> Self {
+    pub fn assert_code(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
 }
 
-/// The names in a directory, sorted; none where it is missing.
+/// The names in a directory, sorted; none if it is missing.
 pub fn names(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).into_iter().flatten();
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -185,23 +221,48 @@ pub fn names(dir: &Path) -> Vec<String> {
 }
 
 /// How many bytes have been written to a part file, which may have its full length from the start.
-pub fn arrived(part: &Path) -> usize {
+pub fn bytes_written(part: &Path) -> usize {
     let bytes = fs::read(part).unwrap_or_default();
     bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
-/// Bytes that differ from file to file and from place to place.
+/// Pseudo-random bytes, other ones for each seed.
 pub fn content(seed: usize, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     fastrand::Rng::with_seed(seed as u64).fill(&mut bytes);
     bytes
 }
 
-/// Waits until something has come to pass.
+/// Reads standard error until it contains a text, and returns what was read. The rest is left to [`Output`].
+#[track_caller]
+pub fn wait_for_stderr(child: &mut Child, text: &str) -> String {
+    let mut stderr = child.stderr.take().unwrap();
+    let (mut shown, mut buffer) = (Vec::new(), [0; 4096]);
+    while !String::from_utf8_lossy(&shown).contains(text) {
+        let count = stderr.read(&mut buffer).unwrap();
+        assert!(count > 0, "{text:?} is not in {}", String::from_utf8_lossy(&shown));
+        shown.extend_from_slice(&buffer[..count]);
+    }
+    child.stderr = Some(stderr);
+    String::from_utf8(shown).unwrap()
+}
+
+/// The process that `strace` runs and traces, once it is `tdl`.
+#[cfg(target_os = "linux")]
+pub fn traced_process(strace: &Child) -> Option<rustix::process::Pid> {
+    let children = format!("/proc/{0}/task/{0}/children", strace.id());
+    let pid = fs::read_to_string(children).ok()?.split_whitespace().next()?.parse().ok()?;
+    // Until it execs, it is a second strace.
+    let is_tdl = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim() == "tdl";
+    is_tdl.then(|| rustix::process::Pid::from_raw(pid)).flatten()
+}
+
+/// Waits until a condition holds.
+#[track_caller]
 pub fn wait_for(mut condition: impl FnMut() -> bool) {
-    let begun = Instant::now();
+    let started = Instant::now();
     while !condition() {
-        assert!(begun.elapsed() < PATIENCE, "it did not come to pass");
+        assert!(started.elapsed() < TIMEOUT, "the condition did not hold within {TIMEOUT:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -1,23 +1,25 @@
-//! `--compare`: both ways measured, the same bytes, nothing left behind.
+//! `--compare`: measures both modes, compares their bytes and leaves nothing else behind.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::command::{Ended, content, fetch, names, wait_for};
+#[cfg(target_os = "linux")]
+use crate::command::traced_process;
+use crate::command::{Output, content, fetch, names, wait_for};
 use crate::server::{Reply, Server};
 
 #[test]
-fn both_ways_are_measured_and_the_scratch_is_gone() {
+fn both_runs_are_measured_and_the_scratch_is_removed() {
     let server = Server::start(|request| {
         let number = request.target[1..].parse().unwrap();
         Reply::ok(content(number, 1000 * number)).after(Duration::from_millis(60))
     });
     let mut tdl = fetch().args((0..8).map(|number| server.url(&format!("/{number}")))).arg("--compare");
-    let ended = tdl.run().with(0);
+    let output = tdl.run().assert_code(0);
     assert_eq!(tdl.names(), ["0", "1", "2", "3", "4", "5", "6", "7"]);
-    assert_eq!(tdl.got("7"), content(7, 7000));
-    let lines: Vec<_> = ended.stdout.lines().collect();
+    assert_eq!(tdl.read("7"), content(7, 7000));
+    let lines: Vec<_> = output.stdout.lines().collect();
     assert!(lines[0].starts_with("8 of 8 files, "), "{lines:?}");
     assert!(lines[1].starts_with("  sequential ") && lines[1].ends_with("measured; this run went first"), "{lines:?}");
     assert!(lines[2].starts_with("  concurrent ") && lines[2].ends_with("measured; 8 threads"), "{lines:?}");
@@ -25,15 +27,15 @@ fn both_ways_are_measured_and_the_scratch_is_gone() {
     let requests = server.requests();
     assert_eq!(requests.len(), 16);
     let in_order: Vec<_> = requests[..8].iter().map(|request| request.target.as_str()).collect();
-    assert_eq!(in_order, ["/0", "/1", "/2", "/3", "/4", "/5", "/6", "/7"], "the plain loop goes first");
+    assert_eq!(in_order, ["/0", "/1", "/2", "/3", "/4", "/5", "/6", "/7"], "the sequential run goes first");
 }
 
 #[test]
-fn json_has_both_measured_times() {
+fn json_reports_both_measured_times() {
     let server = Server::start(|_| Reply::ok("x").after(Duration::from_millis(50)));
     let urls = ["/a", "/b", "/c", "/d"].map(|path| server.url(path));
-    let ended = fetch().args(urls).args(["--compare", "--json"]).run().with(0);
-    let records: Vec<Value> = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let output = fetch().args(urls).args(["--compare", "--json"]).run().assert_code(0);
+    let records: Vec<Value> = output.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let finished = |pass: &str| records.iter().filter(|r| r["event"] == "finished" && r["pass"] == pass).count();
     assert_eq!((finished("sequential"), finished("concurrent")), (4, 4));
     let summary = records.last().unwrap();
@@ -47,9 +49,9 @@ fn json_has_both_measured_times() {
 fn existing_targets_are_refused() {
     let server = Server::echo();
     let mut tdl = fetch().args([&server.url("/a"), "--compare"]).file("out/a", "the user's");
-    let ended = tdl.run().with(2);
-    assert!(ended.stderr.starts_with("out/a already exists; --compare "), "{}", ended.stderr);
-    assert_eq!((server.requests().len(), tdl.got("a")), (0, b"the user's".to_vec()));
+    let output = tdl.run().assert_code(2);
+    assert!(output.stderr.starts_with("out/a already exists; --compare "), "{}", output.stderr);
+    assert_eq!((server.requests().len(), tdl.read("a")), (0, b"the user's".to_vec()));
 }
 
 #[test]
@@ -61,52 +63,57 @@ fn different_bytes_are_a_failure() {
     let urls = ["/same", "/clock?key=secret"].map(|path| server.url(path));
     for quiet in [false, true] {
         let mut tdl = fetch().args(&urls).arg("--compare").args(quiet.then_some("-q"));
-        let ended = tdl.run().with(1);
+        let output = tdl.run().assert_code(1);
         let message = format!("{}?key=***: the two runs got different bytes\n", server.url("/clock"));
-        let (said, unsaid) = if quiet { (&ended.stderr, &ended.stdout) } else { (&ended.stdout, &ended.stderr) };
-        assert!(said.contains(&message) && !unsaid.contains(&message), "{ended:?}");
-        assert!(quiet || ended.stdout.contains("unknown: the two runs did not fetch the same files"), "{ended:?}");
+        let (shown_in, other) = if quiet { (&output.stderr, &output.stdout) } else { (&output.stdout, &output.stderr) };
+        assert!(shown_in.contains(&message) && !other.contains(&message), "{output:?}");
+        assert!(quiet || output.stdout.contains("unknown: the two runs did not fetch the same files"), "{output:?}");
         assert_eq!(tdl.names(), ["clock", "same"]);
     }
 }
 
 #[test]
-fn a_failure_in_one_way_is_told_and_no_speed_up_is() {
+fn a_failure_in_one_run_is_reported_without_a_speed_up() {
     let server = Server::start(|request| match (request.target.as_str(), request.number) {
         ("/flaky", 0..=1) => Reply::status(404),
         (target, _) => Reply::ok(target),
     });
     let mut tdl = fetch().args([&server.url("/a"), &server.url("/flaky"), "--compare"]);
-    let ended = tdl.run().with(1);
-    assert!(ended.stdout.starts_with("2 of 2 files"), "{}", ended.stdout);
-    assert!(ended.stdout.contains("in the sequential run: 1 of 2 files"), "{}", ended.stdout);
-    assert!(ended.stdout.contains("unknown: "), "{}", ended.stdout);
+    let output = tdl.run().assert_code(1);
+    assert!(output.stdout.starts_with("2 of 2 files"), "{}", output.stdout);
+    assert!(output.stdout.contains("in the sequential run: 1 of 2 files"), "{}", output.stdout);
+    assert!(output.stdout.contains("unknown: "), "{}", output.stdout);
     assert_eq!(tdl.names(), ["a", "flaky"]);
 }
 
 #[test]
-fn one_file_has_nothing_to_gain() {
+fn one_file_has_no_speed_up() {
     let server = Server::echo();
-    let ended = fetch().args([&server.url("/x"), "--compare"]).run().with(0);
-    assert!(ended.stdout.contains("  speed-up    none: there is only one file"), "{}", ended.stdout);
+    let output = fetch().args([&server.url("/x"), "--compare"]).run().assert_code(0);
+    assert!(output.stdout.contains("  speed-up    none: there is only one file"), "{}", output.stdout);
 }
 
 #[test]
-fn a_comparison_whose_time_is_over_in_the_first_run_claims_no_second() {
+fn a_comparison_that_times_out_in_its_first_run_reports_no_second() {
     let server = Server::start(|_| Reply::ok(content(1, 1_000_000)).drip(1000, Duration::from_millis(50)));
     let mut tdl = fetch().args([&server.url("/a"), &server.url("/b"), "--compare", "--max-time=1s"]);
-    let ended = tdl.run().with(75);
-    assert!(ended.stdout.starts_with("interrupted during the sequential run"), "{}", ended.stdout);
-    assert!(!ended.stdout.contains("measured"), "{}", ended.stdout);
+    let output = tdl.run().assert_code(75);
+    assert!(output.stdout.starts_with("interrupted during the sequential run"), "{}", output.stdout);
+    assert!(!output.stdout.contains("measured"), "{}", output.stdout);
     assert!(tdl.names().is_empty());
 }
 
-#[test]
-fn what_a_killed_comparison_left_is_removed_by_the_next_run_of_any_kind() {
-    let server = Server::start(|request| match request.target.as_str() {
-        "/slow" => Reply::ok(content(1, 100_000)).drip(1000, Duration::from_millis(50)),
+/// A server whose `/slow` never ends.
+fn with_a_stuck_file() -> Server {
+    Server::start(|request| match request.target.as_str() {
+        "/slow" => Reply::ok(content(1, 100_000)).stall_after(90_000),
         target => Reply::ok(target),
-    });
+    })
+}
+
+#[test]
+fn any_run_removes_what_a_killed_comparison_left() {
+    let server = with_a_stuck_file();
     for arguments in [&[][..], &["--compare"]] {
         let mut tdl = fetch().args(["/a", "/slow"].map(|path| server.url(path))).arg("--compare");
         let mut child = tdl.spawn();
@@ -116,7 +123,7 @@ fn what_a_killed_comparison_left_is_removed_by_the_next_run_of_any_kind() {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(has_begun());
-        tdl.again(&[&[server.url("/b").as_str()], arguments].concat()).with(0);
+        tdl.rerun(&[&[server.url("/b").as_str()], arguments].concat()).assert_code(0);
         assert_eq!(tdl.names(), ["b"]);
     }
 }
@@ -124,11 +131,8 @@ fn what_a_killed_comparison_left_is_removed_by_the_next_run_of_any_kind() {
 #[cfg(target_os = "linux")]
 #[test]
 #[ignore = "needs strace"]
-fn it_is_removed_where_there_are_no_locks_as_well_but_not_while_its_process_runs() {
-    let server = Server::start(|request| match request.target.as_str() {
-        "/slow" => Reply::ok(content(1, 100_000)).drip(1000, Duration::from_millis(50)),
-        target => Reply::ok(target),
-    });
+fn without_locks_a_scratch_is_removed_once_its_process_has_ended() {
+    let server = with_a_stuck_file();
     let under = |tdl: crate::command::Tdl, result: &str| {
         let inject = format!("inject=flock:{result}");
         tdl.under("strace").prefix_args(&["-f", "-o", "/dev/null", "-e", "trace=flock", "-e", &inject])
@@ -139,45 +143,44 @@ fn it_is_removed_where_there_are_no_locks_as_well_but_not_while_its_process_runs
         let scratch = first.out().join(".tdl-compare");
         wait_for(|| names(&scratch).iter().any(|name| scratch.join(name).join("files/slow.part").exists()));
         let out = first.out();
-        let again = || under(fetch().args([&server.url("/b"), "-o", out.to_str().unwrap()]), result).run().with(0);
+        let again =
+            || under(fetch().args([&server.url("/b"), "-o", out.to_str().unwrap()]), result).run().assert_code(0);
         again();
         assert_eq!(first.names(), [".tdl-compare", "b"], "{result}: it is in use");
-        let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", tracer.id())).unwrap();
-        let tdl = rustix::process::Pid::from_raw(children.trim().parse().unwrap()).unwrap();
-        rustix::process::kill_process(tdl, rustix::process::Signal::KILL).unwrap();
-        let _ = Ended::from(tracer);
+        rustix::process::kill_process(traced_process(&tracer).unwrap(), rustix::process::Signal::KILL).unwrap();
+        let _ = Output::from(tracer);
         again();
         assert_eq!(first.names(), ["b"], "{result}");
     }
 }
 
 #[test]
-fn two_comparisons_in_one_directory_and_a_plain_run_do_not_disturb_each_other() {
+fn two_comparisons_and_a_plain_run_share_a_directory() {
     let server = Server::start(|request| Reply::ok(request.target.clone()).after(Duration::from_millis(100)));
     let urls = |from: usize| (from..from + 4).map(|number| server.url(&format!("/{number}"))).collect::<Vec<_>>();
     let mut tdl = fetch().args(urls(0)).arg("--compare");
     let first = tdl.spawn();
     server.wait_for_requests(1);
-    let second = tdl.spawn_again(&urls(4), &["--compare"]);
-    let plain = tdl.spawn_again(&urls(8), &[]);
+    let second = tdl.respawn(&urls(4), &["--compare"]);
+    let plain = tdl.respawn(&urls(8), &[]);
     for child in [first, second] {
-        let ended = Ended::from(child).with(0);
-        assert!(ended.stdout.contains("both runs got the same bytes"), "{}", ended.stdout);
+        let output = Output::from(child).assert_code(0);
+        assert!(output.stdout.contains("both runs got the same bytes"), "{}", output.stdout);
     }
-    Ended::from(plain).with(0);
+    Output::from(plain).assert_code(0);
     assert_eq!(tdl.names(), ["0", "1", "10", "11", "2", "3", "4", "5", "6", "7", "8", "9"]);
 }
 
 #[test]
-fn a_directory_of_the_users_with_that_name_survives() {
+fn a_users_own_scratch_directory_survives() {
     let server = Server::echo();
     let mut tdl = fetch().args([&server.url("/a"), "--compare"]).file("out/.tdl-compare/mine", "the user's");
-    tdl.run().with(0);
-    tdl.again(&[&server.url("/b")]).with(0);
+    tdl.run().assert_code(0);
+    tdl.rerun(&[&server.url("/b")]).assert_code(0);
     assert_eq!(tdl.names(), [".tdl-compare", "a", "b"]);
-    assert_eq!(tdl.got(".tdl-compare/mine"), b"the user's");
+    assert_eq!(tdl.read(".tdl-compare/mine"), b"the user's");
     assert_eq!(names(&tdl.out().join(".tdl-compare")), ["mine"]);
 
-    let ended = fetch().args([&server.url("/a"), "--compare"]).file("out/.tdl-compare", "a file").run().with(2);
-    assert!(ended.stderr.starts_with("cannot make the directory out/.tdl-compare: "), "{}", ended.stderr);
+    let output = fetch().args([&server.url("/a"), "--compare"]).file("out/.tdl-compare", "a file").run().assert_code(2);
+    assert!(output.stderr.starts_with("cannot make the directory out/.tdl-compare: "), "{}", output.stderr);
 }

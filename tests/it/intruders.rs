@@ -1,15 +1,14 @@
-//! Other processes and other users in the output directory.
+//! Other processes and users that work in the output directory at the same time.
 
 use std::fs;
+use std::path::Path;
+use std::process::Child;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::command::{Ended, Tdl, arrived, content, fetch_as, wait_for};
+use crate::command::{Output, TDL, Tdl, bytes_written, content, fetch_in, traced_process, wait_for, wait_for_stderr};
+use crate::mode::{Mode, in_both_modes};
 use crate::server::{Gate, Reply, Server};
-
-fn fetch() -> Tdl {
-    fetch_as(module_path!())
-}
 
 const LENGTH: usize = 1_000_000;
 const TAG: &str = "\"one\"";
@@ -18,191 +17,216 @@ fn body() -> Vec<u8> {
     content(1, LENGTH)
 }
 
-/// A server whose first answer takes about a second.
-fn slow_at_first() -> Server {
-    Server::start(|request| match request.number {
-        0 => Reply::file(request, &body(), TAG).drip(20_000, Duration::from_millis(20)),
+/// A server whose first response stops after 400,000 bytes until the gate is open.
+fn slow_at_first() -> (Server, Arc<Gate>) {
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let server = Server::start(move |request| match request.number {
+        0 => Reply::file(request, &body(), TAG).held_after(400_000, &held),
         _ => Reply::file(request, &body(), TAG),
-    })
+    });
+    (server, gate)
 }
 
-/// A run during which something is done to the part file, once it has so many bytes.
-fn disturbed(at: usize, disturb: impl FnOnce(&fs::File)) {
-    let server = slow_at_first();
-    let mut tdl = fetch().args([&server.url("/x"), "--retries", "5"]);
+/// Asserts that a run starts over if `disturb` changes its part file once that has `at` bytes.
+fn assert_started_over(mode: Mode, at: usize, disturb: impl FnOnce(&fs::File)) {
+    let (server, gate) = slow_at_first();
+    let mut tdl = fetch_in(mode).args([&server.url("/x"), "--retries", "5"]);
     let child = tdl.spawn();
     let part = tdl.out().join("x.part");
-    wait_for(|| arrived(&part) >= at);
+    wait_for(|| bytes_written(&part) >= at);
     disturb(&fs::OpenOptions::new().write(true).open(&part).unwrap());
-    let ended = Ended::from(child).with(0);
-    assert!(ended.stderr.contains("out/x.part was changed by another process"), "{}", ended.stderr);
-    assert!(tdl.got("x") == body(), "{}", ended.stderr);
+    gate.open();
+    let output = Output::from(child).assert_code(0);
+    assert!(output.stderr.contains("out/x.part was changed by another process"), "{}", output.stderr);
+    assert!(tdl.read("x") == body(), "{}", output.stderr);
     assert_eq!(tdl.names(), ["x"]);
-    assert_eq!(server.requests()[1].header("range"), None, "nothing of it is of use");
+    assert_eq!(server.requests()[1].header("range"), None, "no byte of the part file is reused");
 }
 
-#[test]
-fn a_part_file_that_is_cut_while_it_is_written_is_fetched_anew() {
-    disturbed(200_000, |part| part.set_len(0).unwrap());
-    disturbed(200_000, |part| part.set_len(100_000).unwrap());
+in_both_modes!(a_part_file_truncated_by_another_process_is_fetched_again);
+fn a_part_file_truncated_by_another_process_is_fetched_again(mode: Mode) {
+    assert_started_over(mode, 200_000, |part| part.set_len(0).unwrap());
+    assert_started_over(mode, 200_000, |part| part.set_len(100_000).unwrap());
 }
 
-#[test]
-fn a_part_file_that_is_made_longer_is_fetched_anew() {
-    disturbed(200_000, |part| part.set_len(2 * LENGTH as u64).unwrap());
+in_both_modes!(a_part_file_extended_by_another_process_is_fetched_again);
+fn a_part_file_extended_by_another_process_is_fetched_again(mode: Mode) {
+    assert_started_over(mode, 200_000, |part| part.set_len(2 * LENGTH as u64).unwrap());
 }
 
-/// Between the last look at the part file and the rename that gives it its final name, something is done to it.
-fn disturbed_at_the_commit(disturb: impl Fn(&std::path::Path), message: &str, kept: &[&str]) {
+/// Asserts that a part file is not committed if `disturb` changes it after its last check, just before its rename.
+fn assert_not_committed(mode: Mode, disturb: impl Fn(&Path), message: &str, kept: &[&str]) {
     let server = Server::start(|request| Reply::file(request, &body(), TAG));
-    let mut tdl = fetch().args([&server.url("/x"), "--retries", "5"]).file("out/other", "the user's").under("strace");
-    let delay = "inject=renameat2:delay_enter=1500000";
+    let mut tdl =
+        fetch_in(mode).args([&server.url("/x"), "--retries", "5"]).file("out/other", "the user's").under("strace");
+    let delay = "inject=renameat2:delay_enter=3000000";
     tdl = tdl.prefix_args(&["-f", "-o", "/dev/null", "-e", "trace=renameat2", "-e", delay]);
-    let child = tdl.spawn();
+    let strace = tdl.spawn();
     let part = tdl.out().join("x.part");
-    wait_for(|| arrived(&part) == LENGTH);
-    std::thread::sleep(Duration::from_millis(500));
+    wait_for(|| bytes_written(&part) == LENGTH && is_renaming(&strace));
     disturb(&part);
-    let ended = Ended::from(child).with(0);
-    assert!(ended.stderr.contains(message), "{}", ended.stderr);
-    assert!(tdl.got("x") == body(), "{}", ended.stderr);
+    let output = Output::from(strace).assert_code(0);
+    assert!(output.stderr.contains(message), "{}", output.stderr);
+    assert!(tdl.read("x") == body(), "{}", output.stderr);
     assert_eq!(tdl.names(), kept);
 }
 
-#[test]
-#[ignore = "needs strace"]
-fn a_part_file_that_is_replaced_or_cut_at_its_commit_gets_no_final_name() {
-    disturbed_at_the_commit(
+/// Whether a thread of the traced process has entered `renameat2`, where strace delays it.
+fn is_renaming(strace: &Child) -> bool {
+    let Some(pid) = traced_process(strace) else { return false };
+    let threads = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).into_iter().flatten().flatten();
+    let calls = threads.filter_map(|thread| fs::read_to_string(thread.path().join("syscall")).ok());
+    let number = libc::SYS_renameat2.to_string();
+    calls.into_iter().any(|call| call.split(' ').next() == Some(number.as_str()))
+}
+
+in_both_modes!(
+    #[ignore = "needs strace"]
+    a_part_file_replaced_or_truncated_before_its_rename_is_not_committed
+);
+fn a_part_file_replaced_or_truncated_before_its_rename_is_not_committed(mode: Mode) {
+    assert_not_committed(
+        mode,
         |part| fs::rename(part.with_file_name("other"), part).unwrap(),
         "out/x.part was removed or replaced by another process",
         &["x", "x.part.kept"],
     );
-    disturbed_at_the_commit(
+    assert_not_committed(
+        mode,
         |part| fs::File::options().write(true).open(part).unwrap().set_len(100_000).unwrap(),
         "out/x.part was changed by another process",
         &["other", "x"],
     );
 }
 
-/// As where locks are known to one machine only: every lock is granted.
+/// Grants every lock, as on a file system whose locks are local to a machine.
 const NO_LOCKS: [&str; 6] = ["-f", "-o", "/dev/null", "-e", "trace=flock", "--inject=flock:retval=0"];
 
-/// Starts `tdl` in the same directories under another program.
-fn spawn_under(tdl: &Tdl, program: &str, prefix: &[&str], arguments: &[&str]) -> std::process::Child {
-    let sequential: &[_] = if crate::command::is_sequential(module_path!()) { &["--sequential"] } else { &[] };
-    std::process::Command::new(program)
-        .args(prefix)
-        .args([env!("CARGO_BIN_EXE_tdl"), "fetch", "-o", "out"])
-        .args(sequential)
-        .args(arguments)
-        .current_dir(tdl.dir.path())
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap()
+/// `tdl` under `strace` with these arguments, for [`Tdl::respawn_under`].
+fn traced<'a>(strace: &[&'a str]) -> Vec<&'a str> {
+    [&["strace"], strace, &[TDL]].concat()
 }
 
-/// Two runs that do not see each other's locks; the second, begun when the first has some bytes, by way of `other`.
-fn two_without_locks(other: &[&str], second_code: i32, retries: &str) {
-    let server = Server::start(|request| Reply::file(request, &body(), TAG).drip(20_000, Duration::from_millis(30)));
+/// Asserts that the second of two runs that do not see each other's locks finds the part file busy. The second runs
+/// through the program `other`.
+fn assert_busy_without_locks(mode: Mode, other: &[&str], second_code: i32, retries: &str) {
+    let (server, gate) = slow_at_first();
     let url = server.url("/x");
-    let tdl = fetch().file("out/other", "");
-    let first = spawn_under(&tdl, "strace", &NO_LOCKS, &[&url]);
+    let tdl = fetch_in(mode).file("out/other", "");
+    let first = tdl.respawn_under(&traced(&NO_LOCKS), &[&url]);
     let part = tdl.out().join("x.part");
-    wait_for(|| arrived(&part) >= 200_000);
+    wait_for(|| bytes_written(&part) >= 200_000);
     let prefix = [&NO_LOCKS, other].concat();
-    let second = spawn_under(&tdl, "strace", &prefix, &[&url, "--retries", retries]);
-    let second = Ended::from(second).with(second_code);
-    assert!(second.stderr.contains("out/x.part is being written by another process"), "{}", second.stderr);
-    Ended::from(first).with(0);
-    assert!(tdl.got("x") == body());
+    let mut second = tdl.respawn_under(&traced(&prefix), &[&url, "--retries", retries]);
+    wait_for_stderr(&mut second, "out/x.part is being written by another process");
+    gate.open();
+    Output::from(second).assert_code(second_code);
+    Output::from(first).assert_code(0);
+    assert!(tdl.read("x") == body());
     assert_eq!(tdl.names(), ["other", "x"]);
     assert_eq!(server.requests().len(), 1);
 }
 
-#[test]
-#[ignore = "needs strace"]
-fn where_locks_do_not_hold_the_second_run_waits() {
-    two_without_locks(&[], 0, "50");
-    two_without_locks(&[], 75, "0");
+in_both_modes!(
+    #[ignore = "needs strace"]
+    without_locks_the_second_run_waits
+);
+fn without_locks_the_second_run_waits(mode: Mode) {
+    assert_busy_without_locks(mode, &[], 0, "50");
+    assert_busy_without_locks(mode, &[], 75, "0");
 }
 
-#[test]
-#[ignore = "needs strace, and root for a process namespace, as another machine would have"]
-fn a_run_on_another_machine_is_waited_for_in_a_process_namespace() {
-    two_without_locks(&["unshare", "--pid", "--fork"], 75, "0");
+in_both_modes!(
+    #[ignore = "needs strace, and root for a process namespace, as another machine would have"]
+    a_run_in_another_process_namespace_is_waited_for
+);
+fn a_run_in_another_process_namespace_is_waited_for(mode: Mode) {
+    assert_busy_without_locks(mode, &["unshare", "--pid", "--fork"], 75, "0");
 }
 
-/// The one that stands still is alive after all, and writes to the file that the other has taken over.
-#[test]
-#[ignore = "needs strace, and root for a process namespace, as another machine would have"]
-fn a_run_in_a_process_namespace_that_was_taken_for_dead_spoils_nothing() {
-    let gate = Arc::new(Gate::default());
-    let held = Arc::clone(&gate);
+in_both_modes!(
+    #[ignore = "needs strace, and root for a process namespace, as another machine would have"]
+    a_run_in_a_process_namespace_that_is_wrongly_taken_for_dead_does_no_harm
+);
+/// The first run has only paused. It writes to the part file after the second has taken that over.
+fn a_run_in_a_process_namespace_that_is_wrongly_taken_for_dead_does_no_harm(mode: Mode) {
+    let gates = [Arc::new(Gate::default()), Arc::new(Gate::default())];
+    let held = gates.clone();
     let server = Server::start(move |request| {
-        let reply = Reply::file(request, &body(), TAG).drip(20_000, Duration::from_millis(50));
-        if request.number == 0 { reply.held_after(500_000, &held) } else { reply }
+        let reply = Reply::file(request, &body(), TAG).drip(50_000, Duration::ZERO);
+        match request.number {
+            0 => reply.held_after(500_000, &held[0]),
+            _ => reply.held_after(250_000, &held[1]),
+        }
     });
     let url = server.url("/x");
-    let tdl = fetch().file("out/other", "");
+    let tdl = fetch_in(mode).file("out/other", "");
     let elsewhere = [&NO_LOCKS[..], &["unshare", "--pid", "--fork"]].concat();
-    let first = spawn_under(&tdl, "strace", &elsewhere, &[&url, "--retries", "50"]);
+    let mut first = tdl.respawn_under(&traced(&elsewhere), &[&url, "--retries", "50"]);
     let sidecar = tdl.out().join("x.part.json");
     wait_for(|| fs::read_to_string(&sidecar).is_ok_and(|text| text.contains("\"done\":[[0,500000]]")));
-    // As if a minute had passed without a checkpoint.
+    // Make it look as if the last checkpoint was over a minute ago.
     let old = SystemTime::now() - Duration::from_secs(61);
     fs::OpenOptions::new().write(true).open(&sidecar).unwrap().set_modified(old).unwrap();
-    let second = spawn_under(&tdl, "strace", &NO_LOCKS, &[&url, "--retries", "50"]);
+    let second = tdl.respawn_under(&traced(&NO_LOCKS), &[&url, "--retries", "50"]);
     server.wait_for_requests(2);
     assert_eq!(server.requests()[1].header("range"), Some("bytes=500000-"));
-    gate.open();
-    let first = Ended::from(first).with(0);
-    assert!(first.stderr.contains("out/x.part is being written by another process"), "{}", first.stderr);
-    Ended::from(second).with(0);
-    assert!(tdl.got("x") == body());
+    gates[0].open();
+    wait_for_stderr(&mut first, "out/x.part is being written by another process");
+    gates[1].open();
+    Output::from(first).assert_code(0);
+    Output::from(second).assert_code(0);
+    assert!(tdl.read("x") == body());
     assert_eq!(tdl.names(), ["other", "x"]);
 }
 
-#[test]
-#[ignore = "needs strace"]
-fn where_locks_do_not_hold_what_is_removed_is_taken_over_first() {
-    let server = Server::start(|request| Reply::file(request, &body(), TAG));
+in_both_modes!(
+    #[ignore = "needs strace"]
+    without_locks_a_leftover_is_claimed_before_it_is_removed
+);
+fn without_locks_a_leftover_is_claimed_before_it_is_removed(mode: Mode) {
+    let (server, gate) = slow_at_first();
     let of_other = r#"{"version":1,"url":"http://h/y","validator":null,"length":null,"done":[]}"#;
-    let tdl = fetch().file("out/x.part", "of another URL").file("out/x.part.json", of_other);
+    let tdl = fetch_in(mode).file("out/x.part", "of another URL").file("out/x.part.json", of_other);
     let prefix = ["-f", "-o", "/dev/null", "-e", "trace=flock,unlink", "-e", "inject=flock:retval=0"];
     let prefix = [&prefix[..], &["-e", "inject=unlink:delay_enter=1500000"]].concat();
-    let first = spawn_under(&tdl, "strace", &prefix, &[&server.url("/x")]);
+    let first = tdl.respawn_under(&traced(&prefix), &[&server.url("/x")]);
     let sidecar = tdl.out().join("x.part.json");
     wait_for(|| fs::read_to_string(&sidecar).is_ok_and(|text| text.contains("\"owner\"")));
-    assert_eq!(tdl.got("x.part"), b"of another URL", "it is not removed yet");
-    let second = spawn_under(&tdl, "strace", &NO_LOCKS, &[&server.url("/x"), "--retries", "0"]);
-    let second = Ended::from(second).with(75);
+    assert_eq!(tdl.read("x.part"), b"of another URL", "it is not removed yet");
+    let second = tdl.respawn_under(&traced(&NO_LOCKS), &[&server.url("/x"), "--retries", "0"]);
+    let second = Output::from(second).assert_code(75);
     assert!(second.stderr.contains("out/x.part is being written by another process"), "{}", second.stderr);
-    Ended::from(first).with(0);
-    assert!(tdl.got("x") == body() && tdl.names() == ["x"]);
+    gate.open();
+    Output::from(first).assert_code(0);
+    assert!(tdl.read("x") == body() && tdl.names() == ["x"]);
 }
 
-#[test]
-#[ignore = "needs strace"]
-fn a_sidecar_that_cannot_be_read_for_a_moment_costs_nothing() {
+in_both_modes!(
+    #[ignore = "needs strace"]
+    a_sidecar_that_is_temporarily_unreadable_costs_nothing
+);
+fn a_sidecar_that_is_temporarily_unreadable_costs_nothing(mode: Mode) {
     let server = Server::start(|request| Reply::file(request, &body(), TAG));
-    let tdl = fetch().file("out/other", "");
-    // The first time it is looked whether there is one.
+    let tdl = fetch_in(mode).file("out/other", "");
+    // The first `openat` only checks whether there is a sidecar.
     let fails_once = "inject=openat:error=EMFILE:when=2";
     let prefix = ["-f", "-o", "/dev/null", "-P", "out/x.part.json", "-e", "trace=openat", "-e", fails_once];
     let url = server.url("/x");
-    let ended = Ended::from(spawn_under(&tdl, "strace", &prefix, &[&url, "--retries", "0"])).with(75);
-    assert!(ended.stderr.contains("cannot read out/x.part.json: Too many open files"), "{}", ended.stderr);
+    let output = Output::from(tdl.respawn_under(&traced(&prefix), &[&url, "--retries", "0"])).assert_code(75);
+    assert!(output.stderr.contains("cannot read out/x.part.json: Too many open files"), "{}", output.stderr);
     assert_eq!(tdl.names(), ["other", "x.part", "x.part.json"]);
-    tdl.again(&[&url]).with(0);
+    tdl.rerun(&[&url]).assert_code(0);
     assert!(server.requests()[1].header("range").is_some());
-    assert!(tdl.got("x") == body() && tdl.names() == ["other", "x"]);
+    assert!(tdl.read("x") == body() && tdl.names() == ["other", "x"]);
 }
 
-#[test]
-#[ignore = "needs strace"]
-fn where_locks_do_not_hold_three_runs_on_one_list_end_with_every_file_whole() {
+in_both_modes!(
+    #[ignore = "needs strace"]
+    without_locks_three_runs_on_one_list_leave_every_file_whole
+);
+fn without_locks_three_runs_on_one_list_leave_every_file_whole(mode: Mode) {
     let length = |number| [300_000, 3000][number % 2];
     let server = Server::start(move |request| {
         let number: usize = request.target[1..].parse().unwrap();
@@ -211,21 +235,21 @@ fn where_locks_do_not_hold_three_runs_on_one_list_end_with_every_file_whole() {
     let mut arguments: Vec<_> = (0..20).map(|number| server.url(&format!("/{number}"))).collect();
     arguments.extend(["--retries", "50"].map(str::to_owned));
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let tdl = fetch();
-    let runs: Vec<_> = (0..3).map(|_| spawn_under(&tdl, "strace", &NO_LOCKS, &arguments)).collect();
+    let tdl = fetch_in(mode);
+    let runs: Vec<_> = (0..3).map(|_| tdl.respawn_under(&traced(&NO_LOCKS), &arguments)).collect();
     for run in runs {
-        Ended::from(run).with(0);
+        Output::from(run).assert_code(0);
     }
     assert_eq!(tdl.names().len(), 20, "{:?}", tdl.names());
     for number in 0..20 {
-        assert!(tdl.got(&number.to_string()) == content(number, length(number)), "{number}");
+        assert!(tdl.read(&number.to_string()) == content(number, length(number)), "{number}");
     }
 }
 
 /// A run that leaves 500,000 bytes of `/x` in a part file.
-fn interrupted(server: &Server) -> Tdl {
-    let mut tdl = fetch().args([&server.url("/x"), "--retries", "0"]);
-    tdl.run().with(75);
+fn interrupted(mode: Mode, server: &Server) -> Tdl {
+    let mut tdl = fetch_in(mode).args([&server.url("/x"), "--retries", "0"]);
+    tdl.run().assert_code(75);
     assert_eq!(tdl.names(), ["x.part", "x.part.json"]);
     tdl
 }
@@ -237,13 +261,13 @@ fn cuts_once() -> Server {
     })
 }
 
-#[test]
-fn what_others_could_have_written_is_not_resumed() {
+in_both_modes!(a_part_file_that_others_could_have_written_is_not_resumed);
+fn a_part_file_that_others_could_have_written_is_not_resumed(mode: Mode) {
     use std::os::unix::fs::PermissionsExt as _;
 
     for (name, how) in [("x.part", "mode"), ("x.part.json", "mode"), ("x.part", "link"), ("x.part.json", "link")] {
         let server = cuts_once();
-        let mut tdl = interrupted(&server);
+        let mut tdl = interrupted(mode, &server);
         let path = tdl.out().join(name);
         let why = if how == "mode" {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
@@ -253,12 +277,12 @@ fn what_others_could_have_written_is_not_resumed() {
             "has a second name, a hard link"
         };
         let before = fs::read(&path).unwrap();
-        let ended = tdl.run().with(0);
+        let output = tdl.run().assert_code(0);
         let reason = if name == "x.part" { why.to_owned() } else { format!("has a sidecar that {why}") };
         let message = format!("starting over: out/x.part {reason}; it is out/x.part.kept now\n");
-        assert!(ended.stderr.contains(&message), "{}", ended.stderr);
+        assert!(output.stderr.contains(&message), "{}", output.stderr);
         assert_eq!(server.requests()[1].header("range"), None);
-        assert!(tdl.got("x") == body() && tdl.names().contains(&"x.part.kept".to_owned()));
+        assert!(tdl.read("x") == body() && tdl.names().contains(&"x.part.kept".to_owned()));
         if how == "link" {
             assert!(fs::read(tdl.dir.path().join("the user's")).unwrap() == before);
         }
@@ -274,72 +298,68 @@ fn open_to_all(tdl: &Tdl, is_sticky: bool) {
     fs::create_dir_all(tdl.out()).unwrap();
     fs::set_permissions(tdl.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(tdl.out(), fs::Permissions::from_mode(if is_sticky { 0o1777 } else { 0o777 })).unwrap();
-    // The command itself has to be where every user may run it.
-    fs::copy(env!("CARGO_BIN_EXE_tdl"), tdl.dir.path().join("tdl")).unwrap();
+    // Other users may not be able to run the binary in the build directory.
+    fs::copy(TDL, tdl.dir.path().join("tdl")).unwrap();
 }
 
 /// Starts `tdl` in the same directories as another user.
-fn spawn_as(tdl: &Tdl, user: u32, umask: &str, arguments: &[&str]) -> std::process::Child {
-    let script = format!("umask {umask} && exec \"$0\" \"$@\"");
-    let sequential: &[_] = if crate::command::is_sequential(module_path!()) { &["--sequential"] } else { &[] };
-    std::process::Command::new("setpriv")
-        .args([&format!("--reuid={user}"), "--clear-groups", "sh", "-c", &script])
-        .arg(tdl.dir.path().join("tdl"))
-        .args(["fetch", "-o", "out"])
-        .args(sequential)
-        .args(arguments)
-        .current_dir(tdl.dir.path())
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap()
+fn spawn_as(tdl: &Tdl, user: u32, umask: &str, arguments: &[&str]) -> Child {
+    let (user, script) = (format!("--reuid={user}"), format!("umask {umask} && exec \"$0\" \"$@\""));
+    let copy = tdl.dir.path().join("tdl");
+    let program = ["setpriv", &user, "--clear-groups", "sh", "-c", &script, copy.to_str().unwrap()];
+    tdl.respawn_under(&program, arguments)
 }
 
-#[test]
-#[ignore = "needs root, to be several users"]
-fn as_root_a_file_that_another_user_is_writing_is_waited_for() {
+in_both_modes!(
+    #[ignore = "needs root, to be several users"]
+    as_root_a_file_being_written_by_another_user_is_busy
+);
+fn as_root_a_file_being_written_by_another_user_is_busy(mode: Mode) {
     for is_sticky in [false, true] {
         for umask in ["022", "077"] {
-            let server = slow_at_first();
-            let tdl = fetch();
+            let (server, gate) = slow_at_first();
+            let tdl = fetch_in(mode);
             open_to_all(&tdl, is_sticky);
             let url = server.url("/x");
             let first = spawn_as(&tdl, USER, umask, &[&url]);
             let part = tdl.out().join("x.part");
-            wait_for(|| arrived(&part) >= 200_000);
-            let second = Ended::from(spawn_as(&tdl, USER + 1, umask, &[&url, "--retries", "0"])).with(75);
+            wait_for(|| bytes_written(&part) >= 200_000);
+            let second = Output::from(spawn_as(&tdl, USER + 1, umask, &[&url, "--retries", "0"])).assert_code(75);
             let message = "out/x.part is being written by another process";
             assert!(second.stderr.contains(message), "{}", second.stderr);
-            Ended::from(first).with(0);
-            assert!(tdl.got("x") == body() && tdl.names() == ["x"]);
+            gate.open();
+            Output::from(first).assert_code(0);
+            assert!(tdl.read("x") == body() && tdl.names() == ["x"]);
             assert_eq!(server.requests().len(), 1);
         }
     }
 }
 
-/// In a directory where everyone may write, and nobody may move what another has put there.
-#[test]
-#[ignore = "needs root, to be several users"]
-fn as_root_another_users_bytes_get_no_final_name() {
+in_both_modes!(
+    #[ignore = "needs root, to be several users"]
+    as_root_another_users_bytes_are_never_committed
+);
+/// In a sticky directory another user's file can be neither used nor moved aside.
+fn as_root_another_users_bytes_are_never_committed(mode: Mode) {
     use std::os::unix::fs::{PermissionsExt as _, chown};
     for (is_sticky, code) in [(false, 0), (true, 1)] {
         let server = cuts_once();
-        let tdl = interrupted(&server);
+        let tdl = interrupted(mode, &server);
         for name in ["x.part", "x.part.json"] {
             fs::set_permissions(tdl.out().join(name), fs::Permissions::from_mode(0o666)).unwrap();
         }
         open_to_all(&tdl, is_sticky);
         chown(tdl.dir.path(), Some(USER), None).unwrap();
-        let ended = Ended::from(spawn_as(&tdl, USER, "022", &[&server.url("/x"), "--retries", "0"])).with(code);
+        let output =
+            Output::from(spawn_as(&tdl, USER, "022", &[&server.url("/x"), "--retries", "0"])).assert_code(code);
         if is_sticky {
             let message = "out/x.part is in the way: it belongs to another user, and it cannot be moved aside";
-            assert!(ended.stderr.contains(message), "{}", ended.stderr);
-            assert_eq!(server.requests().len(), 1, "nothing more is asked for");
+            assert!(output.stderr.contains(message), "{}", output.stderr);
+            assert_eq!(server.requests().len(), 1, "the file is not requested");
         } else {
-            assert!(ended.stderr.contains("out/x.part belongs to another user; it is out/x.part.kept now"));
+            assert!(output.stderr.contains("out/x.part belongs to another user; it is out/x.part.kept now"));
             assert_eq!(server.requests()[1].header("range"), None);
-            assert!(tdl.got("x") == body());
+            assert!(tdl.read("x") == body());
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Reading lists, and refusing what is none before anything is asked.
+//! Reading lists and the command line, and refusing invalid ones before any request.
 
 use crate::command::{Tdl, fetch};
 use crate::server::Server;
 
 #[test]
-fn lists_arguments_and_standard_input_mix() {
+fn lists_arguments_and_standard_input_are_combined() {
     let server = Server::echo();
     let url = |path| server.url(path);
     let mut tdl = fetch()
@@ -12,12 +12,12 @@ fn lists_arguments_and_standard_input_mix() {
         .file("one.txt", format!("\u{feff}# comment\r\n{}\r\n\r\n", url("/one")))
         .file("two.txt", format!("  {}  \n", url("/two")))
         .input(&url("/stdin"));
-    tdl.run().with(0);
+    tdl.run().assert_code(0);
     assert_eq!(tdl.names(), ["argument", "one", "stdin", "two"]);
 }
 
 #[test]
-fn what_is_no_url_is_refused_before_any_request() {
+fn an_invalid_url_is_refused_before_any_request() {
     let server = Server::echo();
     let mut tdl = fetch().args(["-i", "urls.txt"]).file(
         "urls.txt",
@@ -28,8 +28,8 @@ fn what_is_no_url_is_refused_before_any_request() {
             server.url("/c")
         ),
     );
-    let ended = tdl.run().with(2);
-    let lines: Vec<_> = ended.stderr.lines().collect();
+    let output = tdl.run().assert_code(2);
+    let lines: Vec<_> = output.stderr.lines().collect();
     assert_eq!(lines[0], "urls.txt:2: 'not a url' is not an absolute URL");
     assert_eq!(
         lines[1],
@@ -37,7 +37,7 @@ fn what_is_no_url_is_refused_before_any_request() {
     );
     assert_eq!(lines[2], "urls.txt:4: 'ftp://host/x' is not an http or https URL; tdl speaks only these");
     assert!(lines[3].starts_with("urls.txt:5: ") && lines[3].contains("has a tab in it"), "{}", lines[3]);
-    assert_eq!((lines.len(), ended.stdout.as_str()), (4, ""));
+    assert_eq!((lines.len(), output.stdout.as_str()), (4, ""));
     assert_eq!(server.requests().len(), 0);
     assert!(!tdl.out().exists());
 }
@@ -45,13 +45,13 @@ fn what_is_no_url_is_refused_before_any_request() {
 #[test]
 fn a_long_list_of_errors_is_cut() {
     let list = "nonsense\n".repeat(25);
-    let ended = fetch().args(["-i", "urls.txt"]).file("urls.txt", list).run().with(2);
-    assert_eq!(ended.stderr.lines().count(), 11);
-    assert!(ended.stderr.ends_with("and 15 more\n"), "{}", ended.stderr);
+    let output = fetch().args(["-i", "urls.txt"]).file("urls.txt", list).run().assert_code(2);
+    assert_eq!(output.stderr.lines().count(), 11);
+    assert!(output.stderr.ends_with("and 15 more\n"), "{}", output.stderr);
 }
 
 #[test]
-fn likely_slips_are_named_with_their_mend() {
+fn likely_mistakes_come_with_their_fix() {
     for (arguments, message) in [
         (&["urls.txt"][..], "'urls.txt' is not an absolute URL; to read a list, use -i urls.txt\n"),
         (&["-"], "'-' is not an absolute URL; to read a list, use -i -\n"),
@@ -68,19 +68,19 @@ fn likely_slips_are_named_with_their_mend() {
         ),
         (&["-H", "secret", "http://h/x"], "-H \"...\": a header reads 'Name: value'\n"),
     ] {
-        let ended = fetch().args(arguments).file("urls.txt", "").run().with(2);
-        assert_eq!(ended.stderr, message);
+        let output = fetch().args(arguments).file("urls.txt", "").run().assert_code(2);
+        assert_eq!(output.stderr, message);
     }
 }
 
 #[test]
 fn an_empty_list_is_an_error() {
     for list in ["", "\n\n", "# nothing\n"] {
-        let ended = fetch().args(["-i", "urls.txt"]).file("urls.txt", list).run().with(2);
-        assert!(ended.stderr.starts_with("nothing to download"), "{}", ended.stderr);
+        let output = fetch().args(["-i", "urls.txt"]).file("urls.txt", list).run().assert_code(2);
+        assert!(output.stderr.starts_with("nothing to download"), "{}", output.stderr);
     }
-    fetch().run().with(2);
-    fetch().args(["-i", "missing.txt"]).run().with(2);
+    fetch().run().assert_code(2);
+    fetch().args(["-i", "missing.txt"]).run().assert_code(2);
 }
 
 #[test]
@@ -95,21 +95,21 @@ fn the_command_line_is_checked() {
         &["--if-exists", "maybe"],
         &["--no-such-option"],
     ] {
-        fetch().args(arguments).arg("http://127.0.0.1:9/x").run().with(2);
+        fetch().args(arguments).arg("http://127.0.0.1:9/x").run().assert_code(2);
     }
-    let ended = Tdl::new(&["https://user:secret@example.com/x"]).run().with(2);
-    assert_eq!(ended.stderr, "a URL is not a command; to download it, use 'tdl fetch URL'\n");
-    let ended = fetch().args(["-i", "http://user:secret@h/x?token=secret"]).run().with(2);
-    assert_eq!(ended.stderr, "http://h/x?token=*** is a URL, not a list: give it without -i\n");
+    let output = Tdl::new(&["https://user:secret@example.com/x"]).run().assert_code(2);
+    assert_eq!(output.stderr, "a URL is not a command; to download it, use 'tdl fetch URL'\n");
+    let output = fetch().args(["-i", "http://user:secret@h/x?token=secret"]).run().assert_code(2);
+    assert_eq!(output.stderr, "http://h/x?token=*** is a URL, not a list: give it without -i\n");
 }
 
 #[test]
-fn a_dry_run_asks_for_nothing() {
+fn a_dry_run_makes_no_request() {
     let server = Server::echo();
     let url = server.url("/x?token=secret");
     let mut tdl = fetch().args([&url, &server.url("/y"), "--dry-run"]).file("out/y", "");
-    let ended = tdl.run().with(0);
+    let output = tdl.run().assert_code(0);
     let expected = format!("{}?token=*** -> out/x\n{} -> out/y (exists)\n", server.url("/x"), server.url("/y"));
-    assert_eq!(ended.stdout, expected);
+    assert_eq!(output.stdout, expected);
     assert_eq!((server.requests().len(), tdl.names()), (0, vec!["y".to_owned()]));
 }

@@ -1,12 +1,12 @@
-//! What is asked, of whom, and where redirects may lead.
+//! Requests: their headers, their credentials, and the redirects that are followed.
 
 use crate::command::fetch;
 use crate::server::{Reply, Server};
 
 #[test]
-fn a_request_says_who_asks_and_wants_the_bytes_as_they_are() {
+fn a_request_names_tdl_and_asks_for_identity_encoding() {
     let server = Server::echo();
-    fetch().args([&server.url("/x?q=1"), "-H", "X-Own: a: b", "-H", "X-Own: c"]).run().with(0);
+    fetch().args([&server.url("/x?q=1"), "-H", "X-Own: a: b", "-H", "X-Own: c"]).run().assert_code(0);
     let request = &server.requests()[0];
     assert_eq!(request.target, "/x?q=1");
     assert_eq!(request.header("user-agent"), Some(concat!("tdl/", env!("CARGO_PKG_VERSION"))));
@@ -17,41 +17,42 @@ fn a_request_says_who_asks_and_wants_the_bytes_as_they_are() {
 }
 
 #[test]
-fn the_user_may_call_himself_something_else() {
+fn the_user_agent_can_be_changed() {
     let server = Server::echo();
-    fetch().args([&server.url("/x"), "-H", "User-Agent: me/1"]).run().with(0);
+    fetch().args([&server.url("/x"), "-H", "User-Agent: me/1"]).run().assert_code(0);
     assert_eq!(server.requests()[0].header("user-agent"), Some("me/1"));
 }
 
 #[test]
-fn headers_come_from_a_file_too() {
+fn headers_can_be_read_from_a_file() {
     let server = Server::echo();
-    fetch().args([&server.url("/x"), "-H", "@headers"]).file("headers", "X-A: 1\r\n\nX-B: 2\n").run().with(0);
+    fetch().args([&server.url("/x"), "-H", "@headers"]).file("headers", "X-A: 1\r\n\nX-B: 2\n").run().assert_code(0);
     let request = &server.requests()[0];
     assert_eq!((request.header("x-a"), request.header("x-b")), (Some("1"), Some("2")));
-    let ended = fetch().args(["http://h/x", "-H", "@headers"]).file("headers", "X-A: 1\nnonsense").run().with(2);
-    assert_eq!(ended.stderr, "headers:2: a header reads 'Name: value'\n");
+    let output =
+        fetch().args(["http://h/x", "-H", "@headers"]).file("headers", "X-A: 1\nnonsense").run().assert_code(2);
+    assert_eq!(output.stderr, "headers:2: a header reads 'Name: value'\n");
     let secret = "Proxy-Authorization: Basic secret";
-    let ended = fetch().args(["http://h/x", "-H", "@headers"]).file("headers", secret).run().with(2);
-    assert!(ended.stderr.starts_with("headers:1: it would go to the servers; "), "{}", ended.stderr);
-    assert!(!ended.stderr.contains("secret"), "{}", ended.stderr);
+    let output = fetch().args(["http://h/x", "-H", "@headers"]).file("headers", secret).run().assert_code(2);
+    assert!(output.stderr.starts_with("headers:1: it would go to the servers; "), "{}", output.stderr);
+    assert!(!output.stderr.contains("secret"), "{}", output.stderr);
 }
 
 #[test]
-fn redirects_are_followed_and_named_after_the_url_that_was_given() {
+fn a_redirected_file_is_named_after_the_given_url() {
     let server = Server::start(|request| match request.target.as_str() {
         "/given.txt" => Reply::redirect("/elsewhere/other.bin?x"),
         "/elsewhere/other.bin?x" => Reply::redirect("last"),
         target => Reply::ok(target),
     });
     let mut tdl = fetch().args([&server.url("/given.txt"), "-v"]);
-    let ended = tdl.run().with(0);
+    let output = tdl.run().assert_code(0);
     assert_eq!(tdl.names(), ["given.txt"]);
-    assert_eq!(tdl.got("given.txt"), b"/elsewhere/last");
+    assert_eq!(tdl.read("given.txt"), b"/elsewhere/last");
     assert!(server.requests().iter().all(|request| request.header("referer").is_none()));
     let hop = format!("redirected to {}\n", server.url("/elsewhere/other.bin?***"));
-    assert!(ended.stderr.contains(&hop), "{}", ended.stderr);
-    assert_eq!(server.connections(), 1, "the short body of a redirect is read, and its connection used again");
+    assert!(output.stderr.contains(&hop), "{}", output.stderr);
+    assert_eq!(server.connections(), 1, "the short body of a redirect is read, so that its connection can be reused");
 }
 
 #[test]
@@ -69,9 +70,9 @@ fn credentials_stay_with_their_origin() {
         if authorization.starts_with("Bearer") {
             arguments.push(format!("-HAuthorization: {authorization}"));
         }
-        let ended = fetch().args(arguments).run().with(0);
-        assert!(!format!("{ended:?}").contains("pass@"), "{ended:?}");
-        assert!(!ended.stderr.contains("warning"), "one origin is no reason to warn: {}", ended.stderr);
+        let output = fetch().args(arguments).run().assert_code(0);
+        assert!(!format!("{output:?}").contains("pass@"), "{output:?}");
+        assert!(!output.stderr.contains("warning"), "a single origin needs no warning: {}", output.stderr);
         for request in server.requests() {
             assert!(request.header("cookie").is_some() && request.header("authorization").is_some(), "{request:?}");
         }
@@ -83,17 +84,18 @@ fn credentials_stay_with_their_origin() {
 }
 
 #[test]
-fn a_credential_for_several_servers_is_warned_of_once() {
+fn a_credential_for_several_servers_causes_one_warning() {
     let servers = [Server::echo(), Server::echo()];
     let urls = servers.each_ref().map(|server| server.url("/x"));
-    let ended = fetch().args(urls).args(["-H", "Authorization: Bearer secret", "-H", "Cookie: a=b"]).run().with(0);
+    let output =
+        fetch().args(urls).args(["-H", "Authorization: Bearer secret", "-H", "Cookie: a=b"]).run().assert_code(0);
     let warning = "warning: the header Authorization goes to all 2 servers that the URLs name\n";
-    assert_eq!(ended.stderr.matches(warning).count(), 1, "{}", ended.stderr);
-    assert!(!ended.stderr.contains("secret"));
+    assert_eq!(output.stderr.matches(warning).count(), 1, "{}", output.stderr);
+    assert!(!output.stderr.contains("secret"));
 }
 
 #[test]
-fn redirects_that_lead_nowhere_good_are_not_followed() {
+fn endless_and_foreign_redirects_are_not_followed() {
     let server = Server::start(|request| match request.target.split_once('-') {
         Some(("/count", number)) => Reply::redirect(format!("/count-{}", number.parse::<u32>().unwrap() + 1)),
         _ => match request.target.as_str() {
@@ -116,68 +118,68 @@ fn redirects_that_lead_nowhere_good_are_not_followed() {
     ] {
         let before = server.requests().len();
         let mut tdl = fetch().arg(server.url(path));
-        let ended = tdl.run().with(1);
-        assert!(ended.stderr.contains(message), "{}", ended.stderr);
+        let output = tdl.run().assert_code(1);
+        assert!(output.stderr.contains(message), "{}", output.stderr);
         assert_eq!(server.requests().len() - before, requests, "{path}");
         assert!(tdl.names().is_empty());
     }
 }
 
 #[test]
-fn a_certificate_that_nobody_signed_fails_for_good_unless_insecure() {
+fn a_self_signed_certificate_fails_permanently_without_insecure() {
     let server = Server::start_tls(|request| Reply::ok(request.target.clone()));
     let mut tdl = fetch().arg(server.url("/x"));
-    let ended = tdl.run().with(1);
-    assert!(ended.stderr.contains("failed: no secure connection: "), "{}", ended.stderr);
-    assert!(ended.stderr.contains("--insecure accepts any certificate"), "{}", ended.stderr);
+    let output = tdl.run().assert_code(1);
+    assert!(output.stderr.contains("failed: no secure connection: "), "{}", output.stderr);
+    assert!(output.stderr.contains("--insecure accepts any certificate"), "{}", output.stderr);
     assert!(tdl.names().is_empty());
 
     let mut tdl = fetch().args([&server.url("/x"), "--insecure"]);
-    tdl.run().with(0);
-    assert_eq!(tdl.got("x"), b"/x");
+    tdl.run().assert_code(0);
+    assert_eq!(tdl.read("x"), b"/x");
 }
 
 #[test]
-fn https_never_falls_to_http() {
+fn https_is_never_downgraded_to_http() {
     let plain = Server::echo();
     let target = plain.url("/x");
     let secure = Server::start_tls(move |_| Reply::redirect(target.clone()));
     let mut tdl = fetch().args([&secure.url("/x"), "--insecure"]);
-    let ended = tdl.run().with(1);
+    let output = tdl.run().assert_code(1);
     let message = format!("{0}: failed: {0} redirects from https to {1}", secure.url("/x"), plain.url("/x"));
-    assert!(ended.stderr.contains(&message), "{}", ended.stderr);
+    assert!(output.stderr.contains(&message), "{}", output.stderr);
     assert_eq!(plain.requests().len(), 0);
 
     let target = secure.url("/y");
     let up = Server::start(move |_| Reply::redirect(target.clone()));
-    let ended = fetch().args([&up.url("/x"), "--insecure"]).run().with(1);
-    assert!(ended.stderr.contains("redirects from https to"), "http may rise to https: {}", ended.stderr);
+    let output = fetch().args([&up.url("/x"), "--insecure"]).run().assert_code(1);
+    assert!(output.stderr.contains("redirects from https to"), "http may rise to https: {}", output.stderr);
 }
 
 #[test]
 fn a_host_without_a_certificate_store_still_downloads_over_http() {
     let server = Server::echo();
     let nowhere = [("SSL_CERT_FILE", "/nonexistent"), ("SSL_CERT_DIR", "/nonexistent")];
-    fetch().envs(nowhere).arg(server.url("/x")).run().with(0);
+    fetch().envs(nowhere).arg(server.url("/x")).run().assert_code(0);
     let mut tdl = fetch().envs(nowhere).args([&server.url("/y"), "https://127.0.0.1:9/x", "--retries", "0"]);
-    let ended = tdl.run();
-    assert_eq!(tdl.names(), ["y"], "{ended:?}");
+    let output = tdl.run();
+    assert_eq!(tdl.names(), ["y"], "{output:?}");
     if cfg!(target_os = "linux") {
         let message = "failed: the HTTP client could not be set up: ";
-        assert_eq!(ended.stderr.matches(message).count(), 1, "{}", ended.stderr);
-        assert!(ended.stderr.contains("is a certificate store installed"), "{}", ended.stderr);
+        assert_eq!(output.stderr.matches(message).count(), 1, "{}", output.stderr);
+        assert!(output.stderr.contains("is a certificate store installed"), "{}", output.stderr);
     }
 }
 
 #[test]
-fn a_redirect_to_the_same_url_is_asked_again() {
+fn a_redirect_to_the_same_url_is_followed() {
     let server = Server::start(|request| match request.number {
         0 => Reply::redirect("/x"),
-        _ => Reply::ok("second thoughts"),
+        _ => Reply::ok("second response"),
     });
     let mut tdl = fetch().arg(server.url("/x"));
-    tdl.run().with(0);
-    assert_eq!(tdl.got("x"), b"second thoughts");
+    tdl.run().assert_code(0);
+    assert_eq!(tdl.read("x"), b"second response");
 }
 
 #[cfg(target_os = "linux")]
@@ -185,9 +187,9 @@ mod slow_connections {
     use std::net::{TcpListener, TcpStream};
     use std::time::{Duration, Instant};
 
-    use crate::command::{Ended, fetch};
+    use crate::command::{Output, fetch};
 
-    /// A listener on which no connection comes about until what fills its queue is accepted.
+    /// A listener with a full backlog, and the connections that fill it. No other succeeds until these are accepted.
     fn full_listener() -> (TcpListener, Vec<TcpStream>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         rustix::net::listen(&listener, 0).unwrap();
@@ -195,26 +197,26 @@ mod slow_connections {
         let mut waiting = Vec::new();
         while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
             waiting.push(stream);
-            assert!(waiting.len() < 100, "the queue has no end");
+            assert!(waiting.len() < 100, "the backlog never fills");
         }
         (listener, waiting)
     }
 
     #[test]
-    fn a_connection_may_be_waited_for_longer_than_a_byte() {
+    fn the_connect_timeout_may_exceed_the_stall_timeout() {
         let (listener, waiting) = full_listener();
         let url = format!("http://{}/x", listener.local_addr().unwrap());
         let arguments = ["--retries=0", "--stall-timeout=500ms", "--connect-timeout"];
         for (time, enough) in [("200ms", Duration::from_millis(200)), ("1500ms", Duration::from_millis(1500))] {
-            let begun = Instant::now();
-            let ended = fetch().arg(&url).args(arguments).arg(time).run().with(75);
-            assert!(begun.elapsed() >= enough);
-            assert!(ended.stderr.contains(&format!("could not connect within {enough:?}")), "{}", ended.stderr);
+            let started = Instant::now();
+            let output = fetch().arg(&url).args(arguments).arg(time).run().assert_code(75);
+            assert!(started.elapsed() >= enough);
+            assert!(output.stderr.contains(&format!("could not connect within {enough:?}")), "{}", output.stderr);
         }
 
         let mut tdl = fetch().arg(&url).args(arguments).arg("30s");
         let child = tdl.spawn();
-        // Longer than a stall, so that the first wait for a connection has ended without one.
+        // Longer than the stall timeout, which must not end the attempt to connect.
         std::thread::sleep(Duration::from_millis(1200));
         for _ in &waiting {
             drop(listener.accept().unwrap());
@@ -223,7 +225,7 @@ mod slow_connections {
             loop {
                 let (mut stream, _) = listener.accept().unwrap();
                 let mut request = [0; 4096];
-                // Connections that were given up meanwhile ask for nothing.
+                // Connections of earlier attempts send no request.
                 if std::io::Read::read(&mut stream, &mut request).is_ok_and(|count| count > 0) {
                     std::io::Write::write_all(&mut stream, b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate")
                         .unwrap();
@@ -231,8 +233,8 @@ mod slow_connections {
                 }
             }
         });
-        Ended::from(child).with(0);
+        Output::from(child).assert_code(0);
         serving.join().unwrap();
-        assert_eq!(tdl.got("x"), b"late");
+        assert_eq!(tdl.read("x"), b"late");
     }
 }

@@ -1,5 +1,5 @@
-//! Against a real nginx on loopback. Ignored where there may be none: `cargo test -- --include-ignored` with Debian's
-//! `nginx-light` installed.
+//! Downloads from a real nginx on loopback. Ignored by default, as it may be missing: install Debian's `nginx-light`
+//! and run `cargo test -- --include-ignored`.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -7,9 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::command::{content, fetch};
-use crate::server::PATIENCE;
+use crate::server::TIMEOUT;
 
-/// An nginx that serves a directory, for as long as the value lives.
+/// An nginx that serves a directory until it is dropped.
 struct Nginx {
     process: Child,
     port: u16,
@@ -46,13 +46,13 @@ impl Nginx {
             .expect("nginx is installed (nginx-light)");
         let start = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(start.elapsed() < PATIENCE, "nginx does not listen");
+            assert!(start.elapsed() < TIMEOUT, "nginx does not listen");
             std::thread::sleep(Duration::from_millis(10));
         }
         Self { process, port, dir }
     }
 
-    /// Serves files of `content(number, length)`, and lists their URLs.
+    /// Creates files of `content(number, length)` and returns a list of their URLs.
     fn list(&self, count: usize, length: usize) -> String {
         (0..count)
             .map(|number| {
@@ -70,16 +70,16 @@ impl Drop for Nginx {
     }
 }
 
-fn arrives_whole(count: usize, length: usize) {
+fn assert_arrives_whole(count: usize, length: usize) {
     let nginx = Nginx::start();
     let list = nginx.list(count, length);
     for arguments in [&[][..], &["-j", "3"], &["--sequential"]] {
         let mut tdl = fetch().args(["-i", "urls.txt"]).args(arguments).file("urls.txt", &list);
-        let ended = tdl.run().with(0);
-        assert!(ended.stdout.starts_with(&format!("{count} of {count} files, ")), "{}", ended.stdout);
+        let output = tdl.run().assert_code(0);
+        assert!(output.stdout.starts_with(&format!("{count} of {count} files, ")), "{}", output.stdout);
         assert_eq!(tdl.names().len(), count);
         for number in 0..count {
-            assert!(tdl.got(&format!("{number}.bin")) == content(number, length), "{arguments:?}: {number}");
+            assert!(tdl.read(&format!("{number}.bin")) == content(number, length), "{arguments:?}: {number}");
         }
     }
 }
@@ -87,27 +87,27 @@ fn arrives_whole(count: usize, length: usize) {
 #[test]
 #[ignore = "needs nginx"]
 fn two_thousand_files_of_64_kib_arrive() {
-    arrives_whole(2000, 64 * 1024);
+    assert_arrives_whole(2000, 64 * 1024);
 }
 
 #[test]
 #[ignore = "needs nginx"]
-fn files_that_come_slowly_come_over_several_connections() {
+fn slow_files_are_split() {
     const LENGTH: usize = 12 * 1024 * 1024;
     let nginx = Nginx::start();
     let list = nginx.list(2, LENGTH).replace(&format!(":{}/", nginx.port), &format!(":{}/slow/", nginx.port));
     let mut tdl = fetch().args(["-i", "urls.txt", "-v"]).file("urls.txt", &list);
-    let ended = tdl.run().with(0);
+    let output = tdl.run().assert_code(0);
     for number in 0..2 {
         let further = format!("/slow/{number}.bin: another connection, from byte ");
-        assert!(ended.stderr.contains(&further), "{}", ended.stderr);
-        assert!(tdl.got(&format!("{number}.bin")) == content(number, LENGTH));
+        assert!(output.stderr.contains(&further), "{}", output.stderr);
+        assert!(tdl.read(&format!("{number}.bin")) == content(number, LENGTH));
     }
-    assert!(!ended.stderr.contains("ended early"), "{}", ended.stderr);
+    assert!(!output.stderr.contains("ended early"), "{}", output.stderr);
 }
 
 #[test]
 #[ignore = "needs nginx"]
 fn forty_eight_files_of_16_mib_arrive() {
-    arrives_whole(48, 16 * 1024 * 1024);
+    assert_arrives_whole(48, 16 * 1024 * 1024);
 }

@@ -1,14 +1,11 @@
-//! Going on with what is there: only with proof, only with the exact rest, within a run and across runs.
+//! Resuming within a run and across runs: only with a validator, and only with the exact rest.
 
 use std::fs;
-use std::time::Duration;
+use std::sync::Arc;
 
-use crate::command::{Tdl, arrived, content, fetch_as, wait_for};
-use crate::server::{Reply, Request, Server};
-
-fn fetch() -> Tdl {
-    fetch_as(module_path!())
-}
+use crate::command::{Tdl, bytes_written, content, fetch_in, wait_for};
+use crate::mode::{Mode, in_both_modes};
+use crate::server::{Gate, Reply, Request, Server};
 
 const LENGTH: usize = 200_000;
 const TAG: &str = "\"one\"";
@@ -18,12 +15,12 @@ fn body() -> Vec<u8> {
     content(1, LENGTH)
 }
 
-/// What each request asked for: the value of its `Range`.
+/// The `Range` of each request.
 fn ranges(server: &Server) -> Vec<Option<String>> {
     server.requests().iter().map(|request| request.header("range").map(ToOwned::to_owned)).collect()
 }
 
-/// A server that cuts its first answer after 120,000 bytes and gives later ones by `then`.
+/// A server that cuts its first response after 120,000 bytes and answers later requests by `then`.
 fn cuts_once(then: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Server {
     Server::start(move |request| match request.number {
         0 => Reply::file(request, &body(), TAG).cut_after(120_000),
@@ -32,31 +29,31 @@ fn cuts_once(then: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Server
 }
 
 /// A run that leaves 120,000 bytes of `/x` in a part file.
-fn interrupted(server: &Server) -> Tdl {
-    let mut tdl = fetch().args([&server.url("/x"), "--retries", "0"]);
-    tdl.run().with(75);
+fn interrupted(mode: Mode, server: &Server) -> Tdl {
+    let mut tdl = fetch_in(mode).args([&server.url("/x"), "--retries", "0"]);
+    tdl.run().assert_code(75);
     assert_eq!(tdl.names(), ["x.part", "x.part.json"]);
     tdl
 }
 
-#[test]
-fn a_cut_download_asks_for_the_rest_within_a_run_and_across_runs() {
+in_both_modes!(a_truncated_download_requests_the_rest_within_and_across_runs);
+fn a_truncated_download_requests_the_rest_within_and_across_runs(mode: Mode) {
     let server = cuts_once(|request| Reply::file(request, &body(), TAG));
-    let mut tdl = fetch().arg(server.url("/x"));
-    tdl.run().with(0);
+    let mut tdl = fetch_in(mode).arg(server.url("/x"));
+    tdl.run().assert_code(0);
     assert_eq!(ranges(&server), [None, Some("bytes=120000-".to_owned())]);
-    assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true));
+    assert_eq!((tdl.names(), tdl.read("x") == body()), (vec!["x".to_owned()], true));
 
     let server = cuts_once(|request| Reply::file(request, &body(), TAG));
-    let mut tdl = interrupted(&server);
-    tdl.run().with(0);
+    let mut tdl = interrupted(mode, &server);
+    tdl.run().assert_code(0);
     let requests = server.requests();
     assert_eq!((requests[1].header("range"), requests[1].header("if-range")), (Some("bytes=120000-"), Some(TAG)));
-    assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true));
+    assert_eq!((tdl.names(), tdl.read("x") == body()), (vec!["x".to_owned()], true));
 }
 
-#[test]
-fn an_old_modification_date_is_proof_and_a_young_one_a_weak_tag_or_nothing_are_not() {
+in_both_modes!(only_an_old_modification_date_is_a_validator_without_a_strong_tag);
+fn only_an_old_modification_date_is_a_validator_without_a_strong_tag(mode: Mode) {
     for (headers, proof) in [
         (vec![("Last-Modified", OLD), ("Date", "Sun, 06 Nov 1994 08:50:37 GMT")], Some(OLD)),
         (vec![("Last-Modified", OLD), ("Date", "Sun, 06 Nov 1994 08:50:00 GMT")], None),
@@ -71,32 +68,35 @@ fn an_old_modification_date_is_proof_and_a_young_one_a_weak_tag_or_nothing_are_n
             };
             headers.iter().fold(reply, |reply, (name, value)| reply.header(name, *value))
         });
-        let mut tdl = fetch().arg(server.url("/x"));
-        tdl.run().with(0);
+        let mut tdl = fetch_in(mode).arg(server.url("/x"));
+        tdl.run().assert_code(0);
         assert_eq!(server.requests()[1].header("if-range"), proof);
-        assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true));
+        assert_eq!((tdl.names(), tdl.read("x") == body()), (vec!["x".to_owned()], true));
     }
 }
 
-#[test]
-fn a_partial_answer_that_is_not_the_exact_rest_throws_the_part_away() {
+in_both_modes!(a_partial_response_that_is_not_the_exact_rest_starts_over);
+fn a_partial_response_that_is_not_the_exact_rest_starts_over(mode: Mode) {
     let rest = |range: &str| {
         let range = range.to_owned();
         move |_: &Request| Reply::rest(&body(), 120_000).without("Content-Range").header("Content-Range", range.clone())
     };
-    type Answer = Box<dyn Fn(&Request) -> Reply + Send + Sync>;
-    let lies: Vec<(&str, Answer)> = vec![
-        ("begins elsewhere", Box::new(|_| Reply::rest(&body(), 119_999))),
-        ("says another start than it has", Box::new(rest("bytes 0-79999/200000"))),
+    type Respond = Box<dyn Fn(&Request) -> Reply + Send + Sync>;
+    let lies: Vec<(&str, Respond)> = vec![
+        ("starts at another offset", Box::new(|_| Reply::rest(&body(), 119_999))),
+        ("has a Content-Range with another start", Box::new(rest("bytes 0-79999/200000"))),
         ("has another total", Box::new(rest("bytes 120000-199999/200001"))),
         ("is longer than its range", Box::new(rest("bytes 120000-199998/200000"))),
         ("is of another file", Box::new(|_| Reply::rest(&body(), 120_000).header("ETag", "\"two\""))),
-        ("is of two files", Box::new(|_| Reply::rest(&body(), 120_000).header("ETag", TAG).header("ETag", "\"two\""))),
-        ("is of another coding", Box::new(|_| Reply::rest(&body(), 120_000).header("Content-Encoding", "gzip"))),
-        ("is of a weak tag", Box::new(|_| Reply::rest(&body(), 120_000).header("ETag", "W/\"one\""))),
-        ("says no range", Box::new(|_| Reply::rest(&body(), 120_000).without("Content-Range"))),
-        ("says two ranges", Box::new(|_| Reply::rest(&body(), 120_000).header("Content-Range", "bytes 0-1/200000"))),
-        ("says nonsense", Box::new(rest("bytes lots/many"))),
+        ("has two tags", Box::new(|_| Reply::rest(&body(), 120_000).header("ETag", TAG).header("ETag", "\"two\""))),
+        ("has another content coding", Box::new(|_| Reply::rest(&body(), 120_000).header("Content-Encoding", "gzip"))),
+        ("has a weak tag", Box::new(|_| Reply::rest(&body(), 120_000).header("ETag", "W/\"one\""))),
+        ("has no Content-Range", Box::new(|_| Reply::rest(&body(), 120_000).without("Content-Range"))),
+        (
+            "has two Content-Ranges",
+            Box::new(|_| Reply::rest(&body(), 120_000).header("Content-Range", "bytes 0-1/200000")),
+        ),
+        ("has a malformed Content-Range", Box::new(rest("bytes lots/many"))),
         (
             "is chunked and too long",
             Box::new(|_| {
@@ -105,78 +105,78 @@ fn a_partial_answer_that_is_not_the_exact_rest_throws_the_part_away() {
                 Reply::partial(long).header("Content-Range", range).chunked()
             }),
         ),
-        ("refuses the range of another length", Box::new(|_| Reply::status(416).header("Content-Range", "bytes */7"))),
-        ("refuses the range without a word", Box::new(|_| Reply::status(416))),
+        ("is a 416 with another length", Box::new(|_| Reply::status(416).header("Content-Range", "bytes */7"))),
+        ("is a 416 without a length", Box::new(|_| Reply::status(416))),
     ];
-    let throws_away = |lie: &str, answer: Answer| {
+    let assert_starts_over = |lie: &str, respond: Respond| {
         let server = cuts_once(move |request| match request.header("range") {
-            Some(_) => answer(request),
+            Some(_) => respond(request),
             None => Reply::file(request, &body(), TAG),
         });
-        let mut tdl = fetch().arg(server.url("/x"));
-        let ended = tdl.run().with(0);
+        let mut tdl = fetch_in(mode).arg(server.url("/x"));
+        let output = tdl.run().assert_code(0);
         assert_eq!(ranges(&server), [None, Some("bytes=120000-".to_owned()), None], "{lie}");
-        assert!(ended.stderr.contains("the partial response cannot be used: "), "{lie}: {}", ended.stderr);
-        assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true), "{lie}");
+        assert!(output.stderr.contains("the partial response cannot be used: "), "{lie}: {}", output.stderr);
+        assert_eq!((tdl.names(), tdl.read("x") == body()), (vec!["x".to_owned()], true), "{lie}");
     };
-    // Side by side, for each waits for its retries.
+    // Concurrently, as each waits for its retries.
     std::thread::scope(|scope| {
-        for (lie, answer) in lies {
-            scope.spawn(move || throws_away(lie, answer));
+        for (lie, respond) in lies {
+            scope.spawn(move || assert_starts_over(lie, respond));
         }
     });
 }
 
-#[test]
-fn a_rest_that_is_cut_again_is_gone_on_with() {
+in_both_modes!(a_rest_that_is_truncated_again_is_resumed);
+fn a_rest_that_is_truncated_again_is_resumed(mode: Mode) {
     let server = Server::start(|request| match request.number {
         0..5 => Reply::file(request, &body(), TAG).cut_after(30_000),
         _ => Reply::file(request, &body(), TAG),
     });
-    // Each gains something, so that one retry in a row is enough.
-    let mut tdl = fetch().args([&server.url("/x"), "--retries", "1"]);
-    tdl.run().with(0);
+    // Each attempt makes progress, so one retry in a row is enough.
+    let mut tdl = fetch_in(mode).args([&server.url("/x"), "--retries", "1"]);
+    tdl.run().assert_code(0);
     let asked: Vec<_> = (1..=5).map(|cuts| Some(format!("bytes={}-", cuts * 30_000))).collect();
     assert_eq!(ranges(&server)[1..], asked);
-    assert!(tdl.got("x") == body());
+    assert!(tdl.read("x") == body());
 }
 
-#[test]
-fn a_server_that_gives_less_than_was_asked_for_is_asked_on_at_once() {
+in_both_modes!(a_range_shorter_than_requested_is_continued_at_once);
+fn a_range_shorter_than_requested_is_continued_at_once(mode: Mode) {
     let server = cuts_once(|request| {
         let (from, to) = request.range(LENGTH).unwrap();
         Reply::part(&body(), from, to.min(from + 10_000)).header("ETag", TAG)
     });
-    // Nothing failed but the first answer.
-    let mut tdl = fetch().args([&server.url("/x"), "--retries", "1"]);
-    let ended = tdl.run().with(0);
-    assert_eq!(ended.stderr.matches("retrying").count(), 1, "{}", ended.stderr);
-    assert_eq!((server.requests().len(), tdl.got("x") == body()), (9, true));
+    // Only the first response counts as a failure.
+    let mut tdl = fetch_in(mode).args([&server.url("/x"), "--retries", "1"]);
+    let output = tdl.run().assert_code(0);
+    assert_eq!(output.stderr.matches("retrying").count(), 1, "{}", output.stderr);
+    assert_eq!((server.requests().len(), tdl.read("x") == body()), (9, true));
 }
 
-#[test]
-fn a_changed_file_is_fetched_anew() {
+in_both_modes!(a_changed_file_is_fetched_again);
+fn a_changed_file_is_fetched_again(mode: Mode) {
     let server = cuts_once(|request| Reply::file(request, b"the new version", "\"two\""));
-    let mut tdl = fetch().arg(server.url("/x"));
-    tdl.run().with(0);
-    assert_eq!((tdl.names(), tdl.got("x")), (vec!["x".to_owned()], b"the new version".to_vec()));
+    let mut tdl = fetch_in(mode).arg(server.url("/x"));
+    tdl.run().assert_code(0);
+    assert_eq!((tdl.names(), tdl.read("x")), (vec!["x".to_owned()], b"the new version".to_vec()));
 }
 
-#[test]
-fn a_part_that_has_everything_becomes_the_file() {
+in_both_modes!(a_complete_part_file_is_committed);
+fn a_complete_part_file_is_committed(mode: Mode) {
     let server = cuts_once(|request| Reply::file(request, &body(), TAG));
-    let mut tdl = interrupted(&server);
-    // As after a kill between the last byte's sidecar and the rename.
+    let mut tdl = interrupted(mode, &server);
+    // As after a kill between the last checkpoint and the rename.
     fs::write(tdl.out().join("x.part"), body()).unwrap();
     let sidecar = fs::read_to_string(tdl.out().join("x.part.json")).unwrap();
     fs::write(tdl.out().join("x.part.json"), sidecar.replace("120000", "200000")).unwrap();
-    tdl.run().with(0);
+    tdl.run().assert_code(0);
     assert_eq!(ranges(&server)[1..], [Some("bytes=200000-".to_owned())]);
-    assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true));
+    assert_eq!((tdl.names(), tdl.read("x") == body()), (vec!["x".to_owned()], true));
 }
 
-#[test]
-fn a_part_of_another_url_or_without_a_good_sidecar_is_started_over_with_a_word() {
+in_both_modes!(a_part_of_another_url_or_without_a_valid_sidecar_is_started_over_with_a_reason);
+fn a_part_of_another_url_or_without_a_valid_sidecar_is_started_over_with_a_reason(mode: Mode) {
     for (change, why) in [
         ("other url", "the partial download is of another URL"),
         ("other query", "the partial download is of another URL"),
@@ -185,7 +185,7 @@ fn a_part_of_another_url_or_without_a_good_sidecar_is_started_over_with_a_word()
         ("shorter part", "the sidecar of the partial download is damaged"),
     ] {
         let server = cuts_once(|request| Reply::file(request, &body(), TAG));
-        let tdl = interrupted(&server);
+        let tdl = interrupted(mode, &server);
         let (part, sidecar) = (tdl.out().join("x.part"), tdl.out().join("x.part.json"));
         let text = fs::read_to_string(&sidecar).unwrap();
         match change {
@@ -199,8 +199,8 @@ fn a_part_of_another_url_or_without_a_good_sidecar_is_started_over_with_a_word()
             "other query" => "/x?version=2",
             _ => "/x",
         };
-        let ended = tdl.again(&[&server.url(path)]).with(0);
-        assert!(ended.stderr.contains(&format!(": starting over: {why}\n")), "{change}: {}", ended.stderr);
+        let output = tdl.rerun(&[&server.url(path)]).assert_code(0);
+        assert!(output.stderr.contains(&format!(": starting over: {why}\n")), "{change}: {}", output.stderr);
         assert_eq!(ranges(&server), [None, None], "{change}");
         let names = tdl.names();
         let kept: &[_] = if change == "damaged" { &["x.part.json.kept", "x.part.kept"] } else { &[] };
@@ -208,55 +208,55 @@ fn a_part_of_another_url_or_without_a_good_sidecar_is_started_over_with_a_word()
             (&names[0], &names[1..]),
             (&"x".to_owned(), &kept.iter().map(ToString::to_string).collect::<Vec<_>>()[..])
         );
-        assert!(tdl.got("x") == body(), "{change}");
+        assert!(tdl.read("x") == body(), "{change}");
     }
 }
 
 const OURS: &str = r#"{"version":1,"url":"http://h/x","validator":null,"length":null,"done":[]}"#;
 
-#[test]
-fn a_file_with_a_sidecars_name_that_is_none_is_kept() {
+in_both_modes!(a_foreign_file_with_a_sidecars_name_is_kept);
+fn a_foreign_file_with_a_sidecars_name_is_kept(mode: Mode) {
     let server = Server::start(|request| match request.target.as_str() {
         "/large" => Reply::ok(body()),
         target => Reply::ok(target),
     });
-    let mut tdl = fetch().args(["/x", "/there", "/large"].map(|path| server.url(path))).file("out/there", "");
+    let mut tdl = fetch_in(mode).args(["/x", "/there", "/large"].map(|path| server.url(path))).file("out/there", "");
     for name in ["x", "there", "large"] {
         tdl = tdl.file(&format!("out/{name}.part.json"), "mine");
     }
-    tdl.run().with(0);
+    tdl.run().assert_code(0);
     assert_eq!(tdl.names(), ["large", "large.part.json.kept", "there", "there.part.json", "x", "x.part.json"]);
 }
 
-#[test]
-fn a_small_file_that_is_cut_is_gone_on_with_as_well() {
+in_both_modes!(a_truncated_small_file_is_resumed);
+fn a_truncated_small_file_is_resumed(mode: Mode) {
     let small = || content(3, 60_000);
     let server = Server::start(move |request| Reply::file(request, &small(), TAG).cut_after(25_000));
-    let mut tdl = fetch().args([&server.url("/x"), "--retries", "1"]);
-    tdl.run().with(0);
+    let mut tdl = fetch_in(mode).args([&server.url("/x"), "--retries", "1"]);
+    tdl.run().assert_code(0);
     assert_eq!(ranges(&server)[1..], [Some("bytes=25000-".to_owned()), Some("bytes=50000-".to_owned())]);
-    assert_eq!((tdl.names(), tdl.got("x") == small()), (vec!["x".to_owned()], true));
+    assert_eq!((tdl.names(), tdl.read("x") == small()), (vec!["x".to_owned()], true));
 }
 
-#[test]
-fn a_sidecar_without_its_part_is_gone_after_the_next_run() {
+in_both_modes!(a_sidecar_without_its_part_file_is_removed);
+fn a_sidecar_without_its_part_file_is_removed(mode: Mode) {
     let server = Server::echo();
-    let mut tdl = fetch().args([server.url("/x"), server.url("/there")]).file("out/x.part.json", OURS);
+    let mut tdl = fetch_in(mode).args([server.url("/x"), server.url("/there")]).file("out/x.part.json", OURS);
     tdl = tdl.file("out/there", "").file("out/there.part.json", OURS).file("out/there.part.tmp", OURS);
-    tdl.run().with(0);
+    tdl.run().assert_code(0);
     assert_eq!(tdl.names(), ["there", "x"]);
 }
 
-#[test]
-fn a_killed_run_asks_only_for_what_is_missing_and_the_last_second() {
-    const RATE: usize = 40_000;
-    let long = || content(2, 20 * RATE);
-    // For a long time, until the kill.
+in_both_modes!(after_a_kill_all_but_the_last_checkpoint_interval_is_resumed);
+fn after_a_kill_all_but_the_last_checkpoint_interval_is_resumed(mode: Mode) {
+    let long = || content(2, 800_000);
+    let gates = [Arc::new(Gate::default()), Arc::new(Gate::default())];
+    let held = gates.clone();
     let server = Server::start(move |request| match request.number {
-        0 => Reply::file(request, &long(), TAG).drip(RATE / 4, Duration::from_millis(25)),
+        0 => Reply::file(request, &long(), TAG).held_after(200_000, &held[0]).held_after(600_000, &held[1]),
         _ => Reply::file(request, &long(), TAG),
     });
-    let mut tdl = fetch().arg(server.url("/x"));
+    let mut tdl = fetch_in(mode).arg(server.url("/x"));
     let mut child = tdl.spawn();
     let claimed = || {
         let text = fs::read_to_string(tdl.out().join("x.part.json")).unwrap_or_default();
@@ -264,18 +264,22 @@ fn a_killed_run_asks_only_for_what_is_missing_and_the_last_second() {
         done.split(']').next()?.parse::<usize>().ok()
     };
     wait_for(|| claimed().is_some());
+    // Until the next checkpoint more is written than the sidecar claims.
+    gates[0].open();
+    wait_for(|| bytes_written(&tdl.out().join("x.part")) > 200_000);
     child.kill().unwrap();
     child.wait().unwrap();
+    gates[1].open();
     let claimed = claimed().unwrap();
-    let on_disk = arrived(&tdl.out().join("x.part"));
+    let on_disk = bytes_written(&tdl.out().join("x.part"));
     assert!(claimed > 0 && claimed <= on_disk, "{claimed} of {on_disk}");
-    tdl.run().with(0);
+    tdl.run().assert_code(0);
     assert_eq!(ranges(&server)[1..], [Some(format!("bytes={claimed}-"))]);
-    assert_eq!((tdl.names(), tdl.got("x") == long()), (vec!["x".to_owned()], true));
+    assert_eq!((tdl.names(), tdl.read("x") == long()), (vec!["x".to_owned()], true));
 }
 
-/// A server that redirects `/x` to `/v1`, which is cut, and from then on to `/v2`, with the same headers.
-fn redirects_elsewhere(headers: &'static [&'static str]) -> Server {
+/// A server that redirects `/x` first to `/v1`, whose response is cut, and later to `/v2`, with the same validators.
+fn redirects_to_another_file(headers: &'static [&'static str]) -> Server {
     let other = content(9, LENGTH);
     Server::start(move |request| {
         let from = |body: &[u8]| match request.header("range") {
@@ -299,84 +303,84 @@ fn redirects_elsewhere(headers: &'static [&'static str]) -> Server {
     })
 }
 
-#[test]
-fn a_redirect_that_leads_elsewhere_the_second_time_is_no_rest_of_the_first() {
-    // Tags are tags of one URL: two files may well have the same.
+in_both_modes!(a_redirect_to_another_file_is_not_resumed);
+fn a_redirect_to_another_file_is_not_resumed(mode: Mode) {
+    // An ETag is unique per URL only: two files may have the same one.
     for headers in [&["ETag"][..], &["Last-Modified", "Date"]] {
-        let server = redirects_elsewhere(headers);
-        let tdl = interrupted(&server);
-        let ended = tdl.again(&[&server.url("/x")]).with(0);
-        assert!(ended.stderr.contains("it is of another file"), "{}", ended.stderr);
-        assert_eq!((tdl.names(), tdl.got("x") == content(9, LENGTH)), (vec!["x".to_owned()], true));
+        let server = redirects_to_another_file(headers);
+        let tdl = interrupted(mode, &server);
+        let output = tdl.rerun(&[&server.url("/x")]).assert_code(0);
+        assert!(output.stderr.contains("it is of another file"), "{}", output.stderr);
+        assert_eq!((tdl.names(), tdl.read("x") == content(9, LENGTH)), (vec!["x".to_owned()], true));
     }
 }
 
-#[test]
-fn within_a_run_the_mirror_that_had_the_first_part_is_asked_for_the_rest() {
+in_both_modes!(within_a_run_the_rest_is_requested_from_the_same_mirror);
+fn within_a_run_the_rest_is_requested_from_the_same_mirror(mode: Mode) {
     for headers in [&["ETag"][..], &["Last-Modified", "Date"]] {
-        let server = redirects_elsewhere(headers);
-        let mut tdl = fetch().arg(server.url("/x"));
-        tdl.run().with(0);
+        let server = redirects_to_another_file(headers);
+        let mut tdl = fetch_in(mode).arg(server.url("/x"));
+        tdl.run().assert_code(0);
         assert_eq!(server.targets(), ["/v1", "/v1", "/x"]);
-        assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true));
+        assert_eq!((tdl.names(), tdl.read("x") == body()), (vec!["x".to_owned()], true));
     }
 }
 
-#[test]
-fn a_server_that_refuses_ranges_still_gives_the_file() {
+in_both_modes!(a_server_that_refuses_ranges_is_asked_for_the_whole_file);
+fn a_server_that_refuses_ranges_is_asked_for_the_whole_file(mode: Mode) {
     for status in [400, 403, 501, 204, 304] {
         let server = cuts_once(move |request| match request.header("range") {
             Some(_) if [204, 304].contains(&status) => Reply::raw(format!("HTTP/1.1 {status} X\r\n\r\n")),
             Some(_) => Reply::status(status),
             None => Reply::file(request, &body(), TAG),
         });
-        let tdl = interrupted(&server);
-        tdl.again(&[&server.url("/x")]).with(0);
-        assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true), "{status}");
+        let tdl = interrupted(mode, &server);
+        tdl.rerun(&[&server.url("/x")]).assert_code(0);
+        assert_eq!((tdl.names(), tdl.read("x") == body()), (vec!["x".to_owned()], true), "{status}");
     }
 }
 
-#[test]
-fn what_came_before_a_stall_is_claimed_whoever_ends_the_run() {
+in_both_modes!(bytes_before_a_stall_survive_a_kill);
+fn bytes_before_a_stall_survive_a_kill(mode: Mode) {
     for at in [50_000, 120_000] {
         let server = Server::start(move |request| match request.number {
             0 => Reply::file(request, &body(), TAG).stall_after(at),
             _ => Reply::file(request, &body(), TAG),
         });
-        let mut tdl = fetch().arg(server.url("/x"));
+        let mut tdl = fetch_in(mode).arg(server.url("/x"));
         let mut child = tdl.spawn();
         let claims = || fs::read_to_string(tdl.out().join("x.part.json")).unwrap_or_default();
         wait_for(|| claims().contains(&format!("\"done\":[[0,{at}]]")));
         child.kill().unwrap();
         child.wait().unwrap();
-        tdl.run().with(0);
+        tdl.run().assert_code(0);
         assert_eq!(ranges(&server)[1..], [Some(format!("bytes={at}-"))]);
-        assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true));
+        assert_eq!((tdl.names(), tdl.read("x") == body()), (vec!["x".to_owned()], true));
     }
 }
 
-#[test]
-fn headers_too_long_to_keep_are_no_proof_and_leave_nothing_behind() {
-    // Each of the values is allowed, and together they are longer than a sidecar may be.
+in_both_modes!(headers_too_long_for_a_sidecar_are_no_validator);
+fn headers_too_long_for_a_sidecar_are_no_validator(mode: Mode) {
+    // Each value is allowed by itself, but together they exceed the limit of a sidecar.
     for (value, count) in [(9000, 1), (20_000, 15)] {
         let server = Server::start(move |request| {
             let reply = if request.number < 3 { Reply::ok(body()).cut_after(120_000) } else { Reply::ok(body()) };
             (0..count).fold(reply.header("ETag", TAG), |reply, _| reply.header("Last-Modified", "x".repeat(value)))
         });
-        let mut tdl = fetch().arg(server.url("/x"));
-        tdl.run().with(0);
-        assert_eq!(ranges(&server), [None, None, None, None], "nothing proves the rest to be of the same file");
-        assert_eq!((tdl.names(), tdl.got("x") == body()), (vec!["x".to_owned()], true));
+        let mut tdl = fetch_in(mode).arg(server.url("/x"));
+        tdl.run().assert_code(0);
+        assert_eq!(ranges(&server), [None, None, None, None], "there is no validator to resume with");
+        assert_eq!((tdl.names(), tdl.read("x") == body()), (vec!["x".to_owned()], true));
     }
 }
 
-#[test]
-fn a_server_that_drops_every_answer_after_80_kb_delivers_a_megabyte() {
+in_both_modes!(a_server_that_cuts_every_response_after_80_kb_delivers_a_megabyte);
+fn a_server_that_cuts_every_response_after_80_kb_delivers_a_megabyte(mode: Mode) {
     let megabyte = || content(4, 1_000_000);
     let server = Server::start(move |request| Reply::file(request, &megabyte(), TAG).cut_after(80_000));
-    let mut tdl = fetch().args([&server.url("/x"), "--retries", "2"]);
-    tdl.run().with(0);
+    let mut tdl = fetch_in(mode).args([&server.url("/x"), "--retries", "2"]);
+    tdl.run().assert_code(0);
     let requests = server.requests();
     assert_eq!((requests[1].header("range"), requests[1].header("if-range")), (Some("bytes=80000-"), Some(TAG)));
-    assert_eq!((requests.len(), tdl.got("x") == megabyte()), (13, true));
+    assert_eq!((requests.len(), tdl.read("x") == megabyte()), (13, true));
 }

@@ -1,66 +1,78 @@
-//! Several connections for one file: when they are used, what they ask for, and what becomes of those that go wrong.
+//! Fetching one file over several connections: when it is split, which segments are requested, and how failed ones end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::command::{Tdl, content, fetch};
+use crate::command::{Output, Tdl, bytes_written, content, fetch, wait_for, wait_for_stderr};
 use crate::server::{Gate, Reply, Request, Server};
 
 const MIB: usize = 1024 * 1024;
 const TAG: &str = "\"a\"";
 
-/// Slow enough that a few MiB are worth another connection: 2 MiB a second.
-fn slowly(reply: Reply) -> Reply {
-    reply.drip(32 * 1024, Duration::from_millis(16))
-}
+/// Time for an unwanted connection to show up: a file is split as soon as its speed is known, after 100 ms. On a slow
+/// machine a test may miss one, but it never fails wrongly.
+const TIME_FOR_ONE_MORE: Duration = Duration::from_millis(500);
 
-/// A server whose first answer stops after a MiB until a second request has come, which `second` answers, and then goes
-/// on slowly. Whatever else is asked is answered as it should be.
-fn first_waits_for_the_second(
+/// A server whose first response stops after 1 MiB until the gate is open. It answers the second request by `second`,
+/// and later ones with the file.
+///
+/// The speed of a held response falls until its rest is worth another connection.
+fn holds_the_first(
     length: usize,
     second: impl Fn(&Request, &[u8]) -> Reply + Send + Sync + 'static,
-) -> (Server, Vec<u8>) {
+) -> (Server, Vec<u8>, Arc<Gate>) {
     let body = content(1, length);
     let (file, gate) = (body.clone(), Arc::new(Gate::default()));
+    let held = Arc::clone(&gate);
     let server = Server::start(move |request| match request.number {
-        0 => Reply::file(request, &file, TAG).held_after(MIB, &gate).drip(64 * 1024, Duration::from_millis(8)),
-        1 => {
-            gate.open();
-            second(request, &file)
-        }
+        0 => Reply::file(request, &file, TAG).held_after(MIB, &held),
+        1 => second(request, &file),
         _ => Reply::file(request, &file, TAG),
     });
-    (server, body)
+    (server, body, gate)
 }
 
-/// The places that were asked for with a range.
+/// The requested ranges, as start and end.
 fn ranges(server: &Server, length: usize) -> Vec<(usize, usize)> {
     server.requests().iter().filter_map(|request| request.range(length)).collect()
 }
 
 #[test]
-fn threads_with_nothing_to_start_get_parts_of_what_takes_longest() {
+fn an_idle_thread_takes_half_of_the_slowest_download() {
     let sizes = [("/big", 12 * MIB), ("/middle", 3 * MIB), ("/small1", 30_000), ("/small2", 300_000)];
+    let gate = Arc::new(Gate::default());
     let server = Server::start(move |request| {
         let (_, size) = sizes.iter().find(|(path, _)| request.target == *path).unwrap();
-        slowly(Reply::file(request, &content(*size, *size), TAG))
+        let reply = Reply::file(request, &content(*size, *size), TAG);
+        if request.range(*size).is_some() {
+            gate.open();
+        }
+        match request.target.as_str() {
+            "/big" if request.range(*size).is_none() => reply.held_after(MIB, &gate),
+            // Held until the big file has a second connection, so that this one cannot be split first.
+            "/middle" => reply.held_until(&gate),
+            _ => reply,
+        }
     });
     let mut tdl = fetch().args(sizes.map(|(path, _)| server.url(path))).args(["-j", "4", "-v"]);
-    let ended = tdl.run().with(0);
+    let output = tdl.run().assert_code(0);
     for (path, size) in sizes {
-        assert_eq!(tdl.got(&path[1..]), content(size, size), "{path}");
+        assert_eq!(tdl.read(&path[1..]), content(size, size), "{path}");
     }
     assert_eq!(tdl.names(), ["big", "middle", "small1", "small2"]);
-    let parts = ranges(&server, 12 * MIB);
-    assert!(parts.iter().any(|(from, to)| (5 * MIB..8 * MIB).contains(from) && *to == 12 * MIB), "{parts:?}");
-    assert!(server.requests().iter().all(|request| !request.target.contains("small") || request.range(0).is_none()));
-    assert!(ended.stderr.contains("/big: another connection, from byte "), "{}", ended.stderr);
-    assert!(ended.stdout.contains(" 4 threads"), "{}", ended.stdout);
+    let requests = server.requests();
+    let second = requests.iter().find(|request| request.header("range").is_some()).unwrap();
+    let (from, to) = second.range(12 * MIB).unwrap();
+    // The second half of what is missing: up to 1 MiB had arrived.
+    assert!((6 * MIB..=13 * MIB / 2).contains(&from) && to == 12 * MIB, "{from} {to}");
+    assert!(requests.iter().all(|request| !request.target.contains("small") || request.range(0).is_none()));
+    assert!(output.stderr.contains("/big: another connection, from byte "), "{}", output.stderr);
+    assert!(output.stdout.contains(" 4 threads"), "{}", output.stdout);
 }
 
 #[test]
-fn a_single_file_has_several_connections_as_far_as_the_limits_go() {
+fn a_single_file_has_as_many_connections_as_the_limits_allow() {
     for (arguments, most) in [
         (&["--per-host", "3"][..], 3),
         (&["--jobs", "2"], 2),
@@ -68,60 +80,72 @@ fn a_single_file_has_several_connections_as_far_as_the_limits_go() {
         (&["--no-split"], 1),
         (&["--sequential"], 1),
     ] {
-        let server = Server::start(|request| slowly(Reply::file(request, &content(1, 8 * MIB), TAG)));
+        let gate = Arc::new(Gate::default());
+        let held = Arc::clone(&gate);
+        let server =
+            Server::start(move |request| Reply::file(request, &content(1, 8 * MIB), TAG).held_after(MIB / 4, &held));
         let mut tdl = fetch().arg(server.url("/x")).args(arguments);
-        tdl.run().with(0);
-        assert_eq!(tdl.got("x"), content(1, 8 * MIB), "{arguments:?}");
-        // A connection that was given up may seem to be in use for a while longer.
-        let seen = server.most_at_once();
-        assert!(if most == 1 { seen == 1 } else { (most..2 * most).contains(&seen) }, "{arguments:?}: {seen}");
+        let child = tdl.spawn();
+        server.wait_for_requests(most);
+        std::thread::sleep(TIME_FOR_ONE_MORE);
+        assert_eq!(server.requests().len(), most, "{arguments:?}");
+        gate.open();
+        Output::from(child).assert_code(0);
+        assert_eq!(tdl.read("x"), content(1, 8 * MIB), "{arguments:?}");
         assert_eq!(server.requests().len() == 1, most == 1, "{arguments:?}");
     }
 }
 
 #[test]
-fn what_is_quick_or_short_or_cannot_be_proven_has_one_connection() {
-    let server = Server::start(|request| match request.target.as_str() {
-        "/quick" => Reply::file(request, &content(1, 20 * MIB), TAG),
-        "/short" => {
-            slowly(Reply::file(request, &content(1, 2 * MIB - 1), TAG)).drip(64 * 1024, Duration::from_millis(50))
-        }
-        "/unproven" => slowly(Reply::ok(content(1, 3 * MIB))),
-        "/weak" => slowly(Reply::ok(content(1, 3 * MIB)).header("ETag", "W/\"a\"")),
-        "/refused" => slowly(Reply::file(request, &content(1, 3 * MIB), TAG)).header("Accept-Ranges", "none"),
-        _ => slowly(Reply::file(request, &content(1, 3 * MIB), TAG)).chunked(),
+fn a_short_file_or_one_without_a_validator_is_not_split() {
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let server = Server::start(move |request| {
+        let file = |length| Reply::file(request, &content(1, length), TAG);
+        let reply = match request.target.as_str() {
+            "/short" => file(2 * MIB - 1),
+            "/unproven" => Reply::ok(content(1, 3 * MIB)),
+            "/weak" => Reply::ok(content(1, 3 * MIB)).header("ETag", "W/\"a\""),
+            "/refused" => file(3 * MIB).header("Accept-Ranges", "none"),
+            _ => file(3 * MIB).chunked(),
+        };
+        reply.held_after(MIB / 8, &held)
     });
-    let paths = ["/quick", "/short", "/unproven", "/weak", "/refused", "/unannounced"];
+    let paths = ["/short", "/unproven", "/weak", "/refused", "/unannounced"];
     let mut tdl = fetch().args(paths.map(|path| server.url(path)));
-    tdl.run().with(0);
+    let child = tdl.spawn();
+    server.wait_for_requests(paths.len());
+    std::thread::sleep(TIME_FOR_ONE_MORE);
+    gate.open();
+    Output::from(child).assert_code(0);
     assert_eq!(ranges(&server, 1), []);
     assert_eq!(server.requests().len(), paths.len());
-    assert_eq!(tdl.got("quick"), content(1, 20 * MIB));
+    assert_eq!(tdl.read("weak"), content(1, 3 * MIB));
 }
 
 #[test]
-fn a_wrong_part_costs_only_its_request() {
+fn a_wrong_segment_costs_only_its_request() {
     let other = |body: &[u8]| body.iter().map(|byte| !byte).collect::<Vec<_>>();
     type Second = Box<dyn Fn(&Request, &[u8]) -> Reply + Send + Sync>;
     let cases: Vec<(&str, Second)> = vec![
         ("the whole file", Box::new(|_, body| Reply::ok(body).header("ETag", TAG))),
-        ("the whole of another", Box::new(move |_, body| Reply::ok(other(body)).header("ETag", "\"b\""))),
+        ("the whole of another file", Box::new(move |_, body| Reply::ok(other(body)).header("ETag", "\"b\""))),
         (
-            "a part of another",
+            "a segment of another file",
             Box::new(move |request, body| {
                 let (from, to) = request.range(body.len()).unwrap();
                 Reply::part(&other(body), from, to).header("ETag", "\"b\"")
             }),
         ),
         (
-            "a part that begins elsewhere",
+            "a segment at another offset",
             Box::new(|request, body| {
                 let (from, to) = request.range(body.len()).unwrap();
                 Reply::part(body, from - 1, to).header("ETag", TAG)
             }),
         ),
         (
-            "a part that ends elsewhere",
+            "a segment with another end",
             Box::new(|request, body| {
                 let (from, to) = request.range(body.len()).unwrap();
                 let range = format!("bytes {from}-{to}/{}", body.len() + 1);
@@ -129,7 +153,7 @@ fn a_wrong_part_costs_only_its_request() {
             }),
         ),
         (
-            "a part of a longer file",
+            "a segment of a longer file",
             Box::new(|request, body| {
                 let (from, to) = request.range(body.len()).unwrap();
                 let range = format!("bytes {from}-{}/{}", to - 1, body.len() + 1);
@@ -137,7 +161,7 @@ fn a_wrong_part_costs_only_its_request() {
             }),
         ),
         (
-            "more than the part",
+            "more than the segment",
             Box::new(move |request, body| {
                 let (from, to) = request.range(body.len()).unwrap();
                 let range = format!("bytes {from}-{}/{}", to - 1, body.len());
@@ -146,7 +170,7 @@ fn a_wrong_part_costs_only_its_request() {
             }),
         ),
         (
-            "a part of who knows what",
+            "a segment without a validator",
             Box::new(move |request, body| {
                 let (from, to) = request.range(body.len()).unwrap();
                 Reply::part(&other(body), from, to)
@@ -161,21 +185,26 @@ fn a_wrong_part_costs_only_its_request() {
     std::thread::scope(|scope| {
         for (what, second) in cases {
             scope.spawn(move || {
-                let (server, body) = first_waits_for_the_second(6 * MIB, second);
-                let mut tdl = fetch().args([&server.url("/x"), "-v"]);
-                let ended = tdl.run().with(0);
-                assert!(tdl.got("x") == body, "{what}");
+                let (server, body, gate) = holds_the_first(6 * MIB, second);
+                // Two threads, so that no other connection takes a part of the held response.
+                let mut tdl = fetch().args([&server.url("/x"), "-v", "-j2"]);
+                let mut child = tdl.spawn();
+                let before = wait_for_stderr(&mut child, "/x: another connection ended early: ");
+                gate.open();
+                let output = Output::from(child).assert_code(0);
+                assert!(!output.stderr.contains("a further connection"), "{what}: {before}{}", output.stderr);
+                assert!(tdl.read("x") == body, "{what}");
                 assert_eq!(tdl.names(), ["x"], "{what}");
-                assert_eq!(server.requests().len(), 2, "{what}: {:?}", ranges(&server, 6 * MIB));
-                assert!(ended.stderr.contains("/x: another connection ended early: "), "{what}: {}", ended.stderr);
-                assert!(ended.stderr.contains("; status 200, attempts 1; "), "{what}: {}", ended.stderr);
+                // A third, by the download's own thread, if that reached the segment just before it was free again.
+                assert!((2..=3).contains(&server.requests().len()), "{what}: {:?}", ranges(&server, 6 * MIB));
+                assert!(output.stderr.contains("; status 200, attempts 1; "), "{what}: {}", output.stderr);
             });
         }
     });
 }
 
 #[test]
-fn a_file_that_changes_before_its_connection_breaks_is_fetched_anew() {
+fn a_split_file_that_changes_is_fetched_again() {
     let (old, new) = (content(1, 6 * MIB), content(2, 5 * MIB));
     let (file, gate) = (new.clone(), Arc::new(Gate::default()));
     let server = Server::start(move |request| match request.number {
@@ -186,12 +215,12 @@ fn a_file_that_changes_before_its_connection_breaks_is_fetched_anew() {
         }
     });
     let mut tdl = fetch().arg(server.url("/x"));
-    tdl.run().with(0);
-    assert!(tdl.got("x") == new);
+    tdl.run().assert_code(0);
+    assert!(tdl.read("x") == new);
 }
 
 #[test]
-fn what_a_broken_connection_leaves_is_got_by_another() {
+fn the_rest_of_a_broken_connection_is_fetched_by_another() {
     let body = content(1, 8 * MIB);
     let (file, gate) = (body.clone(), Arc::new(Gate::default()));
     let server = Server::start(move |request| {
@@ -200,45 +229,55 @@ fn what_a_broken_connection_leaves_is_got_by_another() {
             0 => reply.held_after(MIB, &gate).cut_after(2 * MIB),
             1 => {
                 gate.open();
-                slowly(reply).cut_after(2 * MIB)
+                reply.cut_after(MIB)
             }
             _ => reply,
         }
     });
-    let mut tdl = fetch().arg(server.url("/x"));
-    tdl.run().with(0);
-    assert!(tdl.got("x") == body);
-    let asked: usize = ranges(&server, 8 * MIB).iter().map(|(from, to)| to - from).sum();
-    assert!(asked <= 11 * MIB, "what had arrived was asked for again: {:?}", ranges(&server, 8 * MIB));
+    let mut tdl = fetch().args([&server.url("/x"), "-j2"]);
+    tdl.run().assert_code(0);
+    assert!(tdl.read("x") == body);
+    let asked = ranges(&server, 8 * MIB);
+    let second = asked[0].0;
+    let arrived = [(0, 2 * MIB), (second, second + MIB)];
+    let again = asked[1..].iter().find(|(from, to)| arrived.iter().any(|(start, end)| from < end && start < to));
+    assert_eq!(again, None, "what had arrived was requested again: {asked:?}");
 }
 
 #[test]
-fn what_is_refused_to_a_files_own_thread_spoils_nothing() {
+fn a_segment_refused_to_the_downloads_own_thread_does_no_harm() {
     for refusal in [403, 200, 416, 503] {
         let body = content(1, 9 * MIB);
-        let file = body.clone();
+        let (file, gates) = (body.clone(), [Arc::new(Gate::default()), Arc::new(Gate::default())]);
+        let held = gates.clone();
         let server = Server::start(move |request| {
             let reply = Reply::file(request, &file, TAG);
             match request.number {
-                // The second half comes when the first is there, and its thread has asked for more.
-                0 => reply.drip(64 * 1024, Duration::from_millis(10)),
-                1 => reply.drip(64 * 1024, Duration::from_millis(40)),
+                0 => reply.held_after(MIB, &held[0]),
+                1 => reply.held_after(MIB / 4, &held[1]),
                 2.. if request.header("range").is_none() || request.number > 4 => reply,
                 _ if refusal == 200 => Reply::ok(file.clone()).header("ETag", TAG),
                 _ => Reply::status(refusal),
             }
         });
         let mut tdl = fetch().args([&server.url("/x"), "-j2", "-v"]);
-        let ended = tdl.run().with(0);
-        assert!(tdl.got("x") == body, "{refusal}");
-        assert!(ranges(&server, 9 * MIB).len() >= 2, "{refusal}: {}", ended.stderr);
+        let child = tdl.spawn();
+        // The first response goes on when bytes of the second half have arrived: before, the download's own thread would
+        // read that half from it. The second goes on when that thread, at the end of its half, has requested a part of it.
+        wait_for(|| bytes_written(&tdl.out().join("x.part")) > 2 * MIB);
+        gates[0].open();
+        server.wait_for_requests(3);
+        gates[1].open();
+        let output = Output::from(child).assert_code(0);
+        assert!(tdl.read("x") == body, "{refusal}");
+        assert!(ranges(&server, 9 * MIB).len() >= 2, "{refusal}: {}", output.stderr);
         let whole = server.requests().iter().filter(|request| request.header("range").is_none()).count();
-        assert_eq!(whole, 1, "{refusal}: {}", ended.stderr);
+        assert_eq!(whole, 1, "{refusal}: {}", output.stderr);
     }
 }
 
 #[test]
-fn a_server_that_bears_four_requests_gives_every_file() {
+fn a_server_that_throttles_above_four_requests_gives_split_files() {
     let refused = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&refused);
     let server = Server::start(move |request| {
@@ -247,22 +286,22 @@ fn a_server_that_bears_four_requests_gives_every_file() {
             return Reply::status(503);
         }
         let size = if request.target == "/big" { 16 * MIB } else { 200_000 };
-        slowly(Reply::file(request, &content(size, size), TAG))
+        Reply::file(request, &content(size, size), TAG).drip(32 * 1024, Duration::from_millis(16))
     });
     let paths = ["/a", "/b", "/c", "/big", "/d", "/e"];
     let mut tdl = fetch().args(paths.map(|path| server.url(path)));
-    tdl.run().with(0);
+    tdl.run().assert_code(0);
     for path in paths {
         let size = if path == "/big" { 16 * MIB } else { 200_000 };
-        assert!(tdl.got(&path[1..]) == content(size, size), "{path}");
+        assert!(tdl.read(&path[1..]) == content(size, size), "{path}");
     }
     let (refused, all) = (refused.load(Ordering::Relaxed), server.requests().len());
-    assert!(all > paths.len() + refused, "no part was got by another connection");
+    assert!(all > paths.len() + refused, "no segment was fetched over another connection");
     assert!(refused <= 8, "{refused} of {all} were refused");
 }
 
-/// A `x.part` of a file, with a sidecar that claims these ranges of it and a length, as a run that was killed leaves it.
-fn with_a_part(tdl: Tdl, server: &Server, body: &[u8], length: Option<usize>, done: &[(usize, usize)]) -> Tdl {
+/// Adds the part file and the sidecar that a killed run leaves: `done` are the ranges that it has.
+fn with_part_file(tdl: Tdl, server: &Server, body: &[u8], length: Option<usize>, done: &[(usize, usize)]) -> Tdl {
     let mut part = vec![0; done.last().unwrap().1];
     for (start, end) in done {
         part[*start..*end].copy_from_slice(&body[*start..*end]);
@@ -276,16 +315,16 @@ fn with_a_part(tdl: Tdl, server: &Server, body: &[u8], length: Option<usize>, do
 }
 
 #[test]
-fn holes_that_a_killed_run_left_are_filled_and_nothing_else() {
+fn only_the_gaps_that_a_killed_run_left_are_requested() {
     let body = content(1, 8 * MIB);
     for (length, mode) in [(Some(8 * MIB), "-j4"), (None, "-j4"), (Some(8 * MIB), "--sequential"), (None, "-j1")] {
         let file = body.clone();
         let server = Server::start(move |request| Reply::file(request, &file, TAG));
         let done = [(MIB, 3 * MIB), (4 * MIB, 7 * MIB)];
         let tdl = fetch().args([&server.url("/x"), mode]);
-        let mut tdl = with_a_part(tdl, &server, &body, length, &done);
-        tdl.run().with(0);
-        assert!(tdl.got("x") == body, "{length:?} {mode}");
+        let mut tdl = with_part_file(tdl, &server, &body, length, &done);
+        tdl.run().assert_code(0);
+        assert!(tdl.read("x") == body, "{length:?} {mode}");
         let mut asked = ranges(&server, 8 * MIB);
         asked.sort_unstable();
         assert_eq!(asked, [(0, MIB), (3 * MIB, 4 * MIB), (7 * MIB, 8 * MIB)], "{length:?} {mode}");
@@ -293,7 +332,7 @@ fn holes_that_a_killed_run_left_are_filled_and_nothing_else() {
 }
 
 #[test]
-fn a_hole_is_no_end_of_the_file_whatever_the_server_says() {
+fn a_gap_is_not_mistaken_for_the_end_of_the_file() {
     let body = content(1, 8 * MIB);
     let file = body.clone();
     let server = Server::start(move |request| match request.range(8 * MIB) {
@@ -301,19 +340,17 @@ fn a_hole_is_no_end_of_the_file_whatever_the_server_says() {
         None => Reply::file(request, &file, TAG),
     });
     let tdl = fetch().args([&server.url("/x"), "-j4"]);
-    let mut tdl = with_a_part(tdl, &server, &body, None, &[(0, 3 * MIB), (4 * MIB, 7 * MIB)]);
-    tdl.run().with(0);
-    assert!(tdl.got("x") == body);
+    let mut tdl = with_part_file(tdl, &server, &body, None, &[(0, 3 * MIB), (4 * MIB, 7 * MIB)]);
+    tdl.run().assert_code(0);
+    assert!(tdl.read("x") == body);
 }
 
 #[cfg(unix)]
 #[test]
-fn after_a_kill_all_parts_are_gone_on_with() {
+fn after_a_kill_all_segments_are_resumed() {
     use rustix::process::{Pid, Signal, kill_process};
 
-    use crate::command::wait_for;
-
-    /// The ranges that a sidecar claims.
+    /// Returns the ranges that a sidecar claims.
     fn claimed(tdl: &Tdl, name: &str) -> Vec<(usize, usize)> {
         let text = std::fs::read(tdl.out().join(format!("{name}.part.json"))).unwrap_or_default();
         let ranges = serde_json::from_slice::<serde_json::Value>(&text).ok().map(|sidecar| sidecar["done"].clone());
@@ -333,7 +370,8 @@ fn after_a_kill_all_parts_are_gone_on_with() {
             Reply::file(request, &content(seed, 8 * MIB), TAG).held_after(MIB, &gate)
         });
         let urls = ["/x", "/y"].map(|path| server.url(path));
-        let mut tdl = fetch().args(&urls).args(["-j", "4"]);
+        // Enough threads for both, even if one file is split as far as it can be before the other has started.
+        let mut tdl = fetch().args(&urls).args(["--jobs=8", "--per-host=8"]);
         let child = tdl.spawn();
         wait_for(|| ["x", "y"].iter().all(|name| claimed(&tdl, name).len() >= 2));
         let before = server.requests().len();
@@ -341,16 +379,16 @@ fn after_a_kill_all_parts_are_gone_on_with() {
         child.wait_with_output().unwrap();
         opened.open();
         let claims = ["x", "y"].map(|name| claimed(&tdl, name));
-        let ended = crate::command::Ended::from(tdl.spawn_again(&urls, &[mode])).with(0);
+        let output = Output::from(tdl.respawn(&urls, &[mode])).assert_code(0);
         for (seed, name) in ["x", "y"].iter().enumerate() {
-            assert!(tdl.got(name) == content(seed, 8 * MIB), "{name} {mode}");
+            assert!(tdl.read(name) == content(seed, 8 * MIB), "{name} {mode}");
         }
         assert_eq!(tdl.names(), ["x", "y"]);
-        assert!(ended.stdout.contains("  resumed "), "{}", ended.stdout);
-        // What was claimed is not asked for again.
+        assert!(output.stdout.contains("  resumed "), "{}", output.stdout);
+        // Claimed bytes are not requested again.
         for request in &server.requests()[before..] {
             let claims = &claims[usize::from(request.target == "/y")];
-            let (from, _) = request.range(8 * MIB).expect("no part is got without a range");
+            let (from, _) = request.range(8 * MIB).expect("each request has a range");
             assert!(claims.iter().all(|(start, end)| from < *start || from >= *end), "{request:?} {claims:?}");
         }
     }

@@ -1,10 +1,16 @@
-//! The plan of the house: which room may look into which, and what each never knows.
+//! The plan of the sources: which folder may import which, what only one of them may name, and which files are pure.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each room, and those it may import from. The order is the way of a URL; nothing looks back.
-const ROOMS: [(&str, &[&str]); 12] = [
+use imports::{Sources, circles, folder};
+
+mod imports;
+mod rules;
+mod source;
+
+/// Each folder, bottom to top, and the folders that it may import. `lib.rs`, at the very top, may import all of them.
+const LAYERS: [(&str, &[&str]); 12] = [
     ("text", &[]),
     ("url", &["text"]),
     ("options", &[]),
@@ -19,27 +25,28 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("main", &["cli"]),
 ];
 
-/// What only one room may name, and where in that room.
-const SECRETS: [(&str, &str); 13] = [
+/// What only one folder or file may name.
+const CONFINED: [(&str, &str); 13] = [
     ("reqwest", "src/http/"),
-    ("hyper::", "src/http/"),
+    ("hyper", "src/http/"),
     ("hyper_util", "src/http/"),
     ("rustls", "src/http/client.rs"),
     ("tokio", "src/http/"),
     ("dns_lookup", "src/http/resolver.rs"),
     ("indicatif", "src/report/bars.rs"),
-    ("console::", "src/report/bars.rs"),
-    ("io::stdout", "src/report/streams.rs"),
-    ("io::stderr", "src/report/streams.rs"),
-    ("clap::", "src/cli/"),
+    ("console", "src/report/bars.rs"),
+    ("std::io::stdout", "src/report/streams.rs"),
+    ("std::io::stderr", "src/report/streams.rs"),
+    ("clap", "src/cli/"),
     ("anyhow", "src/cli/"),
     ("windows_sys", "src/part/platform/"),
 ];
 
-/// Files that know no clock, no chance, no file and no socket.
-const PURE: [&str; 16] = [
+/// Folders and files that use no clock, chance, file or socket.
+const PURE: [&str; 17] = [
     "src/plan/",
     "src/http/redirect.rs",
+    "src/http/request.rs",
     "src/http/content_range.rs",
     "src/http/retry_after.rs",
     "src/http/validator.rs",
@@ -48,27 +55,49 @@ const PURE: [&str; 16] = [
     "src/part/segments.rs",
     "src/part/ranges.rs",
     "src/part/sidecar.rs",
-    "src/run/schedule/limiter.rs",
-    "src/run/schedule/queue.rs",
+    "src/run/outcome.rs",
     "src/run/resume_policy.rs",
     "src/run/retry.rs",
-    "src/run/outcome.rs",
+    "src/run/schedule/limiter.rs",
+    "src/run/schedule/queue.rs",
     "src/text.rs",
 ];
 
-const IMPURE: [&str; 7] =
-    ["Instant::now", "SystemTime::now", "std::fs", "std::net", "std::env", "fastrand", "std::thread"];
+/// What a pure file may not name.
+const IMPURE: [&str; 10] = [
+    "std::time::Instant::now",
+    "std::time::SystemTime::now",
+    "std::fs",
+    "std::net",
+    "std::env",
+    "std::process",
+    "std::thread",
+    "fastrand",
+    "rustix",
+    "tokio",
+];
 
-/// The sources with their paths from the root, without their tests and comments.
-fn sources() -> Vec<(String, String)> {
+/// Methods that read the clock or the file system, whatever they are called on.
+const IMPURE_METHODS: [&str; 9] = [
+    "elapsed",
+    "exists",
+    "try_exists",
+    "is_file",
+    "is_dir",
+    "metadata",
+    "symlink_metadata",
+    "canonicalize",
+    "read_dir",
+];
+
+const MAX_LINES: usize = 400;
+
+/// The text of each source file, by its path from the package's root.
+fn files() -> Vec<(String, String)> {
     fn walk(dir: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() {
-                walk(&path, files);
-            } else {
-                files.push(path);
-            }
+            if path.is_dir() { walk(&path, files) } else { files.push(path) }
         }
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -76,60 +105,100 @@ fn sources() -> Vec<(String, String)> {
     walk(&root.join("src"), &mut files);
     files.sort();
     let read = |path: PathBuf| {
-        let text = fs::read_to_string(&path).unwrap();
-        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-        let lines: Vec<_> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
         let name = path.strip_prefix(root).unwrap().to_string_lossy().replace('\\', "/");
-        (name, lines.join("\n"))
+        (name, fs::read_to_string(&path).unwrap())
     };
     files.into_iter().map(read).collect()
 }
 
-/// `src/run/queue.rs` is in `run`, `src/url.rs` in `url`.
-fn room(path: &str) -> &str {
-    path["src/".len()..].split(['/', '.']).next().unwrap()
+fn sources(files: &[(String, String)]) -> Sources {
+    Sources::new(files.iter().map(|(file, code)| (file.as_str(), code.as_str())))
+}
+
+#[track_caller]
+fn assert_none(problems: &[String]) {
+    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+}
+
+/// Whether a path or a name begins with a row of a table, at a boundary.
+fn is_within(name: &str, row: &str) -> bool {
+    name.strip_prefix(row).is_some_and(|rest| rest.is_empty() || row.ends_with('/') || rest.starts_with("::"))
 }
 
 #[test]
-fn imports_run_one_way() {
-    for (path, code) in sources() {
-        let here = room(&path);
+fn folders_import_only_folders_below_them() {
+    let mut problems = Vec::new();
+    for import in sources(&files()).imports() {
+        let here = folder(&import.from);
         if here == "lib" {
             continue;
         }
-        let (_, allowed) = ROOMS.iter().find(|(room, _)| *room == here).unwrap_or_else(|| panic!("a new room: {here}"));
-        // In the binary the crate is named, in the library it is `crate`.
-        let crate_name = if here == "main" { "tdl::" } else { "crate::" };
-        for (at, _) in code.match_indices(crate_name) {
-            let there = code[at + crate_name.len()..].split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
-            assert!(!there.is_empty(), "{path}: name one room in each import");
-            assert!(there == here || allowed.contains(&there), "{path} must not look into {there}");
-        }
+        let (_, allowed) = LAYERS.iter().find(|(folder, _)| *folder == here).unwrap_or_else(|| panic!("add {here}"));
+        let is_allowed = |there: &str| there == here || allowed.contains(&there);
+        let wrong = import.folders.iter().filter(|there| !is_allowed(there));
+        problems.extend(wrong.map(|there| format!("{} imports {there}: {}", import.from, import.path)));
     }
+    assert_none(&problems);
 }
 
 #[test]
-fn what_one_room_keeps_no_other_names() {
-    for (path, code) in sources() {
-        for (secret, keeper) in SECRETS {
-            assert!(path.starts_with(keeper) || !code.contains(secret), "{path} must not know {secret}");
-        }
-    }
+fn files_do_not_import_each_other() {
+    assert_none(&circles(&sources(&files()).imports()));
 }
 
 #[test]
-fn what_is_pure_asks_nobody() {
-    for (path, code) in sources().iter().filter(|(path, _)| PURE.iter().any(|pure| path.starts_with(pure))) {
-        for impure in IMPURE {
-            assert!(!code.contains(impure), "{path} must not know {impure}");
+fn what_is_confined_is_named_in_one_place() {
+    let files = files();
+    let mut problems = Vec::new();
+    for (file, names) in sources(&files).foreign_names() {
+        for (confined, place) in CONFINED.iter().filter(|(_, place)| !is_within(file, place)) {
+            let wrong = names.iter().filter(|name| is_within(name, confined));
+            problems.extend(wrong.map(|name| format!("{file} names {name}, which is for {place}")));
         }
     }
+    assert_none(&problems);
 }
 
 #[test]
-fn a_file_is_one_idea() {
-    for (path, code) in sources() {
-        let lines = code.lines().count();
-        assert!(lines <= 400, "{path} has {lines} lines: two ideas?");
+fn pure_files_use_no_clock_chance_file_or_socket() {
+    let files = files();
+    let sources = sources(&files);
+    let is_pure = |file: &str| PURE.iter().any(|pure| is_within(file, pure));
+    let mut problems = Vec::new();
+    for (file, names) in sources.foreign_names().into_iter().filter(|(file, _)| is_pure(file)) {
+        let wrong = names.iter().filter(|name| IMPURE.iter().any(|impure| is_within(name, impure)));
+        problems.extend(wrong.map(|name| format!("{file} names {name}")));
     }
+    let calls = sources.methods().filter(|(file, method)| is_pure(file) && IMPURE_METHODS.contains(method));
+    problems.extend(calls.map(|(file, method)| format!("{file} calls .{method}()")));
+    assert_none(&problems);
+}
+
+#[test]
+fn files_are_short() {
+    let mut problems = Vec::new();
+    for (file, code) in files() {
+        let tests = code.lines().collect::<Vec<_>>().windows(2).position(|pair| is_test_module(pair[0], pair[1]));
+        let lines = tests.unwrap_or_else(|| code.lines().count());
+        if lines > MAX_LINES {
+            problems.push(format!("{file} has {lines} lines before its tests: two ideas?"));
+        }
+    }
+    assert_none(&problems);
+}
+
+fn is_test_module(line: &str, next: &str) -> bool {
+    line == "#[cfg(test)]" && next.starts_with("mod ")
+}
+
+#[test]
+fn every_row_of_the_tables_names_something_that_exists() {
+    let files = files();
+    let places = PURE.iter().chain(CONFINED.iter().map(|(_, place)| place));
+    let unknown = places.filter(|place| !files.iter().any(|(file, _)| is_within(file, place)));
+    let mut problems: Vec<_> = unknown.map(|place| format!("{place} does not exist")).collect();
+    let folders =
+        LAYERS.iter().map(|(name, _)| name).filter(|name| !files.iter().any(|(file, _)| folder(file) == **name));
+    problems.extend(folders.map(|name| format!("the folder {name} does not exist")));
+    assert_none(&problems);
 }

@@ -1,4 +1,4 @@
-//! Progress on a real pseudo-terminal.
+//! Progress bars and colours on a pseudo-terminal.
 
 use std::io::Read as _;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use crate::command::content;
 use crate::server::{Reply, Server};
 
-/// What a terminal of this size is sent by `tdl fetch` with these arguments, and its exit code.
+/// Runs `tdl fetch` on a terminal of this size; returns what it wrote to the terminal and its exit code.
 fn on_terminal(rows: u16, cols: u16, env: &[(&str, &str)], arguments: &[String]) -> (String, u32) {
     let dir = tempfile::tempdir().unwrap();
     let pty = native_pty_system().openpty(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }).unwrap();
@@ -26,7 +26,7 @@ fn on_terminal(rows: u16, cols: u16, env: &[(&str, &str)], arguments: &[String])
     let mut reader = pty.master.try_clone_reader().unwrap();
     let mut shown = Vec::new();
     let mut buffer = [0; 4096];
-    // Reading ends with an error when the other side is closed.
+    // On Linux, reading fails with EIO once the other side is closed.
     while let Ok(count @ 1..) = reader.read(&mut buffer) {
         shown.extend_from_slice(&buffer[..count]);
     }
@@ -34,7 +34,7 @@ fn on_terminal(rows: u16, cols: u16, env: &[(&str, &str)], arguments: &[String])
     (String::from_utf8(shown).unwrap(), code)
 }
 
-/// A server of files that take about a second.
+/// A server whose files take about a second.
 fn slow() -> Server {
     Server::start(|request| match request.target.as_str() {
         "/missing" => Reply::status(404),
@@ -62,17 +62,17 @@ fn bars_show_each_running_download_and_the_run() {
     ] {
         assert!(shown.contains(expected), "{expected:?} is not in {shown:?}");
     }
-    assert!(!shown.contains(": started"), "the bars tell of it: {shown:?}");
+    assert!(!shown.contains(": started"), "the bars show that: {shown:?}");
 }
 
 #[test]
-fn never_more_bars_than_fit_the_screen() {
+fn no_more_bars_are_drawn_than_fit_the_screen() {
     let server = slow();
     let urls: Vec<_> = (10..40).map(|number| server.url(&format!("/file{number}.bin"))).collect();
     let arguments = [&urls[..], &["--per-host=30".to_owned()]].concat();
     let (shown, code) = on_terminal(8, 80, &[], &arguments);
     assert_eq!(code, 0);
-    // Each drawing begins with the run's first line; the bars below it are those until the next.
+    // Each drawing starts with the line of the whole run, and the bars of the downloads follow.
     let drawings: Vec<_> = shown.split(" done, ").skip(1).collect();
     assert!(drawings.len() > 2, "{shown:?}");
     let most = drawings.iter().map(|drawing| drawing.split("fetched, ").next().unwrap().matches(".bin ").count()).max();
@@ -80,7 +80,7 @@ fn never_more_bars_than_fit_the_screen() {
 }
 
 #[test]
-fn without_a_terminal_that_can_draw_there_are_plain_lines() {
+fn a_dumb_terminal_gets_plain_lines() {
     let server = Server::echo();
     for (env, arguments) in [(&[("TERM", "dumb")][..], &["--progress=auto"][..]), (&[], &["--progress=plain"])] {
         let arguments: Vec<_> = arguments.iter().map(ToString::to_string).chain([server.url("/x")]).collect();
@@ -91,8 +91,8 @@ fn without_a_terminal_that_can_draw_there_are_plain_lines() {
 }
 
 #[test]
-fn help_has_colours_on_a_terminal_and_none_with_no_color() {
-    // Cursor movements are no colours; select graphic rendition ends in m.
+fn help_is_coloured_on_a_terminal_unless_no_color() {
+    // A colour is set by "select graphic rendition", which ends in m; cursor movements end otherwise.
     let is_colour = |rest: &str| rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m');
     for (env, has_colours) in [(&[][..], true), (&[("NO_COLOR", "1")], false)] {
         let (shown, code) = on_terminal(24, 80, env, &["--help".to_owned()]);
@@ -105,7 +105,7 @@ fn help_has_colours_on_a_terminal_and_none_with_no_color() {
 }
 
 #[test]
-fn a_warning_before_the_bars_is_seen() {
+fn a_warning_before_the_bars_is_visible() {
     let (shown, code) = on_terminal(24, 80, &[], &["http://h/x", "http://h/x", "--dry-run"].map(ToOwned::to_owned));
     assert_eq!(code, 0);
     assert!(shown.contains("warning: 1 duplicate URL skipped"), "{shown:?}");

@@ -8,10 +8,12 @@ use super::queue::Queue;
 use super::sequential::sequential;
 use crate::error::Error;
 use crate::run::event::Event;
+use crate::run::finish::{not_started, report_finished, stops_run};
 use crate::run::outcome::Finished;
 use crate::run::session::{Session, Worker};
 use crate::run::split::SegmentTask;
-use crate::run::transfer::{Step, Transfer, not_started, panic_message, report_finished, stops_run};
+use crate::run::step::{Step, panic_message, step};
+use crate::run::transfer::Transfer;
 
 /// Carries out the downloads of a run in threads: one for each, as long as there are no more than allowed. Joins all.
 pub fn concurrent(session: &Session<'_>) {
@@ -20,7 +22,7 @@ pub fn concurrent(session: &Session<'_>) {
     let queue = Queue::new(host_of, hosts.len(), session.limits.per_host.get());
     let is_stopped = || session.is_stopped();
     let downloads = Downloads { session, hosts, is_stopped: &is_stopped };
-    let warn = |warning: &str| session.reporter.event(&Event::Warning(warning));
+    let warn = |warning: &str| session.emit(&Event::Warning(warning));
     let budget = session.budget;
     if run_pool(&downloads, queue, budget.threads, budget.max_threads, warn).is_err() {
         // The system has no thread left.
@@ -47,7 +49,7 @@ impl<'s> Work for Downloads<'s, '_> {
 
     fn attempt(&self, id: usize, kept: Option<Transfer<'s>>, worker: &mut Worker<'s>) -> Step<Transfer<'s>> {
         let transfer = kept.unwrap_or_else(|| Transfer::new(&self.session.plan.downloads()[id]));
-        transfer.step(self.session, worker)
+        step(transfer, self.session, worker)
     }
 
     fn host_of(&self, transfer: &Transfer<'s>) -> u32 {

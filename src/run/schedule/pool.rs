@@ -9,7 +9,7 @@ use super::queue::{Feedback, Next, Permit, Queue, Then};
 use crate::error::{Error, RetryAfter};
 use crate::run::outcome::{Finished, Outcome, Skip};
 use crate::run::retry::MAX_RETRY_AFTER;
-use crate::run::transfer::Step;
+use crate::run::step::Step;
 
 /// A thread that waits looks this often whether the run was stopped, or a running download can be split.
 const TICK: Duration = Duration::from_millis(100);

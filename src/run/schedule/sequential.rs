@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use crate::error::RetryAfter;
 use crate::plan::Download;
+use crate::run::finish::{not_started, report_finished, stops_run};
 use crate::run::outcome::{Finished, Outcome};
 use crate::run::retry::MAX_RETRY_AFTER;
 use crate::run::session::{Session, Worker};
-use crate::run::transfer::{Step, Transfer, not_started, report_finished, stops_run};
+use crate::run::step::{Step, step};
+use crate::run::transfer::Transfer;
 
 /// A wait looks this often whether the run was stopped.
 const TICK: Duration = Duration::from_millis(100);
@@ -46,7 +48,7 @@ pub fn sequential(session: &Session<'_>) {
 pub fn run_to_completion(download: &Download, session: &Session<'_>, worker: &mut Worker<'_>) -> Finished {
     let mut transfer = Transfer::new(download);
     loop {
-        match transfer.step(session, worker) {
+        match step(transfer, session, worker) {
             Step::Finished(finished) => return finished,
             Step::Retry { transfer: next, wait, failure } => {
                 if failure.is_out_of_files() {

@@ -34,7 +34,7 @@ impl SegmentTask {
 
     /// Fetches the segment.
     pub fn run(&self, session: &Session<'_>, worker: &mut Worker<'_>) -> Result<(), Error> {
-        session.reporter.event(&Event::Split(&session.plan.downloads()[self.download.id], self.start));
+        session.emit(&Event::Split(&session.plan.downloads()[self.download.id], self.start));
         fetch_segment(&self.download, &self.writer, session, worker)
     }
 
