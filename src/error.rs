@@ -1,4 +1,4 @@
-//! Why a download failed, as types with messages. What they mean to those who decide by them is in `classify`.
+//! The ways a download can fail, and their messages. `classify` says how each is handled.
 
 mod classify;
 
@@ -21,17 +21,17 @@ pub enum Error {
     #[error(transparent)]
     Url(#[from] UrlError),
     /// The status is not 200, nor a 206 where a range was requested.
-    #[error("the server answered {code} {reason}")]
+    #[error("the server responded with {code}{}", prefixed(reason))]
     Status {
         /// The status code.
         code: u16,
         /// Its reason phrase.
         reason: &'static str,
-        /// When the server wants to be asked again.
+        /// When the server asks to be retried (`Retry-After`).
         retry_after: Option<Box<RetryAfter>>,
     },
-    /// The response is not the requested range.
-    #[error("the partial response cannot be used: {0}")]
+    /// The response is not the requested range, or its headers contradict each other. The text says why.
+    #[error("the response cannot be used: {0}")]
     Range(&'static str),
     /// A segment of the file could not be fetched; the rest is not affected.
     #[error("a segment of the file could not be fetched")]
@@ -48,7 +48,7 @@ pub enum Error {
     /// No connection to the host.
     #[error("could not connect")]
     Connect(#[source] Cause),
-    /// No connection within the time-out.
+    /// No connection within the connect timeout, which is given.
     #[error("could not connect within {0:?}")]
     ConnectTimeout(Duration),
     /// The proxy made no connection to the host.
@@ -58,14 +58,14 @@ pub enum Error {
         code: Option<u16>,
     },
     /// The TLS handshake failed, or the certificate is not trusted.
-    #[error("no secure connection")]
+    #[error("could not establish a secure connection")]
     Tls(#[source] Cause),
     /// The client could not be set up: there is no certificate store, for example.
     #[error("the HTTP client could not be set up")]
     Client {
-        /// Whether threads, open files or memory were missing.
+        /// Whether the system ran out of threads, open files or memory.
         is_temporary: bool,
-        /// What was missing.
+        /// The cause.
         #[source]
         cause: Cause,
     },
@@ -78,11 +78,11 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The URL or a header makes no valid request.
-    #[error("the URL or a header makes no valid request")]
+    /// The URL or a header does not form a valid request.
+    #[error("the URL or a header does not form a valid request")]
     Request(#[source] Cause),
-    /// No byte arrived within the stall time-out.
-    #[error("no byte arrived for {0:?}")]
+    /// No byte arrived within the stall timeout, which is given.
+    #[error("no data received for {0:?}")]
     Stalled(Duration),
     /// The connection broke before the response was complete.
     #[error("the connection broke after {received} bytes")]
@@ -93,7 +93,7 @@ pub enum Error {
         #[source]
         cause: Cause,
     },
-    /// The body ended short of the announced length.
+    /// The body is shorter than announced.
     #[error("the body ended after {received} of {expected} bytes")]
     Truncated {
         /// Bytes of the file that had arrived.
@@ -108,9 +108,9 @@ pub enum Error {
     #[error(transparent)]
     Redirect(#[from] Box<Redirect>),
     /// The target exists and must not be replaced.
-    #[error("{} exists already", safe_path(.0))]
+    #[error("{} already exists", safe_path(.0))]
     Exists(PathBuf),
-    /// The target is a directory, a device or the like.
+    /// The path exists and is not a regular file.
     #[error("{} is not a regular file", safe_path(.0))]
     NotAFile(PathBuf),
     /// Another process is downloading to the same target.
@@ -118,14 +118,14 @@ pub enum Error {
     Locked {
         /// The part file.
         path: PathBuf,
-        /// When the other process will count as dead, unless it makes a checkpoint before; `None` if it is known to be
-        /// alive.
+        /// How long until the other process is presumed dead, unless it makes a checkpoint first. `None` if it is alive,
+        /// or if that cannot be determined.
         free_in: Option<Duration>,
     },
-    /// The file is longer than the limit.
+    /// The file is longer than the limit, which is given in bytes.
     #[error("the file is longer than the limit of {0} bytes")]
     TooLarge(u64),
-    /// The file has another length than its list entry says.
+    /// The file's length is not the one in its list entry.
     #[error("the file has {length} bytes, but {expected} were expected")]
     UnexpectedLength {
         /// Its length.
@@ -134,7 +134,7 @@ pub enum Error {
         expected: u64,
     },
     /// The disk has no room for the rest of the file.
-    #[error("{} has no room for it: {needed} bytes are needed, {free} are free", safe_path(path))]
+    #[error("not enough disk space for {}: {needed} bytes needed, {free} free", safe_path(path))]
     NoRoom {
         /// The part file.
         path: PathBuf,
@@ -143,17 +143,17 @@ pub enum Error {
         /// Bytes that are free.
         free: u64,
     },
-    /// The run has used up its time.
-    #[error("the time for the run is used up")]
+    /// The time limit for the run has expired.
+    #[error("the time limit for the run has expired")]
     OutOfTime,
-    /// The part file was removed or replaced.
+    /// The part file, whose path is given, was removed or replaced.
     #[error("{} was removed or replaced by another process", safe_path(.0))]
     PartGone(PathBuf),
-    /// Another process cut or extended the part file.
+    /// Another process truncated or extended the part file, whose path is given.
     #[error("{} was changed by another process", safe_path(.0))]
     PartChanged(PathBuf),
     /// A file that tdl did not make has a name that tdl needs, and could not be moved aside.
-    #[error("{} is in the way: {reason}", safe_path(path))]
+    #[error("cannot use {}: {reason}", safe_path(path))]
     InTheWay {
         /// The file.
         path: PathBuf,
@@ -171,15 +171,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// A defect in tdl.
+    /// A bug in tdl: the message of a panic.
     #[error("internal error: {0}")]
     Panicked(String),
     /// The run was cancelled before the download finished.
-    #[error("not finished")]
+    #[error("cancelled")]
     Cancelled,
 }
 
-/// When a server wants to be asked again (RFC 9110, section 10.2.3).
+/// When a server asks to be retried (RFC 9110, section 10.2.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryAfter {
     /// The host and port that sent it.
@@ -212,16 +212,21 @@ pub enum Redirect {
     },
 }
 
-/// Most redirects followed for one request.
+/// The maximum number of redirects followed for one request.
 pub const MAX_REDIRECTS: usize = 10;
 
+/// A reason phrase after its status code; many codes have none.
+fn prefixed(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(" {reason}") }
+}
+
 fn proxy_status(code: Option<u16>) -> String {
-    code.map_or_else(|| " the connection".to_owned(), |code| format!(" the connection: it answered {code}"))
+    code.map_or_else(|| " the connection".to_owned(), |code| format!(" the connection with status {code}"))
 }
 
 /// Whether a system call failed because this process, or the system, has too many files open.
 #[must_use]
-pub fn is_out_of_files(error: &io::Error) -> bool {
+pub fn has_too_many_open_files(error: &io::Error) -> bool {
     /// `ENFILE` and `EMFILE`, on every Unix.
     const OPEN_FILES: [i32; 2] = [23, 24];
     /// `ERROR_TOO_MANY_OPEN_FILES`, and `WSAEMFILE` of a socket.

@@ -1,5 +1,5 @@
-//! Downloads lists of files concurrently, and tells the truth about it: a file has its final name only when every byte
-//! that the server promised has arrived, and the report says what running concurrently gained.
+//! Downloads lists of files concurrently and reports what happened. A file gets its final name only after every byte that
+//! the server promised has arrived, and the summary says how much time concurrency saved.
 //!
 //! One file is one call, [`download_file`]. A list is a [`Plan`], [`Options`] and [`run()`]:
 //!
@@ -46,15 +46,18 @@
 //! | source | a URL that a download can come from, with the headers meant for it; several are mirrors ([`Source`]) |
 //! | target | the path, inside the output directory, that the finished file will have ([`Target`]) |
 //! | plan | all downloads of a run; no two share a target ([`Plan`]) |
-//! | attempt | one request, with its redirects, and the reading of its response |
-//! | response | status, headers and body of an answer |
-//! | validator | a strong `ETag` or `Last-Modified` that proves two responses to be of the same file (RFC 9110, 8.8) |
+//! | attempt | one try at a download: its request, and receiving and committing the response |
+//! | response | the status, headers and body that a server sends for one request |
+//! | validator | a strong `ETag` or `Last-Modified` that proves that two responses are of the same file (RFC 9110, 8.8) |
+//! | effective URL | the URL that responded, after redirects |
+//! | transfer | what is remembered of a download between its attempts |
 //! | segment | a byte range of a file that one thread fetches; over several connections, a file is split into segments |
 //! | part file | `NAME.part`: the bytes so far |
-//! | sidecar | `NAME.part.json`: what a later run needs to resume |
+//! | sidecar | `NAME.part.json`: what a later run needs to resume, and which process owns the part file |
 //! | checkpoint | syncing bytes to disk, and then recording in the sidecar that they are there |
-//! | commit | verifying, and then renaming the part file to its target |
-//! | permit | the right to one request at a host, given by the queue and returned to it |
+//! | commit | verifying a complete file, and then giving it its final name |
+//! | permit | permission for one request to a host, given by the queue and returned to it |
+//! | hold | a time in which a host must not be contacted, because it sent a `Retry-After` |
 //! | limiter | what decides how many permits a host has now |
 //! | outcome | fetched, skipped, failed permanently, failed temporarily, cancelled ([`Outcome`]) |
 //! | event | a change of state, for a reporter ([`Event`]) |
@@ -68,9 +71,10 @@
 //!                                            └── events ──┴─► reporters (bars | lines | JSON Lines)
 //! ```
 //!
-//! Values flow down and to the right. Each folder of `src` imports only those below it: `cli` (the command), `report`
-//! (what is seen), `measure` (`--compare`), `run` (doing it), `part` (where bytes land), `http` (how to ask), `plan`
-//! (what to fetch). Without the default feature `cli`, the first three and the crates that only they need are left out.
+//! Values flow to the right. Each folder of `src` imports only those below it: `cli` (the command), `report` (output),
+//! `measure` (`--compare`), `run` (scheduling and attempts), `part` (files on disk), `http` (requests and responses), `plan`
+//! (downloads and their targets). Without the default feature `cli`, the first three and the crates that only they need are
+//! left out.
 //!
 //! # Effects on the process
 //!
@@ -107,7 +111,7 @@ pub use http::Framing;
 pub use options::Options;
 pub use plan::{Download, Entry, Expected, Plan, SafeName, Source, Target, list};
 pub use run::{
-    CancelToken, Event, FailureNote, Fetched, Finished, Outcome, Progress, Reporter, RunStats, Skip, Summary,
+    CancelToken, Event, FailureNote, Fetched, Finished, Outcome, Progress, Reporter, RunStats, SkipReason, Summary,
 };
 pub use url::{UrlError, WebUrl};
 
@@ -120,7 +124,7 @@ pub mod fuzzing {
     pub use crate::text::is_hidden;
 }
 
-/// Carries out a plan: creates the output directory, downloads every file, and returns when all have finished.
+/// Runs a plan: creates the output directory, downloads every file, and returns when all have finished.
 ///
 /// `reporter` receives what happens: any `Fn(&Event<'_>) + Sync`, or `&()` for nothing. With a clone of `cancel`,
 /// another thread can stop the run; [`Limits::max_time`](options::Limits::max_time) stops it as well. A failed download
@@ -128,16 +132,16 @@ pub mod fuzzing {
 ///
 /// # Errors
 ///
-/// Nothing was downloaded: the output directory cannot be created, or cannot be written to although something is to be
-/// fetched; or the system has no thread left.
+/// Nothing was downloaded. [`Error::Disk`] if the output directory cannot be created, or cannot be written to although
+/// something is to be fetched; [`Error::Exhausted`] if the system has no threads left.
 pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, cancel: &CancelToken) -> Result<Summary, Error> {
     run::execute(plan, options, reporter, cancel)
 }
 
 /// Downloads one file into a directory, under the name that its URL ends in, and blocks until it is complete.
 ///
-/// The directory is created if it is missing. An existing file is never replaced. Temporary failures are retried as
-/// often as [`Options::default`] says. For other options, or for a list, use [`run()`].
+/// The directory is created if it is missing. An existing file is never replaced. Temporary failures are retried
+/// according to [`Options::default`]. For other options, or for a list, use [`run()`].
 ///
 /// # Errors
 ///
@@ -159,7 +163,7 @@ pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, cancel: &Can
 /// # let directory = scratch.path();
 /// let file = tdl::download_file(&url, directory)?;
 ///
-/// assert_eq!(file.name.as_str(), "hello.txt");
+/// assert_eq!(file.target.as_str(), "hello.txt");
 /// assert_eq!(std::fs::read(directory.join("hello.txt"))?, b"hello");
 /// # server.join().unwrap();
 /// # Ok::<(), Box<dyn std::error::Error>>(())

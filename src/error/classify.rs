@@ -1,14 +1,14 @@
-//! What a failure means to those who decide by it: the retry policy, the pool, reports and exit codes.
+//! How each failure is handled by the retry policy, the pool, reports and exit codes.
 
 use std::error::Error as StdError;
 use std::io;
 use std::time::Duration;
 
-use super::{Error, RetryAfter, is_out_of_files};
+use super::{Error, RetryAfter, has_too_many_open_files};
 use crate::text::safe;
 
 impl Error {
-    /// A stable word for the kind of failure, as in JSON Lines.
+    /// A stable identifier for the kind of failure, as in the JSON Lines output.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -45,9 +45,10 @@ impl Error {
     }
 
     /// Whether the same request may succeed later: connections that fail or break, time-outs, truncation, and the
-    /// statuses that say so (those of RFC 9110, and 520 to 524 of a widespread gateway).
+    /// statuses that say so (those of RFC 9110, and Cloudflare's 520 to 524).
     ///
-    /// The status of a proxy may be that of a server behind it. Only its 3xx and 4xx are permanent.
+    /// The status of a proxy may be that of a server behind it. Of these only 3xx and 4xx are permanent, except 408 and
+    /// 429.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         match self {
@@ -56,7 +57,7 @@ impl Error {
             }
             Self::Proxy { code } => !matches!(code, Some(300..=407 | 409..=428 | 430..=499)),
             Self::Client { is_temporary, .. } | Self::Dns { is_temporary, .. } => *is_temporary,
-            Self::Disk { source, .. } => is_out_of_files(source),
+            Self::Disk { source, .. } => has_too_many_open_files(source),
             Self::Range(_)
             | Self::Segment(_)
             | Self::Exhausted { .. }
@@ -85,9 +86,9 @@ impl Error {
         }
     }
 
-    /// Whether another source of the same file may succeed. It may not where the cause is on this machine.
+    /// Whether another source of the same file may succeed. It cannot if the cause is local.
     #[must_use]
-    pub const fn is_of_source(&self) -> bool {
+    pub const fn is_source_specific(&self) -> bool {
         match self {
             Self::Client { .. }
             | Self::Exhausted { .. }
@@ -122,7 +123,7 @@ impl Error {
         }
     }
 
-    /// The status of the response, if that is why it failed.
+    /// The response's status, if that is the failure.
     #[must_use]
     pub const fn status(&self) -> Option<u16> {
         match self {
@@ -131,7 +132,7 @@ impl Error {
         }
     }
 
-    /// When the server wants to be asked again.
+    /// When the server asks to be retried.
     #[must_use]
     pub fn retry_after(&self) -> Option<&RetryAfter> {
         match self {
@@ -140,7 +141,7 @@ impl Error {
         }
     }
 
-    /// When another process that has the part file may count as dead.
+    /// How long until the process that holds the part file is presumed dead.
     #[must_use]
     pub const fn free_in(&self) -> Option<Duration> {
         match self {
@@ -158,9 +159,9 @@ impl Error {
 
     /// Whether too many files are open: fewer downloads should run.
     #[must_use]
-    pub fn is_out_of_files(&self) -> bool {
+    pub fn has_too_many_open_files(&self) -> bool {
         match self {
-            Self::Exhausted { source, .. } | Self::Disk { source, .. } => is_out_of_files(source),
+            Self::Exhausted { source, .. } | Self::Disk { source, .. } => has_too_many_open_files(source),
             _ => false,
         }
     }
@@ -193,18 +194,18 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_of_a_proxy_is_permanent_unless_it_says_otherwise() {
+    fn a_proxy_refusal_is_permanent_unless_its_status_is_temporary() {
         for (code, temporary) in
             [(400, false), (403, false), (407, false), (408, true), (429, true), (451, false), (500, true), (503, true)]
         {
             assert_eq!(Error::Proxy { code: Some(code) }.is_temporary(), temporary, "{code}");
         }
         assert!(Error::Proxy { code: None }.is_temporary());
-        assert_eq!(Error::Proxy { code: Some(403) }.chain(), "the proxy refused the connection: it answered 403");
+        assert_eq!(Error::Proxy { code: Some(403) }.chain(), "the proxy refused the connection with status 403");
     }
 
     #[test]
-    fn a_chain_names_every_cause_and_hides_nothing() {
+    fn a_chain_names_every_cause_and_escapes_control_characters() {
         let source = io::Error::other("\x1b[31mno");
         let failure = Error::Disk { action: "write", path: "out/a\n".into(), source };
         assert_eq!(failure.chain(), "cannot write out/a\\u{a}: \\u{1b}[31mno");

@@ -114,7 +114,7 @@ fn classify_connected(error: &(dyn StdError + 'static), received: u64, stall_tim
 /// The system's error, if it is that too many files are open.
 fn out_of_files(error: &(dyn StdError + 'static)) -> Option<io::Error> {
     let mut errors = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>());
-    let code = errors.find(|error| error::is_out_of_files(error))?.raw_os_error()?;
+    let code = errors.find(|error| error::has_too_many_open_files(error))?.raw_os_error()?;
     Some(io::Error::from_raw_os_error(code))
 }
 

@@ -53,7 +53,7 @@ impl Scratch {
             match Self::create(&parent) {
                 Ok(scratch) => return Ok(scratch),
                 Err(error) if attempt < ATTEMPTS && is_race(&error) => attempt += 1,
-                Err(source) => return Err(Error::Disk { action: "make the directory", path: parent, source }),
+                Err(source) => return Err(Error::Disk { action: "create the directory", path: parent, source }),
             }
         }
     }

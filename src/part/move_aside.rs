@@ -78,7 +78,7 @@ mod tests {
         let failure = move_aside(&path, "is not tdl's").unwrap_err();
         assert!(!failure.is_temporary());
         let text = failure.to_string();
-        assert!(text.contains("x.part is in the way: it is not tdl's, and ") && text.contains("x.part.kept"), "{text}");
+        assert!(text.contains("x.part: it is not tdl's, and ") && text.contains("x.part.kept"), "{text}");
         assert_eq!((fs::read(&path).unwrap(), fs::read(&kept).unwrap()), (b"second".to_vec(), b"first".to_vec()));
     }
 

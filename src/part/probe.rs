@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::errors::disk_error;
 use super::platform;
-use crate::error::{Error, is_out_of_files};
+use crate::error::{Error, has_too_many_open_files};
 
 /// Checks that files can be created in `directory`.
 ///
@@ -42,7 +42,7 @@ fn probe_with_name(directory: &Path) -> io::Result<Metadata> {
 
 fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory)
-        || is_out_of_files(error)
+        || has_too_many_open_files(error)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! One file to get: where it can come from, where it goes, and what is known of it beforehand.
 
+use crate::error::Error;
 use crate::options::Header;
 use crate::url::WebUrl;
 
@@ -66,6 +67,16 @@ impl Download {
     #[must_use]
     pub const fn expected(&self) -> &Expected {
         &self.expected
+    }
+}
+
+impl Expected {
+    /// Checks the length of a file.
+    pub(crate) fn check_length(&self, length: u64) -> Result<(), Error> {
+        match self.length {
+            Some(expected) if expected != length => Err(Error::UnexpectedLength { length, expected }),
+            _ => Ok(()),
+        }
     }
 }
 

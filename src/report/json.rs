@@ -11,7 +11,7 @@ use super::streams::Stdout;
 use crate::measure::Comparison;
 use crate::options::Mode;
 use crate::plan::{Download, Target};
-use crate::run::{Event, Outcome, Skip, Summary};
+use crate::run::{Event, Outcome, SkipReason, Summary};
 
 /// Writes the records to standard output.
 pub struct JsonLines {
@@ -183,10 +183,10 @@ impl JsonLines {
                     content_encoding: file.content_encoding.clone(),
                     ..details
                 };
-                self.write_record_as("finished", download, &file.name, details);
+                self.write_record_as("finished", download, &file.target, details);
             }
             Outcome::Skipped(skip) => {
-                let checked = Some(*skip == Skip::Unchanged);
+                let checked = Some(*skip == SkipReason::Unchanged);
                 self.write_record("skipped", download, Details { checked, ..details });
             }
             Outcome::Failed(failure) => {

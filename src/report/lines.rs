@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::http::Framing;
 use crate::options::Mode;
 use crate::plan::{Download, Plan};
-use crate::run::{Event, Finished, Outcome, Skip};
+use crate::run::{Event, Finished, Outcome, SkipReason};
 use crate::text::{safe, safe_path};
 
 /// Formats an event, or returns `None` if this verbosity does not show it.
@@ -68,8 +68,10 @@ fn format_outcome(download: &Download, finished: &Finished, verbosity: Verbosity
             }
             Some(line)
         }
-        Outcome::Skipped(Skip::Exists) => Some(format!("{url}: skipped, {} exists, not checked", download.target())),
-        Outcome::Skipped(Skip::Unchanged) => {
+        Outcome::Skipped(SkipReason::Exists) => {
+            Some(format!("{url}: skipped, {} exists, not checked", download.target()))
+        }
+        Outcome::Skipped(SkipReason::Unchanged) => {
             Some(format!("{url}: skipped, {} is unchanged according to the server", download.target()))
         }
         Outcome::Cancelled => (finished.attempts > 0).then(|| format!("{url}: not finished")),

@@ -23,7 +23,10 @@ pub fn format_run(summary: &Summary) -> String {
         let (concurrent, sequential) = match summary.mode {
             Mode::Concurrent => (
                 (summary.elapsed, format_count(summary.threads, "thread")),
-                (summary.own_times, "at most: the downloads' own times added up; --compare measures it".to_owned()),
+                (
+                    summary.total_download_time,
+                    "at most: the downloads' own times added up; --compare measures it".to_owned(),
+                ),
             ),
             Mode::Sequential => (
                 (summary.longest, "at least: the longest download's own time; --compare measures it".to_owned()),
@@ -136,7 +139,7 @@ mod tests {
             bytes: 148 * 1024 * 1024,
             transferred: 148 * 1024 * 1024,
             elapsed: Duration::from_millis(2_410),
-            own_times: Duration::from_millis(31_200),
+            total_download_time: Duration::from_millis(31_200),
             longest: Duration::from_millis(2_100),
             mode,
             threads: 16,
@@ -161,7 +164,7 @@ mod tests {
     #[test]
     fn every_nonzero_count_has_a_line() {
         let failure =
-            FailureNote { url: "http://h/x".to_owned(), reason: "the server answered 404 Not Found".to_owned() };
+            FailureNote { url: "http://h/x".to_owned(), reason: "the server responded with 404 Not Found".to_owned() };
         let summary = Summary {
             fetched: 1,
             skipped: 1,
@@ -179,8 +182,8 @@ mod tests {
           encoded          2   saved with the Content-Encoding that the server applied
           not done        11   the run ended first
           failed           3   1 of them temporarily: the same command may succeed later
-            http://h/x: the server answered 404 Not Found
-            http://h/x: the server answered 404 Not Found
+            http://h/x: the server responded with 404 Not Found
+            http://h/x: the server responded with 404 Not Found
             and 1 more
         ");
     }

@@ -1,5 +1,5 @@
-//! One attempt at a download, from the look at its target to its final name: decide what to request, request it, and hand
-//! the response on to be received and committed.
+//! One attempt at a download: checks the target, decides what to request, sends the request, and passes the response on to
+//! be received and committed.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,36 +8,37 @@ use std::time::{Duration, Instant, SystemTime};
 use super::commit::commit;
 use super::event::Event;
 use super::leftovers::{Leftovers, replacement_path};
-use super::outcome::{Outcome, Skip, Unfinished};
+use super::outcome::{Outcome, SkipReason, Unfinished};
 use super::receive::{Received, receive};
-use super::resume_policy::{Ask, ResumePolicy};
+use super::resume_policy::{ResumePolicy, ResumeRequest};
 use super::session::{Session, Worker};
-use super::sink::{Landing, Sink};
+use super::sink::{Destination, Sink};
 use super::transfer::Transfer;
 use crate::error::Error;
 use crate::http::{Conditions, Framing, RangeRequest, Reply, Request, Response};
 use crate::options::IfExists;
 use crate::part::{self, CommitMode, Existing, PartFile, Sidecar, TargetState};
 
-/// A body no longer than this is received without another look at the target.
+/// Bodies up to this length are received without checking the target again.
 const RECHECK_FROM: u64 = 1024 * 1024;
 
-/// The status of the response that says that nothing is missing.
+/// The status of a response that says the file is already complete.
 const RANGE_NOT_SATISFIABLE: u16 = 416;
 
-/// What an attempt begins with.
-enum ResumeAction {
+/// What earlier attempts have left of the file.
+enum StartingPoint {
     /// Nothing has been received yet; an empty part file may be there.
     Fresh(Option<PartFile>),
     /// Some of the file has been received.
     Resume(PartFile),
 }
 
-/// Makes one attempt: at most one request, with its redirects, and its response under the final name.
+/// Makes one attempt at a download: requests what is missing, receives it and commits the file. Usually that takes one
+/// request; [`Client::get`](crate::http::Client::get) says when it takes more.
 ///
 /// # Errors
 ///
-/// Why it failed, and how much was kept for the next attempt.
+/// [`Unfinished`], with what was kept for the next attempt.
 pub fn run_attempt(
     transfer: &mut Transfer<'_>,
     session: &Session<'_>,
@@ -48,8 +49,8 @@ pub fn run_attempt(
         Prepared::Attempt(attempt) => attempt,
     };
     match attempt.open_leftovers()? {
-        ResumeAction::Fresh(part) => attempt.fetch_whole(part, worker),
-        ResumeAction::Resume(part) => attempt.resume(part, worker),
+        StartingPoint::Fresh(part) => attempt.fetch_whole(part, worker),
+        StartingPoint::Resume(part) => attempt.resume(part, worker),
     }
 }
 
@@ -63,22 +64,22 @@ struct Attempt<'t, 'a> {
     /// Fetch the file only if it has changed since this time.
     changed_since: Option<SystemTime>,
     commit_mode: CommitMode,
-    /// Whether the directory was empty when the run began, and nobody has looked for the target since.
+    /// Whether the directory was empty when the run began and the target has not been checked since.
     is_target_unchecked: bool,
 }
 
 enum Prepared<'t, 'a> {
     Attempt(Attempt<'t, 'a>),
-    Skip(Skip),
+    Skip(SkipReason),
 }
 
 impl<'t, 'a> Attempt<'t, 'a> {
-    /// Looks at the target, and decides whether there is anything to fetch.
+    /// Checks the target, and decides whether there is anything to fetch.
     fn prepare(transfer: &'t mut Transfer<'a>, session: &'t Session<'t>) -> Result<Prepared<'t, 'a>, Error> {
         let directory = &session.output.directory;
         let target = transfer.download.target().path_in(directory);
         let part_path = transfer.download.target().part_path_in(directory);
-        let is_target_unchecked = transfer.attempts == 0 && session.began_empty;
+        let is_target_unchecked = transfer.attempts == 0 && session.output_was_empty;
         let mut changed_since = None;
         let state = if is_target_unchecked { TargetState::Free } else { part::target_state(&target)? };
         match (state, session.output.if_exists) {
@@ -90,10 +91,10 @@ impl<'t, 'a> Attempt<'t, 'a> {
                     part::remove_orphans(&part_path, &target);
                     part::remove_orphans(&replacement_path(&part_path), &target);
                 } else {
-                    // Another process was faster, and what this run has received is of no use.
+                    // Another process finished first, so what this run has received is useless.
                     Leftovers::open(part_path, &target, &transfer.source().url)?.discard();
                 }
-                return Ok(Prepared::Skip(Skip::Exists));
+                return Ok(Prepared::Skip(SkipReason::Exists));
             }
             (TargetState::Occupied(_), IfExists::Fail) => return Err(Error::Exists(target)),
             (TargetState::NotAFile, _) => return Err(Error::NotAFile(target)),
@@ -116,8 +117,8 @@ impl<'t, 'a> Attempt<'t, 'a> {
         }))
     }
 
-    /// Reports the start of the download, and opens what earlier attempts have left of the file.
-    fn open_leftovers(&mut self) -> Result<ResumeAction, Error> {
+    /// Opens whatever earlier attempts and runs have left of the file.
+    fn open_leftovers(&mut self) -> Result<StartingPoint, Error> {
         let Self { transfer, session, target, .. } = self;
         if transfer.attempts == 0 {
             session.emit(&Event::Started(transfer.download, &transfer.progress));
@@ -132,8 +133,8 @@ impl<'t, 'a> Attempt<'t, 'a> {
         }
         (self.part_path, self.replacement_path) = (leftovers.part_path, leftovers.replacement_path);
         Ok(match leftovers.part {
-            Some(part) if part.received() > 0 => ResumeAction::Resume(part),
-            part => ResumeAction::Fresh(part),
+            Some(part) if part.received() > 0 => StartingPoint::Resume(part),
+            part => StartingPoint::Fresh(part),
         })
     }
 
@@ -145,10 +146,10 @@ impl<'t, 'a> Attempt<'t, 'a> {
                 if let Some(part) = part {
                     part.discard();
                 }
-                Ok(Outcome::Skipped(Skip::Unchanged))
+                Ok(Outcome::Skipped(SkipReason::Unchanged))
             }
             Reply::AlreadyComplete => Err(Error::Range("nothing was received, and nothing is missing").into()),
-            Reply::Response(response) => self.land(*response, part, requested.elapsed(), worker),
+            Reply::Response(response) => self.save(*response, part, requested.elapsed(), worker),
         }
     }
 
@@ -159,23 +160,23 @@ impl<'t, 'a> Attempt<'t, 'a> {
             let (failed, unusable) = part.sidecar().map_or((0, 0), counts);
             self.transfer.resume_policy = ResumePolicy::after(failed, unusable, self.session.retry.retries);
         }
-        let ask = self.transfer.resume_policy.next_request();
+        let kind = self.transfer.resume_policy.choose_request();
         let requested = Instant::now();
-        let reply = self.request(Some(&part).filter(|_| ask == Ask::Rest), worker);
+        let reply = self.request(Some(&part).filter(|_| kind == ResumeRequest::Rest), worker);
         let latency = requested.elapsed();
         match reply {
-            Ok(Reply::Response(response)) if response.is_partial() => self.land_rest(*response, part, latency, worker),
+            Ok(Reply::Response(response)) if response.is_partial() => self.save_rest(*response, part, latency, worker),
             Ok(Reply::Response(response))
-                if ask == Ask::StartOver || !self.transfer.resume_policy.keeps_part_for_whole() =>
+                if kind == ResumeRequest::StartOver || !self.transfer.resume_policy.keeps_part_for_whole() =>
             {
                 self.transfer.resume_policy = ResumePolicy::default();
-                self.land(*response, Some(part), latency, worker)
+                self.save(*response, Some(part), latency, worker)
             }
-            Ok(Reply::Response(response)) => self.land_beside(*response, part, latency, worker),
+            Ok(Reply::Response(response)) => self.save_alongside(*response, part, latency, worker),
             Ok(Reply::AlreadyComplete) => self.commit_complete(part),
             Ok(Reply::NotModified) => {
                 part.discard();
-                Ok(Outcome::Skipped(Skip::Unchanged))
+                Ok(Outcome::Skipped(SkipReason::Unchanged))
             }
             Err(failure) => {
                 // The redirects may lead elsewhere the next time.
@@ -186,11 +187,11 @@ impl<'t, 'a> Attempt<'t, 'a> {
         }
     }
 
-    /// Requests the file, or what is missing of `part`; with `changed_since`, only if it has changed.
+    /// Requests the file, or the bytes missing from `part`; with `changed_since`, only if it has changed.
     fn request<'w>(&self, part: Option<&PartFile>, worker: &Worker<'w>) -> Result<Reply<'w>, Error> {
         let sidecar = part.and_then(PartFile::sidecar);
         let range = part.zip(sidecar.as_ref()).and_then(|(part, sidecar)| {
-            // Where no gap is left, the server is to confirm that the file ends there.
+            // If nothing is missing, the server must confirm that the file ends there.
             let (from, to) = part.shared().first_gap().unwrap_or((part.received(), None));
             Some(RangeRequest { from, to, validator: sidecar.validator.as_ref()?, length: sidecar.length })
         });
@@ -205,8 +206,8 @@ impl<'t, 'a> Attempt<'t, 'a> {
         worker.client.get(&request, |to| self.session.emit(&Event::Redirected(download, to)))
     }
 
-    /// Receives a response and commits it. `part` is continued if the response is the rest of it, and otherwise replaced.
-    fn land(
+    /// Receives a response and commits it. Continues `part` if the response is the rest of it, and replaces it otherwise.
+    fn save(
         &mut self,
         response: Response<'_>,
         part: Option<PartFile>,
@@ -214,12 +215,12 @@ impl<'t, 'a> Attempt<'t, 'a> {
         worker: &mut Worker<'_>,
     ) -> Result<Outcome, Unfinished> {
         self.transfer.effective_url = response.redirect_target(&self.transfer.source().url);
-        let landing = self.landing(&self.part_path, latency);
-        self.receive_and_commit(&landing, response, part, &mut None, worker)
+        let destination = self.destination(&self.part_path, latency);
+        self.receive_and_commit(&destination, response, part, &mut None, worker)
     }
 
-    /// Receives the rest of `part`. Unless something comes of it, the attempt counts against resuming.
-    fn land_rest(
+    /// Receives the rest of `part`. If that brings no new bytes, the attempt counts as a failed resume.
+    fn save_rest(
         &mut self,
         response: Response<'_>,
         part: PartFile,
@@ -229,7 +230,7 @@ impl<'t, 'a> Attempt<'t, 'a> {
         let before = part.received();
         let (failed, unusable) = self.transfer.resume_policy.counts();
         part.note_failed_resumes(failed + 1, unusable);
-        let result = self.land(response, Some(part), latency, worker);
+        let result = self.save(response, Some(part), latency, worker);
         if let Err(Unfinished { failure, kept }) = &result {
             let policy = &mut self.transfer.resume_policy;
             if *kept > before { policy.part_grew() } else { policy.request_failed(failure) }
@@ -237,8 +238,9 @@ impl<'t, 'a> Attempt<'t, 'a> {
         result
     }
 
-    /// Receives a whole file beside `part`, which is kept until then. If it breaks off, the longer of the two is kept.
-    fn land_beside(
+    /// Receives the whole file alongside `part`, which is kept until the new file is complete. If the transfer breaks off,
+    /// the longer of the two is kept.
+    fn save_alongside(
         &mut self,
         response: Response<'_>,
         part: PartFile,
@@ -256,15 +258,15 @@ impl<'t, 'a> Attempt<'t, 'a> {
             Err(failure) if failure.is_temporary() => {
                 return Err(Unfinished { failure, kept: part.keep_for_resume() });
             }
-            // Something else has that name. The file is worth more than the part.
-            Err(_) => return self.land(response, Some(part), latency, worker),
+            // The name for a second file is taken. Receive the file in place of the part file instead.
+            Err(_) => return self.save(response, Some(part), latency, worker),
         };
         let before = part.received();
         let mut superseded = Some(part);
         self.transfer.effective_url = response.redirect_target(url);
-        let landing = self.landing(&self.replacement_path, latency);
-        let result = self.receive_and_commit(&landing, response, replacement, &mut superseded, worker);
-        // It is gone if the whole file was complete and about to get its name.
+        let destination = self.destination(&self.replacement_path, latency);
+        let result = self.receive_and_commit(&destination, response, replacement, &mut superseded, worker);
+        // `commit` has already discarded it if the whole file was complete.
         let Some(part) = superseded else { return result };
         match result {
             Ok(outcome) => {
@@ -290,68 +292,70 @@ impl<'t, 'a> Attempt<'t, 'a> {
         }
         let failure = if matches!(failure, Error::NoRoom { .. }) || failure.is_full_disk() {
             self.transfer.resume_policy.give_up_part();
-            Error::Range("the disk has no room for the whole file beside the part")
+            Error::Range("the disk has no space for the whole file alongside the part file")
         } else {
             failure
         };
         Err(Unfinished { failure, kept: self.keep(part) })
     }
 
-    /// Commits a part file to which, the server says, nothing is missing.
+    /// Commits a part file that the server says is complete.
     fn commit_complete(&mut self, mut part: PartFile) -> Result<Outcome, Unfinished> {
         let length = part.received();
         let content_encoding = part.sidecar().and_then(|sidecar| sidecar.validator?.content_encoding());
-        let landing = self.landing(&self.part_path, Duration::ZERO);
+        let destination = self.destination(&self.part_path, Duration::ZERO);
         let resumed = part.resume(length);
         let sink = Sink::Part(part);
         match resumed {
             Ok(()) => {
                 let (status, framing) = (RANGE_NOT_SATISFIABLE, Framing::Length(length));
-                commit(&landing, Received { sink, status, framing, content_encoding }, &mut None)
+                commit(&destination, Received { sink, status, framing, content_encoding }, &mut None)
             }
-            Err(failure) => Err(landing.keep(sink, failure)),
+            Err(failure) => Err(destination.keep(sink, failure)),
         }
     }
 
-    /// Receives a response and commits it. `superseded` is discarded when nothing but the name is missing.
+    /// Receives a response and commits it. `superseded` is discarded just before the file gets its final name.
     fn receive_and_commit(
         &self,
-        landing: &Landing<'_>,
+        destination: &Destination<'_>,
         response: Response<'_>,
         part: Option<PartFile>,
         superseded: &mut Option<PartFile>,
         worker: &mut Worker<'_>,
     ) -> Result<Outcome, Unfinished> {
         let length = response.framing().length();
-        if let Some(failure) = self.object_to_length(length) {
+        if let Err(failure) = self.check_announced_length(length) {
             return Err(match part {
-                Some(part) => landing.keep(Sink::Part(part), failure),
+                Some(part) => destination.keep(Sink::Part(part), failure),
                 None => failure.into(),
             });
         }
         if let Some(outcome) = self.recheck_target(length)? {
             return Ok(outcome);
         }
-        let received = receive(landing, response, part, worker)?;
-        commit(landing, received, superseded)
+        let received = receive(destination, response, part, worker)?;
+        commit(destination, received, superseded)
     }
 
-    /// Why a file of an announced length is not wanted.
-    fn object_to_length(&self, length: Option<u64>) -> Option<Error> {
-        let length = length?;
-        let expected = self.transfer.download.expected().length.filter(|expected| *expected != length);
-        let limit = self.session.limits.max_filesize.filter(|limit| length > *limit);
-        expected.map(|expected| Error::UnexpectedLength { length, expected }).or(limit.map(Error::TooLarge))
+    /// Checks the announced length of a file before its body is received.
+    fn check_announced_length(&self, length: Option<u64>) -> Result<(), Error> {
+        let Some(length) = length else { return Ok(()) };
+        self.transfer.download.expected().check_length(length)?;
+        match self.session.limits.max_filesize {
+            Some(limit) if length > limit => Err(Error::TooLarge(limit)),
+            _ => Ok(()),
+        }
     }
 
-    /// Looks at the target before a large body is received, where nobody has looked yet: a run that began at the same
+    /// Checks the target before a large body is received, if it has not been checked yet: a run that began at the same
     /// moment may have fetched the file.
     fn recheck_target(&self, length: Option<u64>) -> Result<Option<Outcome>, Error> {
         if !self.is_target_unchecked || length.is_some_and(|length| length <= RECHECK_FROM) {
             return Ok(None);
         }
         match (part::target_state(&self.target)?, self.session.output.if_exists) {
-            (TargetState::Occupied(_), IfExists::Skip) => Ok(Some(Outcome::Skipped(Skip::Exists))),
+            (TargetState::Occupied(_), IfExists::Skip) => Ok(Some(Outcome::Skipped(SkipReason::Exists))),
             (TargetState::Occupied(_), IfExists::Fail) => Err(Error::Exists(self.target.clone())),
             _ => Ok(None),
         }
@@ -364,8 +368,8 @@ impl<'t, 'a> Attempt<'t, 'a> {
         part.keep_for_resume()
     }
 
-    fn landing<'s>(&'s self, part_path: &'s Path, latency: Duration) -> Landing<'s> {
-        Landing {
+    fn destination<'s>(&'s self, part_path: &'s Path, latency: Duration) -> Destination<'s> {
+        Destination {
             download: self.transfer.download,
             source: self.transfer.source(),
             part_path,

@@ -15,7 +15,7 @@ impl CancelToken {
     }
 
     /// Stops the run: nothing new starts, and requests in flight end within about 100 ms. What has arrived of a file
-    /// is kept for a later run where it can be resumed.
+    /// is kept for a later run if it can be resumed. This cannot be undone.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);
     }

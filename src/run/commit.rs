@@ -1,73 +1,70 @@
 //! Verifies a complete body and gives it its final name.
 
-use super::outcome::{Fetched, Outcome, Skip, Unfinished};
+use super::outcome::{Fetched, Outcome, SkipReason, Unfinished};
 use super::receive::Received;
-use super::sink::{Landing, Sink};
+use super::sink::{Destination, Sink};
 use crate::error::Error;
 use crate::options::IfExists;
 use crate::part::{self, PartFile, TargetState};
 use crate::plan::Target;
 
-/// Verifies what was received, and then gives it its final name: the only way to one. `superseded`, an older part file of
-/// the same download, is discarded as the last step before.
+/// Verifies a complete body and gives it its final name. Nothing else names files. `superseded`, an older part file of the
+/// same download, is discarded just before.
 ///
 /// # Errors
 ///
-/// Why there is no file under the final name, and how much is kept for the next attempt.
+/// [`Unfinished`] if the file could not be given its name, with what was kept for the next attempt. If the name cannot be
+/// synced to disk, the download fails although the file is there: a user of `--fsync` must learn that it may not survive a power failure.
 pub fn commit(
-    landing: &Landing<'_>,
+    destination: &Destination<'_>,
     received: Received<'_>,
     superseded: &mut Option<PartFile>,
 ) -> Result<Outcome, Unfinished> {
     let Received { mut sink, status, framing, content_encoding } = received;
     if let Sink::Part(part) = &sink {
-        landing.report_moved_files(part);
+        destination.report_moved_files(part);
     }
-    let name = verify(&sink, landing)
-        .and_then(|()| sink.write_out(landing))
-        .and_then(|()| give_name(&mut sink, landing, superseded));
+    let name = verify(&sink, destination)
+        .and_then(|()| sink.write_out(destination))
+        .and_then(|()| give_name(&mut sink, destination, superseded));
     match name {
         Ok(Some(name)) => {
-            let output = landing.session.output;
+            let output = destination.session.output;
             if output.fsync {
                 part::sync_directory(&output.directory)?;
             }
             let (path, bytes) = (name.path_in(&output.directory), sink.length());
-            Ok(Outcome::Fetched(Fetched { path, name, bytes, status, framing, content_encoding }))
+            Ok(Outcome::Fetched(Fetched { path, target: name, bytes, status, framing, content_encoding }))
         }
         Ok(None) => {
             sink.discard();
-            Ok(Outcome::Skipped(Skip::Exists))
+            Ok(Outcome::Skipped(SkipReason::Exists))
         }
-        Err(failure) => Err(landing.keep(sink, failure)),
+        Err(failure) => Err(destination.keep(sink, failure)),
     }
 }
 
 /// Checks a body against what its list entry expects. It was checked against what the server announced while it was
 /// received.
-fn verify(sink: &Sink<'_>, landing: &Landing<'_>) -> Result<(), Error> {
-    let length = sink.length();
-    match landing.download.expected().length {
-        Some(expected) if expected != length => Err(Error::UnexpectedLength { length, expected }),
-        _ => Ok(()),
-    }
+fn verify(sink: &Sink<'_>, destination: &Destination<'_>) -> Result<(), Error> {
+    destination.download.expected().check_length(sink.length())
 }
 
-/// Gives the file its target's name, or another one if that is taken and files are to be renamed. `None` if a file that
-/// appeared meanwhile stays.
+/// Gives the file its target's name, or another one if that is taken and files are to be renamed. Returns `None` if an
+/// existing file is kept.
 fn give_name(
     sink: &mut Sink<'_>,
-    landing: &Landing<'_>,
+    destination: &Destination<'_>,
     superseded: &mut Option<PartFile>,
 ) -> Result<Option<Target>, Error> {
-    // Before the file has its name: a process killed in between leaves nothing beside a complete file.
+    // Discarded first, so that a process killed in between leaves nothing beside a complete file.
     if let Some(part) = superseded.take() {
         part.discard();
     }
-    let output = landing.session.output;
-    let target = landing.download.target();
+    let output = destination.session.output;
+    let target = destination.download.target();
     let path = target.path_in(&output.directory);
-    if sink.give_name(&path, landing)? {
+    if sink.give_name(&path, destination)? {
         return Ok(Some(target.clone()));
     }
     match output.if_exists {
@@ -80,8 +77,8 @@ fn give_name(
             let mut number = 2;
             loop {
                 let name = target.numbered(number);
-                let is_planned = landing.session.plan.contains(&name);
-                if !is_planned && sink.give_name(&name.path_in(&output.directory), landing)? {
+                let is_planned = destination.session.plan.contains(&name);
+                if !is_planned && sink.give_name(&name.path_in(&output.directory), destination)? {
                     return Ok(Some(name));
                 }
                 number += 1;

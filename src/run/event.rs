@@ -29,7 +29,7 @@ pub enum Event<'a> {
     Started(&'a Download, &'a Arc<Progress>),
     /// A response redirects to another URL.
     Redirected(&'a Download, &'a WebUrl),
-    /// What an earlier attempt left cannot be resumed, for this reason.
+    /// What an earlier run left cannot be resumed; the text says why.
     StartingOver(&'a Download, &'a str),
     /// A download failed temporarily and will be retried.
     #[non_exhaustive]
@@ -93,25 +93,26 @@ impl Progress {
         self.transferred.load(Ordering::Relaxed)
     }
 
-    /// Bytes of the file that have been received, including those of earlier attempts and runs.
+    /// Bytes of the file that have been received, including those of earlier attempts and runs. Goes down if some turn out
+    /// to be useless.
     #[must_use]
     pub fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// The length that the server announced.
+    /// The length in bytes that the server announced, in the current attempt.
     #[must_use]
     pub fn length(&self) -> Option<u64> {
         Some(self.length.load(Ordering::Relaxed)).filter(|length| *length != UNKNOWN)
     }
 
-    /// An attempt begins with so many bytes received before.
+    /// Records that an attempt begins with `received` bytes.
     pub(super) fn begin(&self, received: u64, length: Option<u64>) {
         self.received.store(received, Ordering::Relaxed);
         self.length.store(length.unwrap_or(UNKNOWN), Ordering::Relaxed);
     }
 
-    /// An attempt has ended, and so many bytes are kept for the next.
+    /// Records how many bytes are kept for the next attempt.
     pub(super) fn set_received(&self, received: u64) {
         self.received.store(received, Ordering::Relaxed);
     }
@@ -121,7 +122,7 @@ impl Progress {
         self.received.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes that were received turned out not to belong to the file.
+    /// Takes back bytes that turned out not to belong to the file.
     pub(super) fn subtract(&self, bytes: u64) {
         self.received.fetch_sub(bytes, Ordering::Relaxed);
     }

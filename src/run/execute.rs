@@ -1,16 +1,16 @@
-//! Carries out a plan.
+//! Runs a plan, or one download, from the output directory to the result.
 
 use super::cancel::CancelToken;
 use super::directory::{check_writable, create_directory};
 use super::event::{Event, Reporter};
 use super::outcome::{Fetched, Outcome, Summary};
-use super::schedule::{concurrent, run_to_completion, sequential};
+use super::schedule::{run_concurrently, run_sequentially, run_to_completion};
 use super::session::{Session, Worker};
 use crate::error::Error;
 use crate::options::{Mode, Options};
 use crate::plan::Plan;
 
-/// Carries out a plan, from the output directory to the summary.
+/// Runs a plan. See [`run`](crate::run()).
 pub fn execute(
     plan: &Plan,
     options: &Options,
@@ -22,13 +22,13 @@ pub fn execute(
     let session = Session::new(plan, options, reporter, cancel)?;
     session.emit(&Event::Planned { plan, mode: options.limits.mode, stats: &session.stats });
     match options.limits.mode {
-        Mode::Sequential => sequential(&session),
-        Mode::Concurrent => concurrent(&session),
+        Mode::Sequential => run_sequentially(&session),
+        Mode::Concurrent => run_concurrently(&session),
     }
     Ok(session.stats.snapshot())
 }
 
-/// Carries out the first download of a plan in the calling thread, and returns its file.
+/// Runs the first download of a plan in the calling thread, and returns its file.
 pub fn execute_first(plan: &Plan, options: &Options) -> Result<Fetched, Error> {
     create_directory(&options.output.directory, options.output.fsync)?;
     check_writable(plan, &options.output)?;

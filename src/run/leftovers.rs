@@ -8,8 +8,8 @@ use crate::url::WebUrl;
 
 /// The part file of a target, if there is one, and where a second one may go.
 ///
-/// While a part file is kept, the whole file may be received beside it, in `NAME.part.new`. If a run is killed
-/// meanwhile, both are left, and the longer one counts: that one is `part`, whichever name it has.
+/// While a part file is kept, the whole file may be received alongside it, in `NAME.part.new`. If a run is killed
+/// in between, both are left. The longer one is used: that is `part`, whichever name it has.
 pub struct Leftovers {
     pub part: Option<PartFile>,
     /// Where `part` is, or would be.

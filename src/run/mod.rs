@@ -1,4 +1,4 @@
-//! Carries out a plan and says how it went. Knows no command line, no progress bar and no terminal.
+//! Runs a plan and says how it went. Knows no command line, no progress bar and no terminal.
 
 mod attempt;
 mod body;
@@ -27,5 +27,5 @@ pub use cancel::CancelToken;
 pub use directory::create_directory;
 pub use event::{Event, Progress, Reporter};
 pub use execute::{execute, execute_first};
-pub use outcome::{FailureNote, Fetched, Finished, Outcome, Skip, Summary};
+pub use outcome::{FailureNote, Fetched, Finished, Outcome, SkipReason, Summary};
 pub use stats::RunStats;

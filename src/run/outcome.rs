@@ -15,7 +15,7 @@ pub enum Outcome {
     /// Its file is complete and has its final name.
     Fetched(Fetched),
     /// Its target exists and was not touched.
-    Skipped(Skip),
+    Skipped(SkipReason),
     /// It failed, permanently or temporarily: see [`Error::is_temporary`].
     Failed(Error),
     /// The run was cancelled before it finished, or before it started.
@@ -25,7 +25,7 @@ pub enum Outcome {
 /// Why an existing file was not touched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Skip {
+pub enum SkipReason {
     /// It exists; it was not checked.
     Exists,
     /// The server says that it has not changed since the existing file's modification time.
@@ -36,18 +36,19 @@ pub enum Skip {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fetched {
-    /// Its name in the output directory. Differs from the planned one if that was taken meanwhile and files are to be
-    /// renamed.
-    pub name: Target,
+    /// Its target. Differs from the planned one if that was taken and [`IfExists::Rename`] applies.
+    ///
+    /// [`IfExists::Rename`]: crate::options::IfExists::Rename
+    pub target: Target,
     /// Its path.
     pub path: PathBuf,
     /// Its length in bytes.
     pub bytes: u64,
     /// The status of the response.
     pub status: u16,
-    /// How the end of the body was known, and so what the length was checked against.
+    /// How the end of the body was determined, and hence what its length was checked against.
     pub framing: Framing,
-    /// The `Content-Encoding` in which the server sent it, and in which it was saved, although none was requested.
+    /// The `Content-Encoding` that the server applied without being asked. The file is saved as sent.
     pub content_encoding: Option<String>,
 }
 
@@ -89,7 +90,7 @@ impl Finished {
     }
 }
 
-/// What a run has come to, so far or in all.
+/// The results of a run, so far or in total.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Summary {
@@ -116,7 +117,7 @@ pub struct Summary {
     /// The time since the run began.
     pub elapsed: Duration,
     /// The sum of the own and helper times of all finished downloads.
-    pub own_times: Duration,
+    pub total_download_time: Duration,
     /// The longest own time of a finished download.
     pub longest: Duration,
     /// Whether the downloads were concurrent.

@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 use super::body::{copy_body, read_body};
 use super::outcome::Unfinished;
 use super::session::Worker;
-use super::sink::{Landing, Sink, SmallBody};
+use super::sink::{Destination, Sink, SmallBody};
 use super::split::{SplitDownload, fetch_segment};
 use crate::error::Error;
 use crate::http::{Framing, Response};
 use crate::part::{CommitMode, PartFile, SegmentWriter};
 
-/// A body no longer than this, which is less than a worker's buffer, is received whole before there is any file of it.
-const SMALL_BODY: u64 = 64 * 1024;
+/// A body up to this length, which is less than a worker's buffer, is received completely before any file is created.
+const MAX_SMALL_BODY: u64 = 64 * 1024;
 
-/// A thread that waits for others to fetch their segments looks this often for something else to do.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How often a thread that waits for others' segments checks for something else to do.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A complete body, with what the response said about it.
 pub struct Received<'b> {
@@ -27,62 +27,62 @@ pub struct Received<'b> {
     pub content_encoding: Option<String>,
 }
 
-/// Receives a body. If the response is the rest of `part`, it continues that; otherwise `part` makes way for a new one.
+/// Receives a body. If the response is the rest of `part`, it continues that; otherwise a new part file replaces it.
 ///
 /// # Errors
 ///
-/// Why the body is incomplete, and how much is kept for the next attempt.
+/// [`Unfinished`] if the body is incomplete, with what was kept for the next attempt.
 pub fn receive<'w>(
-    landing: &Landing<'_>,
+    destination: &Destination<'_>,
     mut response: Response<'_>,
     part: Option<PartFile>,
     worker: &'w mut Worker<'_>,
 ) -> Result<Received<'w>, Unfinished> {
     let (status, framing, content_encoding) = (response.status(), response.framing(), response.content_encoding());
-    let sink = if part.is_none() && is_small(&response, landing) {
-        Sink::Memory(receive_small(landing, &mut response, &mut worker.buffer)?)
+    let sink = if part.is_none() && is_small(&response, destination) {
+        Sink::Memory(receive_small(destination, &mut response, &mut worker.buffer)?)
     } else {
         let mut part = match part {
             Some(part) if is_rest(&response) => part,
             Some(part) => part.renew()?,
-            None => PartFile::create(landing.part_path)?,
+            None => PartFile::create(destination.part_path)?,
         };
         if !part.is_locked() {
-            landing.session.warn_of_missing_locks();
+            destination.session.warn_of_missing_locks();
         }
-        match receive_into(&mut part, landing, response, worker) {
+        match receive_into(&mut part, destination, response, worker) {
             Ok(()) => Sink::Part(part),
-            Err(failure) => return Err(landing.keep(Sink::Part(part), failure)),
+            Err(failure) => return Err(destination.keep(Sink::Part(part), failure)),
         }
     };
     Ok(Received { sink, status, framing, content_encoding })
 }
 
-/// Whether a response continues a part file and does not start a new one.
+/// Whether a response continues a part file rather than starting a new one.
 const fn is_rest(response: &Response<'_>) -> bool {
     response.is_partial() && response.framing().length().is_some()
 }
 
-fn is_small(response: &Response<'_>, landing: &Landing<'_>) -> bool {
-    let is_short = response.framing().length().is_some_and(|length| length <= SMALL_BODY);
-    is_short && landing.commit_mode == CommitMode::NoReplace
+fn is_small(response: &Response<'_>, destination: &Destination<'_>) -> bool {
+    let is_short = response.framing().length().is_some_and(|length| length <= MAX_SMALL_BODY);
+    is_short && destination.commit_mode == CommitMode::NoReplace
 }
 
 fn receive_small<'b>(
-    landing: &Landing<'_>,
+    destination: &Destination<'_>,
     response: &mut Response<'_>,
     buffer: &'b mut [u8],
 ) -> Result<SmallBody<'b>, Unfinished> {
     let (validator, length, modified) = (response.validator(), response.framing().length(), response.last_modified());
-    landing.progress.begin(0, length);
+    destination.progress.begin(0, length);
     let mut filled = 0;
     while !response.is_fully_read() {
-        match read_body(response, &mut buffer[filled..], &landing.progress, landing.session) {
+        match read_body(response, &mut buffer[filled..], &destination.progress, destination.session) {
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(failure) if filled > 0 && validator.is_some() => {
                 let body = SmallBody { bytes: &buffer[..filled], validator, length, modified: None };
-                return Err(Unfinished { failure, kept: body.to_part(landing)?.keep_for_resume() });
+                return Err(Unfinished { failure, kept: body.to_part(destination)?.keep_for_resume() });
             }
             Err(failure) => return Err(failure.into()),
         }
@@ -90,22 +90,22 @@ fn receive_small<'b>(
     Ok(SmallBody { bytes: &buffer[..filled], validator, length, modified })
 }
 
-/// Receives a body into a part file. Segments that are missing besides it are fetched too, by this thread or by others.
+/// Receives a body into a part file. Other missing segments are fetched as well, by this thread or by others.
 fn receive_into(
     part: &mut PartFile,
-    landing: &Landing<'_>,
+    destination: &Destination<'_>,
     response: Response<'_>,
     worker: &mut Worker<'_>,
 ) -> Result<(), Error> {
-    let split = prepare_part(part, landing, &response)?.map(Arc::new);
+    let split = prepare_part(part, destination, &response)?.map(Arc::new);
     // Taken before the download is registered, or another thread could take it.
     let writer = part.shared().next_segment();
-    let registry = landing.session.splits.as_ref().filter(|_| response.allows_ranges());
+    let registry = destination.session.splits.as_ref().filter(|_| response.allows_ranges());
     let registration = split.as_ref().zip(registry).map(|(split, registry)| registry.register(split));
     let modified = response.last_modified();
-    let first = receive_first(landing, response, writer, worker);
-    landing.split_backoff.own_thread_finished(&first);
-    receive_rest(part, landing, first, split.as_deref(), registration.is_some(), worker)?;
+    let first = receive_first(destination, response, writer, worker);
+    destination.split_backoff.own_thread_finished(&first);
+    receive_rest(part, destination, first, split.as_deref(), registration.is_some(), worker)?;
     if let Some(time) = modified {
         part.set_modified(time);
     }
@@ -116,10 +116,10 @@ fn receive_into(
 /// validator and a length.
 fn prepare_part(
     part: &mut PartFile,
-    landing: &Landing<'_>,
+    destination: &Destination<'_>,
     response: &Response<'_>,
 ) -> Result<Option<SplitDownload>, Error> {
-    let url = &landing.source.url;
+    let url = &destination.source.url;
     let length = response.framing().length();
     match length.filter(|_| is_rest(response)) {
         Some(length) => part.resume(length)?,
@@ -128,25 +128,25 @@ fn prepare_part(
     if let Some(length) = length {
         part.reserve(length)?;
     }
-    landing.session.checkpointer.watch(part);
-    landing.progress.begin(part.received(), length);
+    destination.session.checkpointer.watch(part);
+    destination.progress.begin(part.received(), length);
     let validator = part.sidecar().and_then(|sidecar| sidecar.validator);
     Ok(validator.zip(length).map(|(validator, length)| SplitDownload {
-        id: landing.download.id(),
-        source: landing.source.clone(),
+        id: destination.download.id(),
+        source: destination.source.clone(),
         effective_url: response.redirect_target(url),
         validator,
         length,
         part: Arc::clone(part.shared()),
-        latency: landing.latency,
-        progress: Arc::clone(&landing.progress),
-        backoff: Arc::clone(&landing.split_backoff),
+        latency: destination.latency,
+        progress: Arc::clone(&destination.progress),
+        backoff: Arc::clone(&destination.split_backoff),
     }))
 }
 
 /// Receives the body of the response that the attempt began with.
 fn receive_first(
-    landing: &Landing<'_>,
+    destination: &Destination<'_>,
     mut response: Response<'_>,
     writer: Option<SegmentWriter>,
     worker: &mut Worker<'_>,
@@ -156,9 +156,9 @@ fn receive_first(
     if !writer.accept_response(response.position(), response.range_end()) {
         return Err(Error::Range("it is not the missing range"));
     }
-    let result = copy_body(&mut response, &writer, &mut worker.buffer, &landing.progress, landing.session);
+    let result = copy_body(&mut response, &writer, &mut worker.buffer, &destination.progress, destination.session);
     if let Err(Error::Range(_)) = result {
-        landing.progress.subtract(writer.discard_written());
+        destination.progress.subtract(writer.discard_written());
     }
     result
 }
@@ -169,13 +169,13 @@ fn receive_first(
 /// failure, other threads may still complete the file; some failures end the attempt for all of them.
 fn receive_rest(
     part: &PartFile,
-    landing: &Landing<'_>,
+    destination: &Destination<'_>,
     first: Result<(), Error>,
     split: Option<&SplitDownload>,
     is_registered: bool,
     worker: &mut Worker<'_>,
 ) -> Result<(), Error> {
-    let (shared, backoff) = (part.shared(), &landing.split_backoff);
+    let (shared, backoff) = (part.shared(), &destination.split_backoff);
     let mut result = first;
     loop {
         if result.as_ref().is_err_and(ends_attempt) {
@@ -188,18 +188,18 @@ fn receive_rest(
         let own = split.filter(|_| result.is_ok() && !backoff.is_paused());
         let taken = own.and_then(|split| Some((split, split.take_own_segment(is_registered)?)));
         if let Some((split, writer)) = taken {
-            result = fetch_segment(split, &writer, landing.session, worker);
+            result = fetch_segment(split, &writer, destination.session, worker);
             backoff.own_thread_finished(&result);
         } else if own.is_none() && shared.close_if_idle() {
             // Another thread failed to fetch what is missing.
             let expected = split.map_or(0, |split| split.length);
             let truncated = || Error::Truncated { received: part.received(), expected };
             return result.and(Err(backoff.take_failure().unwrap_or_else(truncated)));
-        } else if landing.session.is_stopped() {
+        } else if destination.session.is_stopped() {
             result = Err(Error::Cancelled);
         } else {
             let started = Instant::now();
-            shared.wait_for_writer(LOOK_AGAIN);
+            shared.wait_for_writer(POLL_INTERVAL);
             backoff.waited(started.elapsed());
         }
     }

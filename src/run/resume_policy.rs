@@ -1,4 +1,4 @@
-//! What to request of a file of which some has been received. Pure.
+//! Decides what to request when some of a file has already been received. Pure.
 //!
 //! - The rest is requested, until a response cannot be used, or two requests in a row fail at a server that can be
 //!   reached. Then the whole file is requested, once: some servers fail at every range and at nothing else. The part is
@@ -15,34 +15,34 @@ const MAX_UNUSABLE: u32 = 3;
 /// Request the whole file after this many requests for the rest have failed in a row.
 const MAX_FAILURES: u32 = 2;
 
-/// What has come of the attempts since the part last grew.
+/// The results of the attempts since the part file last grew.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ResumePolicy {
     failures: u32,
     unusable: u32,
-    asked_for_whole: bool,
+    kinded_for_whole: bool,
 }
 
 /// What to request. In each case the part is kept until there is a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ask {
+pub enum ResumeRequest {
     /// What is missing.
     Rest,
-    /// The whole file, to be received beside the part.
+    /// The whole file, to be received alongside the part file.
     Whole,
-    /// The whole file, in place of the part.
+    /// The whole file, in place of the part file.
     StartOver,
 }
 
 impl ResumePolicy {
     /// The policy for a run that finds a part file of an earlier one, with the [counts](Self::counts) that it recorded.
     ///
-    /// The server may have recovered. So a run that can make more than one attempt requests the rest first, and earlier
-    /// failures count as one in all.
+    /// The server may have recovered. So if this run can retry, it requests the rest first and counts all earlier failures
+    /// as one.
     pub fn after(failures: u32, unusable: u32, retries: u32) -> Self {
         let is_only_attempt = retries == 0;
         let max_failures = if is_only_attempt { MAX_FAILURES } else { MAX_FAILURES - 1 };
-        Self { failures: failures.min(max_failures), unusable, asked_for_whole: unusable > 0 && !is_only_attempt }
+        Self { failures: failures.min(max_failures), unusable, kinded_for_whole: unusable > 0 && !is_only_attempt }
     }
 
     /// Requests for the rest that have failed in a row, and unusable responses in a row: what a later run must know.
@@ -51,29 +51,29 @@ impl ResumePolicy {
     }
 
     /// What the next attempt requests.
-    pub const fn next_request(&mut self) -> Ask {
+    pub const fn choose_request(&mut self) -> ResumeRequest {
         if self.unusable >= MAX_UNUSABLE {
-            *self = Self { failures: 0, unusable: 0, asked_for_whole: false };
-            return Ask::StartOver;
+            *self = Self { failures: 0, unusable: 0, kinded_for_whole: false };
+            return ResumeRequest::StartOver;
         }
-        if !self.asked_for_whole && (self.unusable > 0 || self.failures >= MAX_FAILURES) {
-            (self.asked_for_whole, self.failures) = (true, 0);
-            return Ask::Whole;
+        if !self.kinded_for_whole && (self.unusable > 0 || self.failures >= MAX_FAILURES) {
+            (self.kinded_for_whole, self.failures) = (true, 0);
+            return ResumeRequest::Whole;
         }
-        Ask::Rest
+        ResumeRequest::Rest
     }
 
-    /// Whether a whole file that comes now is received beside the part, and not in its place.
+    /// Whether to receive a whole file alongside the part file, rather than in place of it.
     pub const fn keeps_part_for_whole(&self) -> bool {
         self.unusable + 1 < MAX_UNUSABLE
     }
 
-    /// The part grew.
+    /// Records that the part file grew.
     pub fn part_grew(&mut self) {
         *self = Self::default();
     }
 
-    /// An attempt failed and left the part as it was.
+    /// Records an attempt that failed and left the part file as it was.
     pub const fn request_failed(&mut self, failure: &Error) {
         match failure {
             Error::Range(_) => self.unusable += 1,
@@ -86,12 +86,12 @@ impl ResumePolicy {
         }
     }
 
-    /// A whole file broke off.
+    /// Records that receiving the whole file failed.
     pub const fn whole_failed(&mut self) {
         self.unusable += 1;
     }
 
-    /// The disk has no room for a whole file beside the part.
+    /// Records that the disk has no space for the whole file alongside the part file.
     pub const fn give_up_part(&mut self) {
         self.unusable = MAX_UNUSABLE;
     }
@@ -110,19 +110,19 @@ mod tests {
     const UNREACHABLE: Error = Error::ConnectTimeout(Duration::from_secs(1));
 
     /// What is requested, if each attempt fails with the next of these.
-    fn requests(failures: &[&Error]) -> Vec<Ask> {
+    fn requests(failures: &[&Error]) -> Vec<ResumeRequest> {
         let mut policy = ResumePolicy::default();
-        let ask = |failure: &&Error| {
-            let ask = policy.next_request();
+        let kind = |failure: &&Error| {
+            let kind = policy.choose_request();
             policy.request_failed(failure);
-            ask
+            kind
         };
-        failures.iter().map(ask).collect()
+        failures.iter().map(kind).collect()
     }
 
     #[test]
     fn the_whole_file_is_requested_once_after_two_failures() {
-        use Ask::{Rest, Whole};
+        use ResumeRequest::{Rest, Whole};
         for failure in [&STALLED, &FAILED] {
             assert_eq!(requests(&[failure; 5]), [Rest, Rest, Whole, Rest, Rest]);
         }
@@ -132,30 +132,34 @@ mod tests {
 
     #[test]
     fn failures_of_earlier_runs_count_as_one_or_as_two_if_there_are_no_retries() {
-        for (failures, retries, ask) in
-            [(0, 0, Ask::Rest), (1, 0, Ask::Rest), (2, 0, Ask::Whole), (9, 0, Ask::Whole), (9, 1, Ask::Rest)]
-        {
-            assert_eq!(ResumePolicy::after(failures, 0, retries).next_request(), ask, "{failures} {retries}");
+        for (failures, retries, kind) in [
+            (0, 0, ResumeRequest::Rest),
+            (1, 0, ResumeRequest::Rest),
+            (2, 0, ResumeRequest::Whole),
+            (9, 0, ResumeRequest::Whole),
+            (9, 1, ResumeRequest::Rest),
+        ] {
+            assert_eq!(ResumePolicy::after(failures, 0, retries).choose_request(), kind, "{failures} {retries}");
         }
         let mut policy = ResumePolicy::after(9, 0, 1);
         policy.request_failed(&FAILED);
-        assert_eq!((policy.next_request(), policy.counts()), (Ask::Whole, (0, 0)));
+        assert_eq!((policy.choose_request(), policy.counts()), (ResumeRequest::Whole, (0, 0)));
     }
 
     #[test]
     fn unusable_responses_are_counted_across_runs() {
-        for (unusable, retries, ask, keeps_part) in [
-            (1, 0, Ask::Whole, true),
-            (2, 0, Ask::Whole, false),
-            (3, 0, Ask::StartOver, true),
-            (1, 1, Ask::Rest, true),
-            (2, 1, Ask::Rest, false),
-            (3, 1, Ask::StartOver, true),
+        for (unusable, retries, kind, keeps_part) in [
+            (1, 0, ResumeRequest::Whole, true),
+            (2, 0, ResumeRequest::Whole, false),
+            (3, 0, ResumeRequest::StartOver, true),
+            (1, 1, ResumeRequest::Rest, true),
+            (2, 1, ResumeRequest::Rest, false),
+            (3, 1, ResumeRequest::StartOver, true),
         ] {
             let mut policy = ResumePolicy::after(0, unusable, retries);
             assert_eq!(
-                (policy.next_request(), policy.keeps_part_for_whole()),
-                (ask, keeps_part),
+                (policy.choose_request(), policy.keeps_part_for_whole()),
+                (kind, keeps_part),
                 "{unusable} {retries}"
             );
         }
@@ -163,7 +167,7 @@ mod tests {
 
     #[test]
     fn only_the_third_unusable_response_in_a_row_discards_the_part() {
-        use Ask::{Rest, StartOver, Whole};
+        use ResumeRequest::{Rest, StartOver, Whole};
         assert_eq!(requests(&[&UNUSABLE; 5]), [Rest, Whole, Rest, StartOver, Whole]);
         let mut policy = ResumePolicy::default();
         let mut kept = Vec::new();
@@ -173,8 +177,8 @@ mod tests {
         }
         assert_eq!(kept, [true, true, false]);
         policy.part_grew();
-        assert_eq!((policy.next_request(), policy.keeps_part_for_whole()), (Rest, true));
+        assert_eq!((policy.choose_request(), policy.keeps_part_for_whole()), (Rest, true));
         policy.give_up_part();
-        assert_eq!(policy.next_request(), StartOver);
+        assert_eq!(policy.choose_request(), StartOver);
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! - Only temporary failures are retried: [`Error::is_temporary`] lists them.
 //! - A download is given up after [`Retry::retries`] retries without progress. A failure that left more of the file than
-//!   any before it is progress, and starts a new count. A server that cuts every response at the same byte and cannot
-//!   resume is therefore not asked forever.
-//! - The wait before the *n*th retry in a row is drawn evenly from 0 to 2ⁿ⁻¹ seconds, and at most a minute: exponential
-//!   back-off with full jitter, so that many downloads that failed at one moment do not come back at one moment.
+//!   any before it is progress and resets the count. A server that truncates every response at the same byte and cannot
+//!   resume is therefore not retried forever.
+//! - The wait before the *n*th retry in a row is uniformly random between 0 and 2ⁿ⁻¹ seconds, at most a minute: exponential
+//!   backoff with full jitter, so that downloads that failed together are not retried together.
 //! - A `Retry-After` is obeyed, up to five minutes. A longer one fails the download temporarily.
-//! - A part file that another process owns is not looked at again before that process may count as dead.
+//! - A part file owned by another process is not tried again until that process may be presumed dead.
 //! - A download with another source tries that instead of giving up.
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::options::Retry;
 /// The longest wait before the first retry.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
-/// The longest wait that back-off asks for.
+/// The longest wait of the backoff.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// The longest `Retry-After` that is obeyed.
@@ -45,7 +45,7 @@ pub enum Verdict {
 }
 
 impl History {
-    /// Records a failure that left so many bytes in the part file.
+    /// Records a failure after which the part file has `received` bytes.
     pub fn record(&mut self, received: u64) {
         if received > self.furthest {
             self.furthest = received;
@@ -56,13 +56,13 @@ impl History {
     }
 }
 
-/// Decides what follows a failure that `history` has recorded. `chance` is drawn evenly from 0 to 1.
+/// Decides what follows a failure that `history` has recorded. `chance` is uniformly random in [0, 1).
 pub fn decide(policy: &Retry, history: &History, failure: &Error, has_next_source: bool, chance: f64) -> Verdict {
     let retry_after = failure.retry_after().map(|retry_after| retry_after.wait);
     let least = retry_after.or(failure.free_in()).unwrap_or_default();
     if !failure.is_temporary() || history.in_a_row > policy.retries || least > MAX_RETRY_AFTER {
-        let helps_elsewhere = has_next_source && failure.is_of_source();
-        return if helps_elsewhere { Verdict::NextSource } else { Verdict::GiveUp };
+        let may_succeed_elsewhere = has_next_source && failure.is_source_specific();
+        return if may_succeed_elsewhere { Verdict::NextSource } else { Verdict::GiveUp };
     }
     let doublings = history.in_a_row.saturating_sub(1).min(16);
     let longest = FIRST_WAIT.saturating_mul(1 << doublings).min(MAX_WAIT);
@@ -119,22 +119,18 @@ mod tests {
     #[test]
     fn retry_after_is_obeyed_up_to_five_minutes() {
         assert_eq!(decide(&POLICY, &after(1), &status(503, Some(7)), false, 0.5), seconds(7));
-        assert_eq!(
-            decide(&POLICY, &after(5), &status(503, Some(7)), false, 1.0),
-            seconds(16),
-            "the longer wait counts"
-        );
+        assert_eq!(decide(&POLICY, &after(5), &status(503, Some(7)), false, 1.0), seconds(16), "the longer wait wins");
         assert_eq!(decide(&POLICY, &after(1), &status(429, Some(300)), false, 0.5), seconds(300));
         assert_eq!(decide(&POLICY, &after(1), &status(429, Some(301)), false, 0.5), Verdict::GiveUp);
         assert_eq!(decide(&POLICY, &after(1), &status(404, Some(1)), false, 0.5), Verdict::GiveUp);
     }
 
     #[test]
-    fn the_part_file_of_another_process_is_waited_for_until_that_may_count_as_dead() {
+    fn a_part_file_in_use_is_retried_once_its_owner_may_be_presumed_dead() {
         let locked =
             |free_in: Option<u64>| Error::Locked { path: "x.part".into(), free_in: free_in.map(Duration::from_secs) };
         assert_eq!(decide(&POLICY, &after(1), &locked(Some(60)), false, 0.5), seconds(60));
-        assert_eq!(decide(&POLICY, &after(5), &locked(Some(2)), false, 1.0), seconds(16), "the longer wait counts");
+        assert_eq!(decide(&POLICY, &after(5), &locked(Some(2)), false, 1.0), seconds(16), "the longer wait wins");
         assert_eq!(decide(&POLICY, &after(2), &locked(None), false, 0.5), seconds(1));
         assert_eq!(decide(&POLICY, &after(9), &locked(Some(60)), false, 0.5), Verdict::GiveUp);
     }
@@ -149,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_source_is_tried_where_this_one_has_failed_for_a_reason_of_its_own() {
+    fn the_next_source_is_tried_if_this_one_is_at_fault() {
         let full = || Error::NoRoom { path: "x.part".into(), needed: 2, free: 1 };
         for (failure, failures, verdict) in [
             (status(404, None), 1, Verdict::NextSource),

@@ -34,7 +34,7 @@ pub struct Session<'a> {
     pub splits: Option<SplitRegistry>,
     /// Whether the output directory was empty when the run began. First attempts then need not look for a target, a
     /// part file or a sidecar. The commit still notices what has appeared since.
-    pub began_empty: bool,
+    pub output_was_empty: bool,
     reporter: &'a dyn Reporter,
     cancel: &'a CancelToken,
     deadline: Option<Instant>,
@@ -68,9 +68,9 @@ impl<'a> Session<'a> {
             budget,
             checkpointer: Checkpointer::default(),
             splits: (is_concurrent && limits.split).then(SplitRegistry::default),
-            began_empty: part::is_empty_directory(&output.directory),
+            output_was_empty: part::is_empty_directory(&output.directory),
             cancel,
-            // A time too long to be a deadline is none.
+            // A limit too long to represent is no limit.
             deadline: limits.max_time.and_then(|time| Instant::now().checked_add(time)),
             warned_of_missing_locks: AtomicBool::new(false),
             warned_of_renames: AtomicBool::new(false),
@@ -86,7 +86,7 @@ impl<'a> Session<'a> {
         self.cancel.is_cancelled() || self.is_out_of_time()
     }
 
-    /// Whether the run has used up its time.
+    /// Whether the time limit has expired.
     pub fn is_out_of_time(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
@@ -96,24 +96,25 @@ impl<'a> Session<'a> {
         let _ = catch_unwind(AssertUnwindSafe(|| self.reporter.event(event)));
     }
 
-    /// Warns, once in a run, that two processes could write to the same file here.
+    /// Warns, once per run, that two processes could write to the same file here.
     pub fn warn_of_missing_locks(&self) {
         if !self.warned_of_missing_locks.swap(true, Ordering::Relaxed) {
-            let warning = "the file system has no locks: run no other tdl in this directory meanwhile";
+            let warning =
+                "the file system does not support locks: do not run another tdl in this directory at the same time";
             self.emit(&Event::Warning(warning));
         }
     }
 
-    /// Warns, once in a run, that a file which appears at a target meanwhile may be replaced here.
+    /// Warns, once per run, that a file that appears at a target during the run may be replaced.
     pub fn warn_of_renames(&self) {
         if !self.warned_of_renames.swap(true, Ordering::Relaxed) {
-            let warning = "the file system can neither link a file nor rename it without replacing another: \
-                           let nothing else write to this directory meanwhile";
+            let warning = "the file system supports neither hard links nor renames that do not replace: \
+                           do not let other programs write to this directory during the run";
             self.emit(&Event::Warning(warning));
         }
     }
 
-    /// A number for the host of every source in the plan, counted from 0.
+    /// Gives the host of every source in the plan a number, counted from 0.
     pub fn number_hosts(&self) -> HashMap<String, u32> {
         let mut numbers = HashMap::new();
         let urls = self.plan.downloads().iter().flat_map(Download::sources).map(|source| &source.url);

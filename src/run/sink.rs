@@ -1,4 +1,5 @@
-//! Where the body of a response lands until it gets its final name: in memory, if it is small, or in a part file.
+//! The sink for the body of a response: memory if it is small, a part file otherwise. It keeps the body until that gets its
+//! final name.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,8 +14,8 @@ use crate::http::Validator;
 use crate::part::{CommitMode, LinkOutcome, PartFile, UnnamedFile};
 use crate::plan::{Download, Source};
 
-/// What is known beforehand about the place where a body lands.
-pub struct Landing<'a> {
+/// Where the body of a response goes, and what receiving and committing it need.
+pub struct Destination<'a> {
     pub download: &'a Download,
     pub source: &'a Source,
     pub part_path: &'a Path,
@@ -26,7 +27,7 @@ pub struct Landing<'a> {
     pub session: &'a Session<'a>,
 }
 
-impl Landing<'_> {
+impl Destination<'_> {
     /// Keeps what has arrived for the next attempt, unless the failure makes it useless.
     pub fn keep(&self, sink: Sink<'_>, failure: Error) -> Unfinished {
         let Sink::Part(part) = sink else { return failure.into() };
@@ -44,13 +45,13 @@ impl Landing<'_> {
 
     /// Tells the user which files were moved aside for the part file.
     pub fn report_moved_files(&self, part: &PartFile) {
-        for sentence in part.take_moved() {
-            self.session.emit(&Event::Warning(&sentence));
+        for message in part.take_moved() {
+            self.session.emit(&Event::Warning(&message));
         }
     }
 }
 
-/// A complete body without its final name.
+/// A body that does not have its final name yet.
 pub enum Sink<'b> {
     /// A small body that is not in a file yet.
     Memory(SmallBody<'b>),
@@ -79,13 +80,13 @@ impl Sink<'_> {
     }
 
     /// Writes what is only in memory to a file, and syncs the file if the user wants that.
-    pub fn write_out(&mut self, landing: &Landing<'_>) -> Result<(), Error> {
-        let output = landing.session.output;
+    pub fn write_out(&mut self, destination: &Destination<'_>) -> Result<(), Error> {
+        let output = destination.session.output;
         match self {
             Self::Memory(body) => {
                 *self = match UnnamedFile::write(&output.directory, body.bytes, body.modified, output.fsync)? {
                     Some(file) => Self::Unnamed(file, body.clone()),
-                    None => Self::Part(body.to_part(landing)?),
+                    None => Self::Part(body.to_part(destination)?),
                 };
                 Ok(())
             }
@@ -94,20 +95,20 @@ impl Sink<'_> {
         }
     }
 
-    /// Gives the file its final name. `false` if something else has that name and is not to be replaced.
-    pub fn give_name(&mut self, path: &Path, landing: &Landing<'_>) -> Result<bool, Error> {
+    /// Gives the file its final name. Returns `false` if the name is taken and must not be replaced.
+    pub fn give_name(&mut self, path: &Path, destination: &Destination<'_>) -> Result<bool, Error> {
         loop {
             match self {
-                Self::Memory(_) => self.write_out(landing)?,
+                Self::Memory(_) => self.write_out(destination)?,
                 Self::Unnamed(file, body) => match file.link(path)? {
                     LinkOutcome::Linked => return Ok(true),
                     LinkOutcome::NameTaken => return Ok(false),
-                    LinkOutcome::Unsupported => *self = Self::Part(body.to_part(landing)?),
+                    LinkOutcome::Unsupported => *self = Self::Part(body.to_part(destination)?),
                 },
                 Self::Part(part) => {
-                    let is_named = part.commit(path, landing.commit_mode)?;
+                    let is_named = part.commit(path, destination.commit_mode)?;
                     if part.renamed_non_atomically() {
-                        landing.session.warn_of_renames();
+                        destination.session.warn_of_renames();
                     }
                     return Ok(is_named);
                 }
@@ -124,22 +125,23 @@ impl Sink<'_> {
 }
 
 impl SmallBody<'_> {
-    /// Writes the body to a part file, where the file system has no unnamed files or it broke off and can be resumed.
-    pub fn to_part(&self, landing: &Landing<'_>) -> Result<PartFile, Error> {
-        let mut part = PartFile::create(landing.part_path)?;
-        if let Err(failure) = self.fill(&mut part, landing) {
-            return Err(landing.keep(Sink::Part(part), failure).failure);
+    /// Writes the body to a part file: if the file system has no unnamed files, or if the body is incomplete and can be
+    /// resumed.
+    pub fn to_part(&self, destination: &Destination<'_>) -> Result<PartFile, Error> {
+        let mut part = PartFile::create(destination.part_path)?;
+        if let Err(failure) = self.fill(&mut part, destination) {
+            return Err(destination.keep(Sink::Part(part), failure).failure);
         }
         Ok(part)
     }
 
-    fn fill(&self, part: &mut PartFile, landing: &Landing<'_>) -> Result<(), Error> {
-        part.start(&landing.source.url, self.validator.as_ref(), self.length)?;
+    fn fill(&self, part: &mut PartFile, destination: &Destination<'_>) -> Result<(), Error> {
+        part.start(&destination.source.url, self.validator.as_ref(), self.length)?;
         part.write(self.bytes)?;
-        landing.report_moved_files(part);
+        destination.report_moved_files(part);
         if let Some(time) = self.modified {
             part.set_modified(time);
         }
-        if landing.session.output.fsync { part.sync() } else { Ok(()) }
+        if destination.session.output.fsync { part.sync() } else { Ok(()) }
     }
 }

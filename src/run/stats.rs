@@ -1,13 +1,13 @@
-//! The counters of a run, which anyone may read while it goes on.
+//! The counters of a run, which can be read while it is in progress.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::outcome::{FailureNote, Finished, Outcome, Skip, Summary};
+use super::outcome::{FailureNote, Finished, Outcome, SkipReason, Summary};
 use crate::options::Mode;
 use crate::url::WebUrl;
 
-/// Failures that a summary lists; it only counts those after them.
+/// How many failures a summary lists; the rest are only counted.
 const MAX_LISTED: usize = 10;
 
 /// The counters of one run. Its downloads are counted one at a time, so that every snapshot is consistent.
@@ -22,7 +22,7 @@ impl RunStats {
         Self { started: Instant::now(), summary: Mutex::new(Summary { total, mode, ..Summary::default() }) }
     }
 
-    /// What the run has come to so far.
+    /// The results so far.
     #[must_use]
     pub fn snapshot(&self) -> Summary {
         Summary { elapsed: self.elapsed(), ..self.summary().clone() }
@@ -41,7 +41,7 @@ impl RunStats {
     pub(super) fn count(&self, url: &WebUrl, finished: &Finished) {
         let mut summary = self.summary();
         summary.transferred += finished.transferred;
-        summary.own_times += finished.own_time + finished.helper_time;
+        summary.total_download_time += finished.own_time + finished.helper_time;
         summary.longest = summary.longest.max(finished.own_time);
         match &finished.outcome {
             Outcome::Fetched(file) => {
@@ -50,8 +50,8 @@ impl RunStats {
                 summary.unchecked += usize::from(!file.framing.detects_truncation());
                 summary.encoded += usize::from(file.content_encoding.is_some());
             }
-            Outcome::Skipped(Skip::Exists) => summary.skipped += 1,
-            Outcome::Skipped(Skip::Unchanged) => summary.unchanged += 1,
+            Outcome::Skipped(SkipReason::Exists) => summary.skipped += 1,
+            Outcome::Skipped(SkipReason::Unchanged) => summary.unchanged += 1,
             Outcome::Failed(failure) => {
                 if summary.failures.len() < MAX_LISTED {
                     summary.failures.push(FailureNote { url: url.to_string(), reason: failure.chain() });
@@ -102,7 +102,7 @@ mod tests {
                 scope.spawn(move || {
                     for round in 0..ROUNDS {
                         let file = Fetched {
-                            name: SafeName::chosen("x").unwrap().into(),
+                            target: SafeName::chosen("x").unwrap().into(),
                             path: "x".into(),
                             bytes: 3,
                             status: 200,
@@ -110,8 +110,8 @@ mod tests {
                             framing: if round % 2 == 0 { Framing::Close } else { Framing::Length(3) },
                         };
                         count(Outcome::Fetched(file), (thread * ROUNDS + round) as u64);
-                        count(Outcome::Skipped(Skip::Exists), 0);
-                        count(Outcome::Skipped(Skip::Unchanged), 0);
+                        count(Outcome::Skipped(SkipReason::Exists), 0);
+                        count(Outcome::Skipped(SkipReason::Unchanged), 0);
                         count(Outcome::Failed(Error::Status { code: 404, reason: "", retry_after: None }), 0);
                         count(Outcome::Failed(Error::Status { code: 503, reason: "", retry_after: None }), 0);
                     }
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!((summary.fetched, summary.skipped, summary.unchanged), (all, all, all));
         assert_eq!((summary.bytes, summary.transferred), (3 * all as u64, 10 * all as u64));
         assert_eq!((summary.failed_permanently, summary.failed_temporarily, summary.unchecked), (all, all, all / 2));
-        assert_eq!(summary.own_times, Duration::from_millis((all * (all - 1) / 2) as u64));
+        assert_eq!(summary.total_download_time, Duration::from_millis((all * (all - 1) / 2) as u64));
         assert_eq!(summary.longest, Duration::from_millis(all as u64 - 1));
         assert_eq!((summary.cancelled(), summary.failures.len()), (0, MAX_LISTED));
     }

@@ -18,10 +18,10 @@ fn a_404_among_good_files_fails_alone(mode: Mode) {
     let mut tdl = fetch_in(mode).args(urls).arg("--jobs=4");
     let output = tdl.run().assert_code(1);
     assert_eq!(tdl.names(), ["a", "b", "c"]);
-    let message = format!("{}?key=***: failed: the server answered 404 Not Found\n", server.url("/missing"));
+    let message = format!("{}?key=***: failed: the server responded with 404 Not Found\n", server.url("/missing"));
     assert!(output.stderr.contains(&message), "{}", output.stderr);
     assert!(output.stdout.starts_with("3 of 4 files, "), "{}", output.stdout);
-    let listed = format!("    {}?key=***: the server answered 404 Not Found\n", server.url("/missing"));
+    let listed = format!("    {}?key=***: the server responded with 404 Not Found\n", server.url("/missing"));
     assert!(output.stdout.contains(&listed), "{}", output.stdout);
     assert_eq!(server.requests().len(), 4, "a 404 is not retried");
 }
@@ -39,7 +39,7 @@ fn an_error_page_is_never_saved() {
         let mut tdl = fetch().args([&server.url("/x"), "--retries", "0"]);
         let output = tdl.run().assert_code(if temporary.contains(&status) { 75 } else { 1 });
         assert!(tdl.names().is_empty(), "{status}");
-        assert!(output.stderr.contains(&format!("the server answered {status}")), "{}", output.stderr);
+        assert!(output.stderr.contains(&format!("the server responded with {status}")), "{}", output.stderr);
     }
 }
 
@@ -61,8 +61,8 @@ fn a_truncated_body_is_not_a_file() {
         ("/short", "the body ended after 60000 of 100000 bytes"),
         ("/none", "the body ended after 0 of 100000 bytes"),
         ("/chunked", "the connection broke after "),
-        ("/stalls", "no byte arrived for 500ms; --stall-timeout sets how long to wait"),
-        ("/silent", "no byte arrived for 500ms"),
+        ("/stalls", "no data received for 500ms; --stall-timeout sets how long to wait"),
+        ("/silent", "no data received for 500ms"),
     ] {
         let timeout = if message.contains("500ms") { "500ms" } else { "20s" };
         let mut tdl = fetch().args([&server.url(path), "--retries=0", "--stall-timeout", timeout]);
@@ -164,7 +164,7 @@ fn retries_are_limited() {
     let server = Server::start(|_| Reply::status(500));
     let output = fetch().args([&server.url("/x"), "--retries", "1"]).run().assert_code(75);
     assert_eq!(server.requests().len(), 2);
-    assert!(output.stderr.contains("failed: the server answered 500 Internal Server Error"), "{}", output.stderr);
+    assert!(output.stderr.contains("failed: the server responded with 500 Internal Server Error"), "{}", output.stderr);
 }
 
 #[test]
@@ -195,6 +195,6 @@ fn fail_fast_starts_nothing_new(mode: Mode) {
 fn the_summary_lists_ten_failures_and_counts_the_rest() {
     let server = Server::start(|_| Reply::status(404));
     let output = fetch().args((0..13).map(|number| server.url(&format!("/{number}")))).run().assert_code(1);
-    assert_eq!(output.stdout.matches("the server answered 404").count(), 10);
+    assert_eq!(output.stdout.matches("the server responded with 404").count(), 10);
     assert!(output.stdout.contains("    and 3 more\n"), "{}", output.stdout);
 }

@@ -353,7 +353,7 @@ fn as_root_another_users_bytes_are_never_committed(mode: Mode) {
         let output =
             Output::from(spawn_as(&tdl, USER, "022", &[&server.url("/x"), "--retries", "0"])).assert_code(code);
         if is_sticky {
-            let message = "out/x.part is in the way: it belongs to another user, and it cannot be moved aside";
+            let message = "cannot use out/x.part: it belongs to another user, and it cannot be moved aside";
             assert!(output.stderr.contains(message), "{}", output.stderr);
             assert_eq!(server.requests().len(), 1, "the file is not requested");
         } else {

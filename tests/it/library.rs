@@ -38,7 +38,7 @@ fn one_file_is_one_call() {
         _ => Reply::status(404),
     });
     let file = download_file(&server.url("/x"), dir.path()).unwrap();
-    assert_eq!((file.name.as_str(), file.bytes, file.status), ("x", 100_000, 200));
+    assert_eq!((file.target.as_str(), file.bytes, file.status), ("x", 100_000, 200));
     assert_eq!(std::fs::read(dir.path().join("x")).unwrap(), body);
 
     let again = download_file(&server.url("/x"), dir.path());
@@ -266,7 +266,7 @@ fn a_run_stops_though_the_server_is_silent() {
             options.limits.max_time = Some(Duration::from_millis(300));
             let summary = run(&plan(&server, 1), &options, &(), &CancelToken::new()).unwrap();
             assert_eq!((summary.failed_temporarily, summary.cancelled()), (1, 0));
-            assert_eq!(summary.failures[0].reason, "the time for the run is used up");
+            assert_eq!(summary.failures[0].reason, "the time limit for the run has expired");
             gate.open();
         }
     }

@@ -45,7 +45,7 @@ fn downloads_unfinished_at_max_time_fail_temporarily(mode: Mode) {
     let output = tdl.run().assert_code(75);
     assert!((Duration::from_secs(2)..TIMEOUT).contains(&started.elapsed()));
     assert!(output.stdout.starts_with("1 of 4 files, 5 B in "), "{}", output.stdout);
-    assert!(output.stderr.contains("/drips: failed: the time for the run is used up"), "{}", output.stderr);
+    assert!(output.stderr.contains("/drips: failed: the time limit for the run has expired"), "{}", output.stderr);
     assert!(output.stdout.contains("  failed           3   3 of them temporarily"), "{}", output.stdout);
     assert_eq!(tdl.final_names(), ["quick"]);
 }
@@ -59,7 +59,7 @@ fn a_file_too_large_for_the_disk_fails_alone(mode: Mode) {
     let mut tdl = fetch_in(mode).args(["/a", "/huge", "/b"].map(|path| server.url(path)));
     let output = tdl.run().assert_code(1);
     if cfg!(unix) {
-        let message = "/huge: failed: out/huge.part has no room for it: 1000000000000000 bytes are needed, ";
+        let message = "/huge: failed: not enough disk space for out/huge.part: 1000000000000000 bytes needed, ";
         assert!(output.stderr.contains(message), "{}", output.stderr);
     }
     assert_eq!(tdl.names(), ["a", "b"]);

@@ -114,7 +114,7 @@ fn endless_and_foreign_redirects_are_not_followed() {
         ("/file", "redirects to 'file:///etc/passwd', which is not an http or https URL", 1),
         ("/ftp", "redirects to 'ftp://127.0.0.1/x', which is not an http or https URL", 1),
         ("/escape", "redirects to 'data:,\\u{202e}x', which is not an http or https URL", 1),
-        ("/nowhere", "the server answered 302 Found", 1),
+        ("/nowhere", "the server responded with 302 Found", 1),
     ] {
         let before = server.requests().len();
         let mut tdl = fetch().arg(server.url(path));
@@ -130,7 +130,7 @@ fn a_self_signed_certificate_fails_permanently_without_insecure() {
     let server = Server::start_tls(|request| Reply::ok(request.target.clone()));
     let mut tdl = fetch().arg(server.url("/x"));
     let output = tdl.run().assert_code(1);
-    assert!(output.stderr.contains("failed: no secure connection: "), "{}", output.stderr);
+    assert!(output.stderr.contains("failed: could not establish a secure connection: "), "{}", output.stderr);
     assert!(output.stderr.contains("--insecure accepts any certificate"), "{}", output.stderr);
     assert!(tdl.names().is_empty());
 

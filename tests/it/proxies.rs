@@ -99,7 +99,7 @@ fn a_refused_tunnel_is_retried_only_if_the_status_is_temporary() {
         let variables = [("https_proxy", proxy.url("").replace("://", "://user:secret@"))];
         let tdl = fetch_through(variables.each_ref().map(|(name, value)| (*name, value.as_str())));
         let output = tdl.args(["https://nosuch.invalid/x", "--retries=1"]).run().assert_code(code);
-        let message = format!("/x: failed: the proxy refused the connection: it answered {status}");
+        let message = format!("/x: failed: the proxy refused the connection with status {status}");
         assert!(output.stderr.contains(&message), "{}", output.stderr);
         assert_eq!(output.stderr.contains("retrying"), code == 75, "{}", output.stderr);
         assert_eq!(output.stderr.contains("give credentials in the proxy's URL"), status == 407, "{}", output.stderr);

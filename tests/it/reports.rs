@@ -34,7 +34,7 @@ fn a_pipe_gets_a_line_per_change_without_escape_codes() {
         assert_eq!(lines.len(), 7, "{lines:?}");
         assert!(lines[0].starts_with("/good: fetched, 5 B in "), "{}", lines[0]);
         assert_eq!(lines[1], "/good: started");
-        assert_eq!(lines[2], "/missing: failed: the server answered 404 Not Found");
+        assert_eq!(lines[2], "/missing: failed: the server responded with 404 Not Found");
         assert_eq!(lines[3], "/missing: started");
         assert_eq!(lines[6], "/there: skipped, there exists, not checked");
     }
@@ -61,7 +61,7 @@ fn the_summary_says_how_each_time_is_known() {
 #[test]
 fn quiet_and_none_show_failures_only() {
     let server = mixed();
-    let failure = format!("{}: failed: the server answered 404 Not Found\n", server.url("/missing"));
+    let failure = format!("{}: failed: the server responded with 404 Not Found\n", server.url("/missing"));
     let quiet = fetch().args(mixed_urls(&server)).arg("-q").run().assert_code(1);
     assert_eq!((quiet.stdout.as_str(), &quiet.stderr), ("", &failure));
     let none = fetch().args(mixed_urls(&server)).args(["--progress", "none"]).run().assert_code(1);
@@ -98,7 +98,10 @@ fn json_lines_report_every_change(mode: Mode) {
     assert!(good["seconds"].as_f64().unwrap() > 0.0);
     let missing = of("failed", "missing");
     assert_eq!((&missing["kind"], &missing["temporary"]), (&"status".into(), &false.into()));
-    assert_eq!((&missing["status"], &missing["error"]), (&404.into(), &"the server answered 404 Not Found".into()));
+    assert_eq!(
+        (&missing["status"], &missing["error"]),
+        (&404.into(), &"the server responded with 404 Not Found".into())
+    );
     let summary = records.last().unwrap();
     assert_eq!((&summary["fetched"], &summary["skipped"], &summary["failed"]), (&2.into(), &1.into(), &1.into()));
     assert_eq!(

@@ -107,7 +107,7 @@ fn an_unrequested_206_is_not_a_file(mode: Mode) {
     let server = Server::start(|_| Reply::rest(b"whole file", 5));
     let mut tdl = fetch_in(mode).arg(server.url("/x"));
     let output = tdl.run().assert_code(1);
-    assert!(output.stderr.contains("the server answered 206 Partial Content"), "{}", output.stderr);
+    assert!(output.stderr.contains("the server responded with 206 Partial Content"), "{}", output.stderr);
     assert!(tdl.names().is_empty());
 }
 

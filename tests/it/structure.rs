@@ -15,7 +15,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("url", &["text"]),
     ("options", &[]),
     ("error", &["text", "url"]),
-    ("plan", &["text", "url", "options"]),
+    ("plan", &["error", "options", "text", "url"]),
     ("http", &["error", "options", "url"]),
     ("part", &["error", "text", "url", "http"]),
     ("run", &["error", "options", "url", "plan", "http", "part"]),

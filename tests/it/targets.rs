@@ -96,7 +96,7 @@ in_both_modes!(an_output_directory_that_cannot_be_created_is_refused);
 fn an_output_directory_that_cannot_be_created_is_refused(mode: Mode) {
     let server = Server::echo();
     let output = fetch_in(mode).arg(server.url("/a")).file("out", "a file").run().assert_code(2);
-    assert!(output.stderr.starts_with("cannot make the directory out: "), "{}", output.stderr);
+    assert!(output.stderr.starts_with("cannot create the directory out: "), "{}", output.stderr);
     assert_eq!(server.requests().len(), 0);
 }
 
@@ -150,8 +150,7 @@ fn only_one_foreign_part_file_is_kept(mode: Mode) {
     let server = Server::echo();
     let mut tdl = fetch_in(mode).arg(server.url("/a")).file("out/a.part", "second").file("out/a.part.kept", "first");
     let output = tdl.run().assert_code(1);
-    let message =
-        "out/a.part is in the way: it is not tdl's, and out/a.part.kept is there already: remove or rename one";
+    let message = "cannot use out/a.part: it is not tdl's, and out/a.part.kept is there already: remove or rename one";
     assert!(output.stderr.contains(message), "{}", output.stderr);
     assert_eq!((tdl.read("a.part"), tdl.read("a.part.kept")), (b"second".to_vec(), b"first".to_vec()));
 }

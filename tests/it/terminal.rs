@@ -56,7 +56,7 @@ fn bars_show_each_running_download_and_the_run() {
         "second.bin",
         " of 1.0 MiB",
         "━",
-        "/missing: failed: the server answered 404 Not Found\r\n",
+        "/missing: failed: the server responded with 404 Not Found\r\n",
         "/first.bin: fetched, 1.0 MiB in ",
         "2 of 3 files, 2.0 MiB in ",
     ] {

@@ -1,11 +1,11 @@
-//! The downloads of a run as the work of a pool.
+//! Implements [`Work`] for the downloads of a run.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::pool::{Work, run_pool};
 use super::queue::Queue;
-use super::sequential::sequential;
+use super::sequential::run_sequentially;
 use crate::error::Error;
 use crate::run::event::Event;
 use crate::run::finish::{not_started, report_finished, stops_run};
@@ -15,8 +15,8 @@ use crate::run::split::SegmentTask;
 use crate::run::step::{Step, panic_message, step};
 use crate::run::transfer::Transfer;
 
-/// Carries out the downloads of a run in threads: one for each, as long as there are no more than allowed. Joins all.
-pub fn concurrent(session: &Session<'_>) {
+/// Runs the downloads on threads, one each up to the limit, and waits for all of them.
+pub fn run_concurrently(session: &Session<'_>) {
     let hosts = session.number_hosts();
     let host_of = session.plan.downloads().iter().map(|download| hosts[&download.url().host()]).collect();
     let queue = Queue::new(host_of, hosts.len(), session.limits.per_host.get());
@@ -25,8 +25,8 @@ pub fn concurrent(session: &Session<'_>) {
     let warn = |warning: &str| session.emit(&Event::Warning(warning));
     let budget = session.budget;
     if run_pool(&downloads, queue, budget.threads, budget.max_threads, warn).is_err() {
-        // The system has no thread left.
-        sequential(session);
+        // The system has no threads left.
+        run_sequentially(session);
     }
 }
 
@@ -38,7 +38,7 @@ struct Downloads<'s, 'a> {
 }
 
 impl<'s> Work for Downloads<'s, '_> {
-    type Download = Transfer<'s>;
+    type Transfer = Transfer<'s>;
     type Segment = SegmentTask;
     type Worker = Worker<'s>;
 
@@ -60,12 +60,12 @@ impl<'s> Work for Downloads<'s, '_> {
         self.hosts.get(host).copied()
     }
 
-    fn wants_segment(&self, has_room: &dyn Fn(usize) -> bool) -> bool {
-        self.session.splits.as_ref().is_some_and(|registry| registry.slowest(has_room).is_some())
+    fn wants_segment(&self, has_permit: &dyn Fn(usize) -> bool) -> bool {
+        self.session.splits.as_ref().is_some_and(|registry| registry.slowest(has_permit).is_some())
     }
 
-    fn take_segment(&self, has_room: &dyn Fn(usize) -> bool) -> Option<(usize, SegmentTask)> {
-        let task = SegmentTask::take(self.session.splits.as_ref()?.slowest(has_room)?)?;
+    fn take_segment(&self, has_permit: &dyn Fn(usize) -> bool) -> Option<(usize, SegmentTask)> {
+        let task = SegmentTask::take(self.session.splits.as_ref()?.slowest(has_permit)?)?;
         Some((task.id(), task))
     }
 

@@ -1,9 +1,10 @@
-//! How many requests one host may have in flight: halved when it throttles, grown again as it serves.
+//! How many requests one host may have in flight: additive increase, multiplicative decrease (AIMD), with a remembered
+//! ceiling.
 //!
 //! A throttled request (429 or 503) halves the limit, down to one. A round of served requests, as many as may be in
 //! flight, raises it by one. The number of requests at which the host throttled is remembered as the ceiling. Below it
-//! the limit grows every round; the ceiling itself is probed only after some rounds, and after each time that it is
-//! confirmed, after twice as many.
+//! the limit grows every round. The ceiling itself is probed only after several rounds; each time it is confirmed, that
+//! number doubles.
 
 /// The limit of one host.
 #[derive(Debug, Clone)]
@@ -28,7 +29,7 @@ const FIRST_PROBE_INTERVAL: u32 = 4;
 /// The longest interval. A host that throttled once may have recovered long since.
 const MAX_PROBE_INTERVAL: u32 = 256;
 
-/// When a request began, counted in throttlings. It tells whether a throttled request is news.
+/// How many times the host had throttled when a request began. It distinguishes new throttling from the tail of a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Epoch(u32);
 
@@ -56,8 +57,8 @@ impl Limiter {
         Epoch(self.throttlings)
     }
 
-    /// The host throttled a request that began in `epoch`, while so many were in flight. Requests of an earlier epoch
-    /// were in flight when it throttled the last time, and are no news.
+    /// The host throttled a request that began in `epoch`, while `in_flight` requests were in flight. Requests from an
+    /// earlier epoch are ignored: they were part of the previous burst.
     pub fn throttled(&mut self, in_flight: usize, epoch: Epoch) {
         if epoch != self.epoch() {
             return;

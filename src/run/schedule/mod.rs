@@ -6,5 +6,5 @@ mod pool;
 mod queue;
 mod sequential;
 
-pub use concurrent::concurrent;
-pub use sequential::{run_to_completion, sequential};
+pub use concurrent::run_concurrently;
+pub use sequential::{run_sequentially, run_to_completion};

@@ -1,23 +1,23 @@
-//! A pool of threads around one queue. It knows when a thread runs what, and not what that is: see [`Work`].
+//! A pool of threads around one queue. It decides when each thread runs something; [`Work`] says what.
 
 use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::queue::{Feedback, Next, Permit, Queue, Then};
+use super::queue::{Fate, Feedback, Next, Permit, Queue};
 use crate::error::{Error, RetryAfter};
-use crate::run::outcome::{Finished, Outcome, Skip};
+use crate::run::outcome::{Finished, Outcome, SkipReason};
 use crate::run::retry::MAX_RETRY_AFTER;
 use crate::run::step::Step;
 
-/// A thread that waits looks this often whether the run was stopped, or a running download can be split.
+/// How often a waiting thread checks whether the run was stopped or a running download can be split.
 const TICK: Duration = Duration::from_millis(100);
 
 /// What a pool carries out: downloads, known by their position in the plan, and segments of those that are running.
 pub trait Work: Sync {
     /// A download between two attempts.
-    type Download: Send;
+    type Transfer: Send;
     /// A segment of a running download.
     type Segment;
     /// What a thread owns.
@@ -26,19 +26,19 @@ pub trait Work: Sync {
     fn worker(&self, thread: usize) -> Self::Worker;
 
     /// Makes one attempt at a download.
-    fn attempt(&self, id: usize, kept: Option<Self::Download>, worker: &mut Self::Worker) -> Step<Self::Download>;
+    fn attempt(&self, id: usize, kept: Option<Self::Transfer>, worker: &mut Self::Worker) -> Step<Self::Transfer>;
 
     /// The host of the source that a download uses, as a number.
-    fn host_of(&self, download: &Self::Download) -> u32;
+    fn host_of(&self, download: &Self::Transfer) -> u32;
 
     /// The number of a host by its name and port.
     fn host_number(&self, host: &str) -> Option<u32>;
 
-    /// Whether a segment of a running download should be fetched. `has_room` tells whether its host has a permit left.
-    fn wants_segment(&self, has_room: &dyn Fn(usize) -> bool) -> bool;
+    /// Whether a segment of a running download should be fetched. `has_permit` says whether the download's host has a permit left.
+    fn wants_segment(&self, has_permit: &dyn Fn(usize) -> bool) -> bool;
 
     /// Takes the segment that is needed most, with its download's position in the plan.
-    fn take_segment(&self, has_room: &dyn Fn(usize) -> bool) -> Option<(usize, Self::Segment)>;
+    fn take_segment(&self, has_permit: &dyn Fn(usize) -> bool) -> Option<(usize, Self::Segment)>;
 
     fn fetch_segment(&self, segment: &Self::Segment, worker: &mut Self::Worker) -> Result<(), Error>;
 
@@ -60,21 +60,21 @@ pub trait Work: Sync {
     fn close_idle_connections(&self);
 }
 
-/// Carries out everything in the queue with so many `threads`, and with up to `max_threads` where running downloads can
-/// be split. Joins all threads.
+/// Works off the queue with `threads` threads, or up to `max_threads` while running downloads can be split. Returns when
+/// all threads have ended.
 ///
 /// # Errors
 ///
-/// Not one thread could be started, and nothing was done. Fewer threads than wanted are only a warning.
+/// No thread could be started; nothing was done. If only some could be started, that is a warning.
 pub fn run_pool<W: Work>(
     work: &W,
-    queue: Queue<W::Download>,
+    queue: Queue<W::Transfer>,
     threads: usize,
     max_threads: usize,
     warn: impl Fn(&str),
 ) -> io::Result<()> {
     let shared = Shared { queue, threads: 0, max_threads, busy: 0, idle: 0, is_done: false };
-    let pool = &Pool { work, shared: Mutex::new(shared), changed: Condvar::new(), clock: Condvar::new() };
+    let pool = &Pool { work, shared: Mutex::new(shared), task_available: Condvar::new(), timer: Condvar::new() };
     thread::scope(|scope| {
         let spawn = |number: usize| {
             let run = move || pool.run_thread(number);
@@ -97,15 +97,14 @@ pub fn run_pool<W: Work>(
 
 /// What the threads of a run share.
 ///
-/// The lock of the pool is the outermost: with it held, that of the registry of splittable downloads may be taken, and
-/// below that the one of a file's segments.
+/// Lock order: pool, then the registry of splittable downloads, then a file's segments.
 struct Pool<'w, W: Work> {
     work: &'w W,
-    shared: Mutex<Shared<W::Download>>,
+    shared: Mutex<Shared<W::Transfer>>,
     /// Idle threads wait here for a task.
-    changed: Condvar,
-    /// The calling thread waits here for time to pass.
-    clock: Condvar,
+    task_available: Condvar,
+    /// The calling thread waits here for the next deadline.
+    timer: Condvar,
 }
 
 struct Shared<T> {
@@ -114,7 +113,7 @@ struct Shared<T> {
     max_threads: usize,
     /// Threads that have a task.
     busy: usize,
-    /// Threads that wait on `changed`.
+    /// Threads that wait on `task_available`.
     idle: usize,
     is_done: bool,
 }
@@ -135,50 +134,50 @@ impl<W: Work> Pool<'_, W> {
         }
     }
 
-    fn run_download(&self, permit: Permit, kept: Option<W::Download>, worker: &mut W::Worker) {
+    fn run_download(&self, permit: Permit, kept: Option<W::Transfer>, worker: &mut W::Worker) {
         let id = permit.id();
         match self.work.attempt(id, kept, worker) {
             Step::Finished(finished) => {
-                let not_started = self.return_permit(permit, After::Finished(&finished));
+                let not_started = self.return_permit(permit, TaskResult::Finished(&finished));
                 self.work.report(id, &finished);
                 not_started.into_iter().for_each(|id| self.work.report_not_started(id));
             }
             Step::Retry { transfer, wait, failure } => {
                 let (at, host) = (Instant::now() + wait, self.work.host_of(&transfer));
-                self.return_permit(permit, After::Retry(Then::Retry { at, host, kept: transfer }, &failure));
+                self.return_permit(permit, TaskResult::Retry(Fate::Retry { at, host, kept: transfer }, &failure));
             }
         }
     }
 
     fn run_segment(&self, permit: Permit, segment: W::Segment, worker: &mut W::Worker) {
         let result = self.work.fetch_segment(&segment, worker);
-        self.return_permit(permit, After::Segment(&result));
+        self.return_permit(permit, TaskResult::Segment(&result));
         self.work.give_back_segment(segment, result);
     }
 
     /// Returns a permit to the queue, with what its request has shown about the host. Returns the downloads that will not
     /// be started because the run stops here.
-    fn return_permit(&self, permit: Permit, after: After<'_, W::Download>) -> Vec<usize> {
+    fn return_permit(&self, permit: Permit, result: TaskResult<'_, W::Transfer>) -> Vec<usize> {
         let mut guard = self.lock();
         let shared = &mut *guard;
-        if let Some(failure) = after.failure() {
-            self.spare_open_files(shared, failure);
+        if let Some(failure) = result.failure() {
+            self.reduce_open_files(shared, failure);
             self.hold_hosts(&mut shared.queue, permit.id(), failure);
         }
         shared.busy -= 1;
         let mut not_started = Vec::new();
-        if let After::Finished(finished) = &after
+        if let TaskResult::Finished(finished) = &result
             && (self.work.stops_run(finished) || self.work.is_stopped())
         {
             not_started = shared.queue.close();
         }
-        if let After::Retry(..) = &after {
-            // This wait may be over before the one that the calling thread waits for.
-            self.clock.notify_one();
+        if let TaskResult::Retry(..) = &result {
+            // This deadline may be earlier than the one that the calling thread waits for.
+            self.timer.notify_one();
         }
-        let feedback = after.feedback();
-        if shared.queue.finish(permit, feedback, after.then()) {
-            self.changed.notify_one();
+        let feedback = result.feedback();
+        if shared.queue.finish(permit, feedback, result.into_fate()) {
+            self.task_available.notify_one();
         }
         not_started
     }
@@ -188,22 +187,22 @@ impl<W: Work> Pool<'_, W> {
     /// A finished download makes room for one other, which its own thread takes when it gets here: no other is woken for
     /// that. Anything else that lets a download start wakes one thread, which wakes the next if there is more to do. Where
     /// it is time that lets one start, the calling thread wakes it.
-    fn next_task(&self) -> Option<Task<W::Download, W::Segment>> {
+    fn next_task(&self) -> Option<Task<W::Transfer, W::Segment>> {
         let mut guard = self.lock();
         loop {
             let shared = &mut *guard;
             if shared.threads > shared.max_threads && !shared.is_done {
                 shared.threads -= 1;
                 // Another thread must handle what woke this one.
-                self.changed.notify_one();
+                self.task_available.notify_one();
                 return None;
             }
             let task = match shared.queue.next(Instant::now()) {
                 Next::Start(permit, kept) => Some(Task::Download(permit, kept)),
                 Next::Done => {
                     shared.is_done = true;
-                    self.changed.notify_all();
-                    self.clock.notify_all();
+                    self.task_available.notify_all();
+                    self.timer.notify_all();
                     return None;
                 }
                 Next::Wait => self.take_segment_task(shared),
@@ -211,29 +210,29 @@ impl<W: Work> Pool<'_, W> {
             if task.is_some() {
                 shared.busy += 1;
                 if shared.idle > 0 && shared.queue.is_ready() {
-                    self.changed.notify_one();
+                    self.task_available.notify_one();
                 }
                 return task;
             }
             shared.idle += 1;
-            guard = self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            guard = self.task_available.wait(guard).unwrap_or_else(PoisonError::into_inner);
             guard.idle -= 1;
         }
     }
 
-    fn take_segment_task(&self, shared: &mut Shared<W::Download>) -> Option<Task<W::Download, W::Segment>> {
+    fn take_segment_task(&self, shared: &mut Shared<W::Transfer>) -> Option<Task<W::Transfer, W::Segment>> {
         if !self.has_thread_for_segment(shared) {
             return None;
         }
-        let (id, segment) = self.work.take_segment(&|id| shared.queue.has_room_for_segment(id))?;
-        // The calling thread finds out whether more can be split, and by which thread.
-        self.clock.notify_one();
+        let (id, segment) = self.work.take_segment(&|id| shared.queue.has_permit_for_segment(id))?;
+        // Lets the calling thread check whether more can be split.
+        self.timer.notify_one();
         Some(Task::Segment(shared.queue.permit_segment(id), segment))
     }
 
-    /// Whether a thread may fetch a segment. Downloads that wait keep at most half of the threads: otherwise a host that
-    /// must not be asked for long would keep all others from being split.
-    fn has_thread_for_segment(&self, shared: &Shared<W::Download>) -> bool {
+    /// Whether a thread may fetch a segment. At most half of the threads are reserved for waiting downloads. Otherwise one
+    /// host on a long hold would prevent downloads from all other hosts from being split.
+    fn has_thread_for_segment(&self, shared: &Shared<W::Transfer>) -> bool {
         let reserved = shared.queue.reserved().min(shared.max_threads / 2);
         shared.busy + reserved < shared.max_threads && !self.work.is_stopped()
     }
@@ -250,9 +249,9 @@ impl<W: Work> Pool<'_, W> {
             }
             shared.queue.end_waits_until(now);
             let wants_segment = self.has_thread_for_segment(shared)
-                && self.work.wants_segment(&|id| shared.queue.has_room_for_segment(id));
+                && self.work.wants_segment(&|id| shared.queue.has_permit_for_segment(id));
             if shared.idle > 0 && (wants_segment || shared.queue.is_ready()) {
-                self.changed.notify_one();
+                self.task_available.notify_one();
             } else if shared.idle == 0 && wants_segment && shared.threads < shared.max_threads {
                 match spawn(shared.threads) {
                     Ok(()) => shared.threads += 1,
@@ -261,13 +260,13 @@ impl<W: Work> Pool<'_, W> {
                 }
             }
             let wait = shared.queue.next_time().map_or(TICK, |until| until.saturating_duration_since(now).min(TICK));
-            (guard, _) = self.clock.wait_timeout(guard, wait).unwrap_or_else(PoisonError::into_inner);
+            (guard, _) = self.timer.wait_timeout(guard, wait).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     /// Obeys a `Retry-After`: starts nothing at the host of the download, nor at the one that a redirect led to. One that
-    /// is too long to be obeyed delays no other download: each is told so by the server itself.
-    fn hold_hosts(&self, queue: &mut Queue<W::Download>, id: usize, failure: &Error) {
+    /// is too long to be obeyed does not delay other downloads; each will get its own from the server.
+    fn hold_hosts(&self, queue: &mut Queue<W::Transfer>, id: usize, failure: &Error) {
         let retry_after = failure.retry_after().filter(|_| failure.is_temporary());
         if let Some(RetryAfter { host, wait }) = retry_after.filter(|retry_after| retry_after.wait <= MAX_RETRY_AFTER) {
             let until = Instant::now() + *wait;
@@ -279,26 +278,26 @@ impl<W: Work> Pool<'_, W> {
     }
 
     /// Where too many files are open: closes idle connections, and reduces the threads by a quarter.
-    fn spare_open_files(&self, shared: &mut Shared<W::Download>, failure: &Error) {
-        if failure.is_out_of_files() {
+    fn reduce_open_files(&self, shared: &mut Shared<W::Transfer>, failure: &Error) {
+        if failure.has_too_many_open_files() {
             self.work.close_idle_connections();
             shared.max_threads = shared.max_threads.min((shared.busy * 3 / 4).max(1));
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shared<W::Download>> {
+    fn lock(&self) -> MutexGuard<'_, Shared<W::Transfer>> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// How a task has ended.
-enum After<'f, T> {
+enum TaskResult<'f, T> {
     Finished(&'f Finished),
-    Retry(Then<T>, &'f Error),
+    Retry(Fate<T>, &'f Error),
     Segment(&'f Result<(), Error>),
 }
 
-impl<T> After<'_, T> {
+impl<T> TaskResult<'_, T> {
     fn failure(&self) -> Option<&Error> {
         match self {
             Self::Finished(finished) => match &finished.outcome {
@@ -318,20 +317,20 @@ impl<T> After<'_, T> {
             Self::Finished(finished) => matches!(
                 finished.outcome,
                 Outcome::Fetched(_)
-                    | Outcome::Skipped(Skip::Unchanged)
+                    | Outcome::Skipped(SkipReason::Unchanged)
                     | Outcome::Failed(Error::Status { .. } | Error::Range(_))
             ),
             Self::Retry(..) => false,
             Self::Segment(result) => result.is_ok(),
         };
-        if is_served { Feedback::Served } else { Feedback::None }
+        if is_served { Feedback::Served } else { Feedback::Unknown }
     }
 
-    fn then(self) -> Then<T> {
+    fn into_fate(self) -> Fate<T> {
         match self {
-            Self::Finished(_) => Then::Finish,
+            Self::Finished(_) => Fate::Finished,
             Self::Retry(then, _) => then,
-            Self::Segment(_) => Then::Nothing,
+            Self::Segment(_) => Fate::Segment,
         }
     }
 }
@@ -345,7 +344,7 @@ mod tests {
 
     use super::*;
 
-    /// What the attempts of one download come to, the last of them again and again.
+    /// What each attempt does.
     type Script = Box<dyn Fn(&Fake, usize, Option<usize>) -> Step<usize> + Send + Sync>;
 
     /// Work without a network: every attempt does what the script says, with the download and what was kept of it.
@@ -398,7 +397,7 @@ mod tests {
     }
 
     impl Work for Fake {
-        type Download = usize;
+        type Transfer = usize;
         type Segment = usize;
         type Worker = ();
 
@@ -422,13 +421,13 @@ mod tests {
             Some(0)
         }
 
-        fn wants_segment(&self, has_room: &dyn Fn(usize) -> bool) -> bool {
-            self.segments.lock().unwrap().iter().any(|(id, count)| *count > 0 && has_room(*id))
+        fn wants_segment(&self, has_permit: &dyn Fn(usize) -> bool) -> bool {
+            self.segments.lock().unwrap().iter().any(|(id, count)| *count > 0 && has_permit(*id))
         }
 
-        fn take_segment(&self, has_room: &dyn Fn(usize) -> bool) -> Option<(usize, usize)> {
+        fn take_segment(&self, has_permit: &dyn Fn(usize) -> bool) -> Option<(usize, usize)> {
             let mut segments = self.segments.lock().unwrap();
-            let (id, count) = segments.iter_mut().find(|(id, count)| **count > 0 && has_room(**id))?;
+            let (id, count) = segments.iter_mut().find(|(id, count)| **count > 0 && has_permit(**id))?;
             *count -= 1;
             Some((*id, *id))
         }
@@ -469,7 +468,7 @@ mod tests {
     }
 
     fn skip() -> Step<usize> {
-        finish(Outcome::Skipped(Skip::Exists))
+        finish(Outcome::Skipped(SkipReason::Exists))
     }
 
     fn retry(transfer: usize, wait: Duration) -> Step<usize> {
@@ -533,7 +532,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_new_starts_after_a_finish_that_stops_the_run() {
+    fn nothing_new_starts_after_an_outcome_that_stops_the_run() {
         let mut fake = Fake::new(|_, _, _| skip());
         fake.stops_run = |_| true;
         fake.run(10, 1, 4, 4);

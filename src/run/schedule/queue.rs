@@ -1,4 +1,4 @@
-//! What may start next. A pure value: no threads, no clock, no network. The pool puts it behind its lock.
+//! Decides what may start next. Plain data, without threads, clock or network; the pool guards it with a lock.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
@@ -17,7 +17,7 @@ pub struct Queue<T> {
     ready: BTreeSet<(usize, u32)>,
     /// Downloads that wait for their next attempt.
     waiting: BinaryHeap<Reverse<Waiting<T>>>,
-    /// Until when hosts must not be asked.
+    /// When each held host may be contacted again.
     holds: BinaryHeap<Reverse<(Instant, u32)>>,
     /// Downloads that have not finished.
     unfinished: usize,
@@ -43,7 +43,7 @@ struct Waiting<T> {
     kept: T,
 }
 
-/// The right to one request at a host. It must be returned with [`Queue::finish`].
+/// Permission for one request to a host. It must be returned with [`Queue::finish`].
 #[derive(Debug)]
 #[must_use = "a permit that is not returned is lost to its host"]
 pub struct Permit {
@@ -77,19 +77,19 @@ pub enum Feedback {
     Served,
     /// The host refused it because there were too many.
     Throttled,
-    /// Nothing: there was no response, say.
-    None,
+    /// Nothing; for example, there was no response.
+    Unknown,
 }
 
-/// What follows a request.
+/// What becomes of the download after a request.
 #[derive(Debug)]
-pub enum Then<T> {
-    /// The download has finished.
-    Finish,
-    /// The download is to be tried again, not before `at`, at the host of the source that it uses then.
+pub enum Fate<T> {
+    /// It has finished.
+    Finished,
+    /// It is to be retried, not before `at`, at the host of the source that it uses then.
     Retry { at: Instant, host: u32, kept: T },
-    /// The request was for a segment: its download is another permit's concern.
-    Nothing,
+    /// The request was for a segment; the download has its own permit.
+    Segment,
 }
 
 impl<T> Queue<T> {
@@ -134,9 +134,9 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Whether a segment of a running download may be requested: its host has room for that and for every download there
-    /// that waits for its next attempt.
-    pub fn has_room_for_segment(&self, id: usize) -> bool {
+    /// Whether a segment of a running download may be requested: its host has a permit to spare after reserving one for
+    /// each of its waiting downloads.
+    pub fn has_permit_for_segment(&self, id: usize) -> bool {
         let host = &self.hosts[self.host_of[id] as usize];
         host.held_until.is_none() && host.in_flight + host.waiting < host.limiter.limit()
     }
@@ -153,7 +153,7 @@ impl<T> Queue<T> {
 
     /// Takes a permit back. Returns whether its host may have more requests in flight now than before.
     #[expect(clippy::needless_pass_by_value, reason = "a permit that was returned cannot be used again")]
-    pub fn finish(&mut self, permit: Permit, feedback: Feedback, then: Then<T>) -> bool {
+    pub fn finish(&mut self, permit: Permit, feedback: Feedback, fate: Fate<T>) -> bool {
         let Permit { id, host, epoch } = permit;
         let has_grown = self.update(host, |host| {
             let has_grown = match feedback {
@@ -162,36 +162,36 @@ impl<T> Queue<T> {
                     host.limiter.throttled(host.in_flight, epoch);
                     false
                 }
-                Feedback::None => false,
+                Feedback::Unknown => false,
             };
             host.in_flight -= 1;
             has_grown
         });
-        match then {
-            Then::Finish => self.unfinished -= 1,
-            Then::Retry { at, host, kept } => {
+        match fate {
+            Fate::Finished => self.unfinished -= 1,
+            Fate::Retry { at, host, kept } => {
                 self.host_of[id] = host;
                 self.hosts[host as usize].waiting += 1;
                 self.waiting.push(Reverse(Waiting { until: at, id, kept }));
             }
-            Then::Nothing => {}
+            Fate::Segment => {}
         }
         has_grown
     }
 
-    /// How many threads should be left for downloads that wait.
+    /// How many threads to reserve for waiting downloads.
     pub fn reserved(&self) -> usize {
         let held = self.hosts.iter().filter(|host| host.held_until.is_some());
         let startable = held.map(|host| (host.fresh.len() + host.due.len()).min(host.limiter.limit()));
         self.waiting.len() + startable.sum::<usize>()
     }
 
-    /// Starts nothing at the host of a download before `until`.
+    /// Holds the host of a download: nothing starts there before `until`.
     pub fn hold_host_of(&mut self, id: usize, until: Instant) {
         self.hold(self.host_of[id], until);
     }
 
-    /// Starts nothing at a host before `until`.
+    /// Holds a host: nothing starts there before `until`.
     pub fn hold(&mut self, number: u32, until: Instant) {
         if self.hosts[number as usize].held_until.is_none_or(|earlier| earlier < until) {
             self.holds.push(Reverse((until, number)));
@@ -360,13 +360,13 @@ mod tests {
 
         fn finish(&mut self, id: usize, feedback: Feedback) {
             let permit = self.permit(id);
-            self.queue.finish(permit, feedback, Then::Finish);
+            self.queue.finish(permit, feedback, Fate::Finished);
         }
 
         fn retry(&mut self, id: usize, feedback: Feedback, at: Instant, kept: char) {
             let host = self.queue.host_of[id];
             let permit = self.permit(id);
-            self.queue.finish(permit, feedback, Then::Retry { at, host, kept });
+            self.queue.finish(permit, feedback, Fate::Retry { at, host, kept });
         }
     }
 
@@ -376,13 +376,13 @@ mod tests {
         let mut run = Run::new(&[0, 0, 0, 1, 0, 1], 2);
         assert_eq!(run.start_all(now), [0, 1, 3, 5]);
         assert_eq!(run.wait(now), None);
-        run.finish(1, Feedback::None);
+        run.finish(1, Feedback::Unknown);
         assert_eq!(run.start_all(now), [2]);
-        run.finish(3, Feedback::None);
+        run.finish(3, Feedback::Unknown);
         assert_eq!(run.wait(now), None);
-        [0, 2, 5].into_iter().for_each(|id| run.finish(id, Feedback::None));
+        [0, 2, 5].into_iter().for_each(|id| run.finish(id, Feedback::Unknown));
         assert_eq!(run.start_all(now), [4]);
-        run.finish(4, Feedback::None);
+        run.finish(4, Feedback::Unknown);
         assert!(run.is_done(now));
     }
 
@@ -392,32 +392,32 @@ mod tests {
         let later = now + Duration::from_secs(1);
         let mut run = Run::new(&[0, 0, 0], 1);
         assert_eq!(run.start(now), Some((0, None)));
-        run.retry(0, Feedback::None, later, 'k');
+        run.retry(0, Feedback::Unknown, later, 'k');
         assert_eq!(run.start(now), Some((1, None)), "its permit is free meanwhile");
         assert_eq!(run.wait(now), Some(later));
-        run.finish(1, Feedback::None);
+        run.finish(1, Feedback::Unknown);
         assert_eq!(run.start(later), Some((0, Some('k'))));
-        run.finish(0, Feedback::None);
+        run.finish(0, Feedback::Unknown);
         assert_eq!(run.start(later), Some((2, None)));
-        run.retry(2, Feedback::None, later + Duration::from_secs(1), 'l');
+        run.retry(2, Feedback::Unknown, later + Duration::from_secs(1), 'l');
         assert_eq!(run.wait(later), Some(later + Duration::from_secs(1)));
         run.queue.end_all_waits();
         assert_eq!(run.start(later), Some((2, Some('l'))));
     }
 
     #[test]
-    fn a_retry_at_another_source_counts_at_the_host_of_that() {
+    fn a_retry_at_another_source_counts_against_that_sources_host() {
         let now = Instant::now();
         let mut run = Run::new(&[0, 0, 1, 1], 1);
         assert_eq!(run.start_all(now), [0, 2]);
         let permit = run.permit(0);
-        run.queue.finish(permit, Feedback::None, Then::Retry { at: now, host: 1, kept: 'k' });
+        run.queue.finish(permit, Feedback::Unknown, Fate::Retry { at: now, host: 1, kept: 'k' });
         assert_eq!(run.start_all(now), [1], "its first host is free, its second is not");
-        run.finish(2, Feedback::None);
+        run.finish(2, Feedback::Unknown);
         assert_eq!(run.start(now), Some((0, Some('k'))), "before what was never started there");
         run.queue.hold_host_of(0, now + Duration::from_secs(1));
-        run.finish(0, Feedback::None);
-        run.finish(1, Feedback::None);
+        run.finish(0, Feedback::Unknown);
+        run.finish(1, Feedback::Unknown);
         assert_eq!(run.wait(now), Some(now + Duration::from_secs(1)), "its second host is held");
     }
 
@@ -426,11 +426,11 @@ mod tests {
         let now = Instant::now();
         let mut run = Run::new(&[0, 1, 0, 1], 1);
         assert_eq!(run.start_all(now), [0, 1]);
-        run.retry(1, Feedback::None, now, 'k');
+        run.retry(1, Feedback::Unknown, now, 'k');
         assert_eq!(run.queue.close(), [2, 3]);
         assert_eq!(run.start(now), Some((1, Some('k'))));
-        run.finish(1, Feedback::None);
-        run.finish(0, Feedback::None);
+        run.finish(1, Feedback::Unknown);
+        run.finish(0, Feedback::Unknown);
         assert!(run.is_done(now));
     }
 
@@ -442,10 +442,10 @@ mod tests {
         assert_eq!(run.start(now), Some((0, None)));
         run.queue.hold_host_of(0, later);
         run.queue.hold(0, soon);
-        run.retry(0, Feedback::None, now, 'k');
+        run.retry(0, Feedback::Unknown, now, 'k');
         assert_eq!(run.start_all(now), [1, 3]);
         assert_eq!(run.wait(now), Some(later));
-        assert_eq!(run.wait(soon), Some(later), "the longer hold counts");
+        assert_eq!(run.wait(soon), Some(later), "the longer hold wins");
         assert_eq!(run.start_all(later), [0, 2]);
     }
 
@@ -455,9 +455,9 @@ mod tests {
         let mut run = Run::new(&[0, 1], 4);
         assert_eq!(run.start_all(now), [0, 1]);
         run.queue.hold_host_of(0, now + Duration::from_secs(300));
-        run.finish(0, Feedback::None);
+        run.finish(0, Feedback::Unknown);
         assert!(run.wait(now).is_some());
-        run.finish(1, Feedback::None);
+        run.finish(1, Feedback::Unknown);
         assert!(run.is_done(now));
     }
 
@@ -477,18 +477,18 @@ mod tests {
         let now = Instant::now();
         let mut run = Run::new(&[0, 0, 1], 3);
         assert_eq!(run.start_all(now), [0, 1, 2]);
-        assert!(run.queue.has_room_for_segment(0) && run.queue.has_room_for_segment(2));
+        assert!(run.queue.has_permit_for_segment(0) && run.queue.has_permit_for_segment(2));
         let permit = run.queue.permit_segment(0);
-        assert!(!run.queue.has_room_for_segment(0) && !run.queue.has_room_for_segment(1), "three are in flight");
-        assert!(run.queue.has_room_for_segment(2));
-        run.queue.finish(permit, Feedback::None, Then::Nothing);
-        assert!(run.queue.has_room_for_segment(1));
-        run.finish(0, Feedback::None);
+        assert!(!run.queue.has_permit_for_segment(0) && !run.queue.has_permit_for_segment(1), "three are in flight");
+        assert!(run.queue.has_permit_for_segment(2));
+        run.queue.finish(permit, Feedback::Unknown, Fate::Segment);
+        assert!(run.queue.has_permit_for_segment(1));
+        run.finish(0, Feedback::Unknown);
         let permit = run.queue.permit_segment(1);
-        run.finish(1, Feedback::None);
+        run.finish(1, Feedback::Unknown);
         assert_eq!(run.wait(now), None);
-        run.queue.finish(permit, Feedback::None, Then::Nothing);
-        run.finish(2, Feedback::None);
+        run.queue.finish(permit, Feedback::Unknown, Fate::Segment);
+        run.finish(2, Feedback::Unknown);
         assert!(run.is_done(now));
     }
 
@@ -498,11 +498,11 @@ mod tests {
         let later = now + Duration::from_secs(1);
         let mut run = Run::new(&[0, 0, 1, 1, 1], 2);
         assert_eq!(run.start_all(now), [0, 1, 2, 3]);
-        run.retry(0, Feedback::None, later, 'k');
-        assert!(!run.queue.has_room_for_segment(1), "the other permit is for the retry");
+        run.retry(0, Feedback::Unknown, later, 'k');
+        assert!(!run.queue.has_permit_for_segment(1), "the other permit is for the retry");
         assert_eq!(run.queue.reserved(), 1);
         run.queue.hold_host_of(2, later);
-        assert!(!run.queue.has_room_for_segment(2), "the host is held");
+        assert!(!run.queue.has_permit_for_segment(2), "the host is held");
         assert_eq!(run.queue.reserved(), 2, "one download there was not started");
         assert_eq!(run.start(later), Some((0, Some('k'))));
         assert_eq!(run.queue.reserved(), 0);
@@ -515,13 +515,13 @@ mod tests {
         assert_eq!(run.start(now), Some((0, None)));
         let permit = run.queue.permit_segment(0);
         assert_eq!(run.start_all(now), [1, 2], "the segment has the fourth permit");
-        run.queue.finish(permit, Feedback::Throttled, Then::Nothing);
-        assert!(!run.queue.has_room_for_segment(0));
-        run.finish(1, Feedback::None);
+        run.queue.finish(permit, Feedback::Throttled, Fate::Segment);
+        assert!(!run.queue.has_permit_for_segment(0));
+        run.finish(1, Feedback::Unknown);
         assert_eq!(run.wait(now), None, "two at once now");
-        run.finish(2, Feedback::None);
+        run.finish(2, Feedback::Unknown);
         assert_eq!(run.start(now), Some((3, None)));
-        assert!(!run.queue.has_room_for_segment(0));
+        assert!(!run.queue.has_permit_for_segment(0));
     }
 
     #[test]
@@ -554,10 +554,10 @@ mod tests {
                         let permit = permits.swap_remove(usize::from(choice) % permits.len());
                         if choice % 3 == 0 {
                             let (at, host) = (now + Duration::from_millis(choice.into()), u32::from(choice) % 5);
-                            queue.finish(permit, Feedback::None, Then::Retry { at, host, kept: 'k' });
+                            queue.finish(permit, Feedback::Unknown, Fate::Retry { at, host, kept: 'k' });
                         } else {
                             finished[permit.id()] += 1;
-                            queue.finish(permit, Feedback::None, Then::Finish);
+                            queue.finish(permit, Feedback::Unknown, Fate::Finished);
                         }
                     }
                     Next::Done => break,

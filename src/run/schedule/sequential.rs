@@ -13,11 +13,11 @@ use crate::run::session::{Session, Worker};
 use crate::run::step::{Step, step};
 use crate::run::transfer::Transfer;
 
-/// A wait looks this often whether the run was stopped.
+/// How often a wait checks whether the run was stopped.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Carries out one download after another.
-pub fn sequential(session: &Session<'_>) {
+/// Runs one download after another.
+pub fn run_sequentially(session: &Session<'_>) {
     let is_stopped = || session.is_stopped();
     session.stats.count_thread();
     let mut worker = Worker::new(session.clients.for_thread(0, &is_stopped));
@@ -33,7 +33,7 @@ pub fn sequential(session: &Session<'_>) {
             run_to_completion(download, session, &mut worker)
         };
         if let Outcome::Failed(failure) = &finished.outcome {
-            // The download has used up its retries, but its host must still not be asked.
+            // The download has run out of retries, but its host still must not be contacted yet.
             let retry_after = failure.retry_after().filter(|retry_after| retry_after.wait <= MAX_RETRY_AFTER);
             if let Some(RetryAfter { host, wait }) = retry_after {
                 held_until.insert(host.clone(), Instant::now() + *wait);
@@ -44,14 +44,14 @@ pub fn sequential(session: &Session<'_>) {
     }
 }
 
-/// Carries out one download, with its retries and the waits between them.
+/// Runs one download, with its retries and the waits between them.
 pub fn run_to_completion(download: &Download, session: &Session<'_>, worker: &mut Worker<'_>) -> Finished {
     let mut transfer = Transfer::new(download);
     loop {
         match step(transfer, session, worker) {
             Step::Finished(finished) => return finished,
             Step::Retry { transfer: next, wait, failure } => {
-                if failure.is_out_of_files() {
+                if failure.has_too_many_open_files() {
                     session.clients.close_idle();
                 }
                 sleep(wait, session);

@@ -1,7 +1,7 @@
-//! How splitting one download has gone so far, and so when another segment may be requested.
+//! Decides when another segment of a download may be requested, from how earlier ones went.
 //!
 //! - One segment is requested first, then as many more as the server has served. A server that takes few requests, or
-//!   serves no ranges at all, is not asked for many.
+//!   serves no ranges at all, is not sent many.
 //! - A response that is anything but the segment ends splitting for that download.
 //! - After a temporary failure there is a pause of one second, twice as long after each further one, a minute at most.
 
@@ -16,17 +16,17 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// The record of one download, kept over all of its attempts.
+/// The split history of one download, across its attempts.
 #[derive(Debug, Default)]
 pub struct SplitBackoff(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Segments that were requested and are not answered yet.
+    /// Segments that were requested and have no response yet.
     pending: usize,
-    /// Segments whose response was right.
+    /// Segments for which the server sent the requested range.
     served: usize,
-    /// Whether the server does not serve segments.
+    /// Whether splitting has ended, because the server does not serve segments.
     is_refused: bool,
     failures_in_a_row: u32,
     paused_until: Option<Instant>,
@@ -48,24 +48,24 @@ impl SplitBackoff {
         self.state().is_paused(Instant::now())
     }
 
-    /// A segment is requested.
+    /// Records a request for a segment.
     pub fn requested(&self) {
         self.state().pending += 1;
     }
 
-    /// The response to a requested segment has come, or failed.
+    /// Records the response to a requested segment, or its failure.
     pub fn responded(&self, is_ok: bool) {
         let mut state = self.state();
         state.pending = state.pending.saturating_sub(1);
         state.served += usize::from(is_ok);
     }
 
-    /// The download's own thread has finished a body.
+    /// Records that the download's own thread has finished a body.
     pub fn own_thread_finished(&self, result: &Result<(), Error>) {
         self.state().record(result, Instant::now());
     }
 
-    /// Another thread has worked on a segment for a time, and has `advanced` or not.
+    /// Records that another thread has finished with a segment. `advanced` says whether it wrote any bytes.
     pub fn helper_finished(&self, result: Result<(), Error>, took: Duration, advanced: bool) {
         let mut state = self.state();
         state.helped += took;
@@ -81,7 +81,7 @@ impl SplitBackoff {
         self.state().failure.take()
     }
 
-    /// The download's own thread has waited for others.
+    /// Records that the download's own thread has waited for others.
     pub fn waited(&self, time: Duration) {
         self.state().waited += time;
     }
@@ -116,7 +116,7 @@ impl State {
                 self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
                 match now.checked_add(pause.max(requested)) {
                     Some(until) => self.paused_until = Some(until),
-                    // The server asks for a pause beyond the end of the clock.
+                    // The requested pause is too long for an `Instant`.
                     None => self.is_refused = true,
                 }
             }

@@ -42,7 +42,7 @@ impl SegmentTask {
     pub fn give_back(self, result: Result<(), Error>) {
         let Self { download, writer, start, started } = self;
         download.backoff.helper_finished(result, started.elapsed(), writer.position() > start);
-        // Last: a thread that finds the segment free must also find why.
+        // Dropped last: a thread that finds the segment free must also find the reason.
         drop(writer);
     }
 }
@@ -76,9 +76,6 @@ pub fn fetch_segment(
 
 /// Keeps a permanent failure of one segment from counting as one of the whole file.
 fn of_segment(failure: Error) -> Error {
-    match failure {
-        Error::Range(_) => Error::Segment(Box::new(failure)),
-        _ if failure.is_temporary() => failure,
-        _ => Error::Segment(Box::new(failure)),
-    }
+    let is_of_transfer = failure.is_temporary() && !matches!(failure, Error::Range(_));
+    if is_of_transfer { failure } else { Error::Segment(Box::new(failure)) }
 }

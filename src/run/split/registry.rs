@@ -3,8 +3,7 @@
 //! The thread that runs a download registers it once it knows a validator, which proves that segments are of the same
 //! file. An idle thread takes a segment that is free, or else the second half of the one that will take longest.
 //!
-//! The registry's lock is taken while that of the pool is held, and the lock of a file's segments while the registry's
-//! is held; never the other way round.
+//! Lock order: pool, then registry, then a file's segments.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,7 +15,7 @@ use crate::plan::Source;
 use crate::run::event::Progress;
 use crate::url::WebUrl;
 
-/// A running download, as a thread needs it to fetch a segment.
+/// What a thread needs to fetch a segment of a running download.
 #[derive(Debug)]
 pub struct SplitDownload {
     /// Its position in the plan.
@@ -34,8 +33,8 @@ pub struct SplitDownload {
 }
 
 impl SplitDownload {
-    /// How long its slowest segment will take, if that can be split with some gain: a connection that is made now must
-    /// be there in time.
+    /// How long its slowest segment will take, if splitting is worthwhile: a request that is sent now takes about one
+    /// latency to bring its first byte, and should then still have something to fetch.
     fn time_left(&self) -> Option<Duration> {
         let time_left = self.backoff.allows_segment(Instant::now()).then(|| self.part.longest_time_left()).flatten();
         time_left.filter(|time| *time > self.latency.saturating_mul(2))
@@ -48,7 +47,7 @@ impl SplitDownload {
         Some(writer)
     }
 
-    /// Takes the next segment for the download's own thread. Only if other threads may take part is one split for it.
+    /// Takes the next segment for the download's own thread. A segment is split for it only if other threads may help.
     pub fn take_own_segment(&self, may_split: bool) -> Option<SegmentWriter> {
         let writer = match may_split && self.time_left().is_some() {
             true => self.part.split_slowest(),
