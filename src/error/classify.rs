@@ -166,6 +166,11 @@ impl Error {
         }
     }
 
+    /// Whether what was received is of no use to a later attempt.
+    pub(crate) const fn makes_part_useless(&self) -> bool {
+        matches!(self, Self::Exists(_) | Self::PartGone(_) | Self::PartChanged(_) | Self::UnexpectedLength { .. })
+    }
+
     /// Whether the server asks for fewer requests (429, 503).
     #[must_use]
     pub const fn is_throttled(&self) -> bool {

@@ -48,6 +48,7 @@ pub fn run_attempt(
         Prepared::Skip(skip) => return Ok(Outcome::Skipped(skip)),
         Prepared::Attempt(attempt) => attempt,
     };
+    attempt.report_start();
     match attempt.open_leftovers()? {
         StartingPoint::Fresh(part) => attempt.fetch_whole(part, worker),
         StartingPoint::Resume(part) => attempt.resume(part, worker),
@@ -117,16 +118,22 @@ impl<'t, 'a> Attempt<'t, 'a> {
         }))
     }
 
-    /// Opens whatever earlier attempts and runs have left of the file.
-    fn open_leftovers(&mut self) -> Result<StartingPoint, Error> {
-        let Self { transfer, session, target, .. } = self;
+    /// Counts the attempt, and reports the first one as the start of the download.
+    fn report_start(&mut self) {
+        let Self { transfer, session, .. } = self;
         if transfer.attempts == 0 {
             session.emit(&Event::Started(transfer.download, &transfer.progress));
         }
         transfer.attempts += 1;
-        let leftovers = match self.is_target_unchecked {
-            true => Leftovers::none(self.part_path.clone()),
-            false => Leftovers::open(self.part_path.clone(), target, &transfer.source().url)?,
+    }
+
+    /// Opens whatever earlier attempts and runs have left of the file.
+    fn open_leftovers(&mut self) -> Result<StartingPoint, Error> {
+        let Self { transfer, session, target, .. } = self;
+        let leftovers = if self.is_target_unchecked {
+            Leftovers::none(self.part_path.clone())
+        } else {
+            Leftovers::open(self.part_path.clone(), target, &transfer.source().url)?
         };
         if let (1, Some(reason)) = (transfer.attempts, &leftovers.discard_reason) {
             session.emit(&Event::StartingOver(transfer.download, reason));

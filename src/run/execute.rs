@@ -17,9 +17,7 @@ pub fn execute(
     reporter: &dyn Reporter,
     cancel: &CancelToken,
 ) -> Result<Summary, Error> {
-    create_directory(&options.output.directory, options.output.fsync)?;
-    check_writable(plan, &options.output)?;
-    let session = Session::new(plan, options, reporter, cancel)?;
+    let session = start(plan, options, reporter, cancel)?;
     session.emit(&Event::Planned { plan, mode: options.limits.mode, stats: &session.stats });
     match options.limits.mode {
         Mode::Sequential => run_sequentially(&session),
@@ -30,10 +28,8 @@ pub fn execute(
 
 /// Runs the first download of a plan in the calling thread, and returns its file.
 pub fn execute_first(plan: &Plan, options: &Options) -> Result<Fetched, Error> {
-    create_directory(&options.output.directory, options.output.fsync)?;
-    check_writable(plan, &options.output)?;
     let cancel = CancelToken::new();
-    let session = Session::new(plan, options, &(), &cancel)?;
+    let session = start(plan, options, &(), &cancel)?;
     let mut worker = Worker::new(session.clients.for_thread(0, &|| false));
     let finished = run_to_completion(&plan.downloads()[0], &session, &mut worker);
     match finished.outcome {
@@ -42,4 +38,16 @@ pub fn execute_first(plan: &Plan, options: &Options) -> Result<Fetched, Error> {
         Outcome::Skipped(_) => Err(Error::Exists(plan.downloads()[0].target().path_in(&options.output.directory))),
         Outcome::Cancelled => Err(Error::Cancelled),
     }
+}
+
+/// Prepares the output directory, and then everything else that a run needs.
+fn start<'a>(
+    plan: &'a Plan,
+    options: &'a Options,
+    reporter: &'a dyn Reporter,
+    cancel: &'a CancelToken,
+) -> Result<Session<'a>, Error> {
+    create_directory(&options.output.directory, options.output.fsync)?;
+    check_writable(plan, &options.output)?;
+    Session::new(plan, options, reporter, cancel)
 }

@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use crate::error::Error;
+use crate::error::{Error, RetryAfter};
 use crate::options::Retry;
 
 /// The longest wait before the first retry.
@@ -22,7 +22,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// The longest `Retry-After` that is obeyed.
-pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(5 * 60);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// The failures of one download at one source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,15 +64,24 @@ pub fn decide(policy: &Retry, history: &History, failure: &Error, has_next_sourc
         let may_succeed_elsewhere = has_next_source && failure.is_source_specific();
         return if may_succeed_elsewhere { Verdict::NextSource } else { Verdict::GiveUp };
     }
-    let doublings = history.in_a_row.saturating_sub(1).min(16);
-    let longest = FIRST_WAIT.saturating_mul(1 << doublings).min(MAX_WAIT);
+    let longest = doubled(FIRST_WAIT, history.in_a_row.saturating_sub(1), MAX_WAIT);
     Verdict::Wait(longest.mul_f64(chance.clamp(0.0, 1.0)).max(least))
+}
+
+/// The hold of a host that a failure asks for. One that is too long to be obeyed delays no other downloads: each gets its
+/// own `Retry-After` from the server.
+pub fn hold(failure: &Error) -> Option<&RetryAfter> {
+    failure.retry_after().filter(|retry_after| failure.is_temporary() && retry_after.wait <= MAX_RETRY_AFTER)
+}
+
+/// A wait that was doubled some times, up to a maximum.
+pub fn doubled(first: Duration, doublings: u32, max: Duration) -> Duration {
+    first.saturating_mul(1 << doublings.min(16)).min(max)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::RetryAfter;
 
     const POLICY: Retry = Retry { retries: 8 };
 
@@ -123,6 +132,20 @@ mod tests {
         assert_eq!(decide(&POLICY, &after(1), &status(429, Some(300)), false, 0.5), seconds(300));
         assert_eq!(decide(&POLICY, &after(1), &status(429, Some(301)), false, 0.5), Verdict::GiveUp);
         assert_eq!(decide(&POLICY, &after(1), &status(404, Some(1)), false, 0.5), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn a_host_is_held_for_as_long_as_a_temporary_failure_asks_up_to_five_minutes() {
+        for (failure, held) in [
+            (status(503, Some(7)), Some(7)),
+            (status(500, Some(300)), Some(300)),
+            (status(429, Some(301)), None),
+            (status(404, Some(7)), None),
+            (status(503, None), None),
+        ] {
+            let wait = hold(&failure).map(|retry_after| retry_after.wait);
+            assert_eq!(wait, held.map(Duration::from_secs), "{failure}");
+        }
     }
 
     #[test]

@@ -32,11 +32,7 @@ impl Destination<'_> {
     pub fn keep(&self, sink: Sink<'_>, failure: Error) -> Unfinished {
         let Sink::Part(part) = sink else { return failure.into() };
         self.report_moved_files(&part);
-        let is_useless = matches!(
-            failure,
-            Error::Exists(_) | Error::PartGone(_) | Error::PartChanged(_) | Error::UnexpectedLength { .. }
-        );
-        if is_useless {
+        if failure.makes_part_useless() {
             part.discard();
             return failure.into();
         }

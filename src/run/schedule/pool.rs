@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::queue::{Fate, Feedback, Next, Permit, Queue};
 use crate::error::{Error, RetryAfter};
 use crate::run::outcome::{Finished, Outcome, SkipReason};
-use crate::run::retry::MAX_RETRY_AFTER;
+use crate::run::retry::hold;
 use crate::run::step::Step;
 
 /// How often a waiting thread checks whether the run was stopped or a running download can be split.
@@ -264,11 +264,9 @@ impl<W: Work> Pool<'_, W> {
         }
     }
 
-    /// Obeys a `Retry-After`: starts nothing at the host of the download, nor at the one that a redirect led to. One that
-    /// is too long to be obeyed does not delay other downloads; each will get its own from the server.
+    /// Obeys a `Retry-After`: holds the host of the download, and the one that a redirect led to.
     fn hold_hosts(&self, queue: &mut Queue<W::Transfer>, id: usize, failure: &Error) {
-        let retry_after = failure.retry_after().filter(|_| failure.is_temporary());
-        if let Some(RetryAfter { host, wait }) = retry_after.filter(|retry_after| retry_after.wait <= MAX_RETRY_AFTER) {
+        if let Some(RetryAfter { host, wait }) = hold(failure) {
             let until = Instant::now() + *wait;
             queue.hold_host_of(id, until);
             if let Some(number) = self.work.host_number(host) {

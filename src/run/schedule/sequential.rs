@@ -8,7 +8,7 @@ use crate::error::RetryAfter;
 use crate::plan::Download;
 use crate::run::finish::{not_started, report_finished, stops_run};
 use crate::run::outcome::{Finished, Outcome};
-use crate::run::retry::MAX_RETRY_AFTER;
+use crate::run::retry::hold;
 use crate::run::session::{Session, Worker};
 use crate::run::step::{Step, step};
 use crate::run::transfer::Transfer;
@@ -34,8 +34,7 @@ pub fn run_sequentially(session: &Session<'_>) {
         };
         if let Outcome::Failed(failure) = &finished.outcome {
             // The download has run out of retries, but its host still must not be contacted yet.
-            let retry_after = failure.retry_after().filter(|retry_after| retry_after.wait <= MAX_RETRY_AFTER);
-            if let Some(RetryAfter { host, wait }) = retry_after {
+            if let Some(RetryAfter { host, wait }) = hold(failure) {
                 held_until.insert(host.clone(), Instant::now() + *wait);
             }
         }

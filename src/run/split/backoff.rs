@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::run::retry::doubled;
 
 /// The pause after the first temporary failure.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -112,7 +113,7 @@ impl State {
             Err(_) if self.is_paused(now) => {}
             Err(failure) => {
                 let requested = failure.retry_after().map(|retry_after| retry_after.wait).unwrap_or_default();
-                let pause = FIRST_PAUSE.saturating_mul(1 << self.failures_in_a_row.min(16)).min(MAX_PAUSE);
+                let pause = doubled(FIRST_PAUSE, self.failures_in_a_row, MAX_PAUSE);
                 self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
                 match now.checked_add(pause.max(requested)) {
                     Some(until) => self.paused_until = Some(until),

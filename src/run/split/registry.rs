@@ -49,10 +49,8 @@ impl SplitDownload {
 
     /// Takes the next segment for the download's own thread. A segment is split for it only if other threads may help.
     pub fn take_own_segment(&self, may_split: bool) -> Option<SegmentWriter> {
-        let writer = match may_split && self.time_left().is_some() {
-            true => self.part.split_slowest(),
-            false => self.part.next_segment(),
-        }?;
+        let can_split = may_split && self.time_left().is_some();
+        let writer = if can_split { self.part.split_slowest() } else { self.part.next_segment() }?;
         self.backoff.requested();
         Some(writer)
     }
