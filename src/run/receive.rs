@@ -1,6 +1,7 @@
 //! Receives the body of a response into a sink: a small one into memory, any other into a part file, to which other
 //! threads may contribute segments.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,13 +35,13 @@ pub struct Received<'b> {
 /// [`Unfinished`] if the body is incomplete, with what was kept for the next attempt.
 pub fn receive<'w>(
     destination: &Destination<'_>,
-    mut response: Response<'_>,
+    response: Response<'w>,
     part: Option<PartFile>,
     worker: &'w mut Worker<'_>,
 ) -> Result<Received<'w>, Unfinished> {
     let (status, framing, content_encoding) = (response.status(), response.framing(), response.content_encoding());
     let sink = if part.is_none() && is_small(&response, destination) {
-        Sink::Memory(receive_small(destination, &mut response, &mut worker.buffer)?)
+        Sink::Memory(receive_small(destination, response, &mut worker.buffer)?)
     } else {
         let mut part = match part {
             Some(part) if is_rest(&response) => part,
@@ -70,24 +71,23 @@ fn is_small(response: &Response<'_>, destination: &Destination<'_>) -> bool {
 
 fn receive_small<'b>(
     destination: &Destination<'_>,
-    response: &mut Response<'_>,
+    mut response: Response<'b>,
     buffer: &'b mut [u8],
 ) -> Result<SmallBody<'b>, Unfinished> {
-    let (validator, length, modified) = (response.validator(), response.framing().length(), response.last_modified());
-    destination.progress.begin(0, length);
+    destination.progress.begin(0, response.framing().length());
     let mut filled = 0;
     while !response.is_fully_read() {
-        match read_body(response, &mut buffer[filled..], &destination.progress, destination.session) {
+        match read_body(&mut response, &mut buffer[filled..], &destination.progress, destination.session) {
             Ok(0) => break,
             Ok(count) => filled += count,
-            Err(failure) if filled > 0 && validator.is_some() => {
-                let body = SmallBody { bytes: &buffer[..filled], validator, length, modified: None };
+            Err(failure) if filled > 0 && response.validator().is_some() => {
+                let body = SmallBody { bytes: &buffer[..filled], response: Rc::new(response) };
                 return Err(Unfinished { failure, kept: body.to_part(destination)?.keep_for_resume() });
             }
             Err(failure) => return Err(failure.into()),
         }
     }
-    Ok(SmallBody { bytes: &buffer[..filled], validator, length, modified })
+    Ok(SmallBody { bytes: &buffer[..filled], response: Rc::new(response) })
 }
 
 /// Receives a body into a part file. Other missing segments are fetched as well, by this thread or by others.

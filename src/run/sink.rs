@@ -2,15 +2,16 @@
 //! final name.
 
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::event::{Event, Progress};
 use super::outcome::Unfinished;
 use super::session::Session;
 use super::split::SplitBackoff;
 use crate::error::Error;
-use crate::http::Validator;
+use crate::http::Response;
 use crate::part::{CommitMode, LinkOutcome, PartFile, UnnamedFile};
 use crate::plan::{Download, Source};
 
@@ -57,14 +58,11 @@ pub enum Sink<'b> {
     Part(PartFile),
 }
 
-/// A body that was received whole, and what a part file of it would need.
+/// A body in memory. Its response says what a part file of it would need, which is rarely asked for.
 #[derive(Clone)]
 pub struct SmallBody<'b> {
     pub bytes: &'b [u8],
-    pub validator: Option<Validator>,
-    /// The announced length.
-    pub length: Option<u64>,
-    pub modified: Option<SystemTime>,
+    pub response: Rc<Response<'b>>,
 }
 
 impl Sink<'_> {
@@ -80,7 +78,12 @@ impl Sink<'_> {
         let output = destination.session.output;
         match self {
             Self::Memory(body) => {
-                *self = match UnnamedFile::write(&output.directory, body.bytes, body.modified, output.fsync)? {
+                *self = match UnnamedFile::write(
+                    &output.directory,
+                    body.bytes,
+                    body.response.last_modified(),
+                    output.fsync,
+                )? {
                     Some(file) => Self::Unnamed(file, body.clone()),
                     None => Self::Part(body.to_part(destination)?),
                 };
@@ -132,10 +135,11 @@ impl SmallBody<'_> {
     }
 
     fn fill(&self, part: &mut PartFile, destination: &Destination<'_>) -> Result<(), Error> {
-        part.start(&destination.source.url, self.validator.as_ref(), self.length)?;
+        let (validator, length) = (self.response.validator(), self.response.framing().length());
+        part.start(&destination.source.url, validator.as_ref(), length)?;
         part.write(self.bytes)?;
         destination.report_moved_files(part);
-        if let Some(time) = self.modified {
+        if let Some(time) = self.response.last_modified() {
             part.set_modified(time);
         }
         if destination.session.output.fsync { part.sync() } else { Ok(()) }
