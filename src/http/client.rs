@@ -8,12 +8,12 @@ use reqwest::header::{self, HeaderMap, HeaderValue};
 
 use super::exchange::{self, RawResponse};
 use super::headers::{header_map, header_text};
-use super::incoming::CancelCheck;
 use super::lazy_client::{Connection, LazyClient};
 use super::redirect::RedirectChain;
 use super::request::{Conditions, RangeRequest, Request};
 use super::resolver::SystemResolver;
 use super::response::{Reply, Response};
+use super::response_buffer::CancelCheck;
 use super::retry_after::parse_retry_after;
 use super::runtime::Runtime;
 use super::{failure, proxy, tunnel};
@@ -181,7 +181,7 @@ impl<'a> Client<'a> {
         if matches!(response, Err(Error::Broken { .. } | Error::Protocol(_))) && lazy.note_failure() {
             response = send(Connection::New);
         }
-        response.map_err(|failure| tunnel::explain(failure, chain.current(), self.network))
+        response.map_err(|failure| tunnel::add_proxy_status(failure, chain.current(), self.network))
     }
 
     fn build(
@@ -237,7 +237,7 @@ fn status_error(response: &RawResponse<'_>, effective_url: &WebUrl) -> Error {
     let date = header_text(&response.headers, &header::DATE);
     let retry_after = header_text(&response.headers, &header::RETRY_AFTER)
         .and_then(|value| parse_retry_after(value, date, SystemTime::now()))
-        .map(|wait| Box::new(RetryAfter { host: effective_url.host(), wait }));
+        .map(|wait| Box::new(RetryAfter { host: effective_url.host_and_port(), wait }));
     let reason = response.status.canonical_reason().unwrap_or_default();
     Error::Status { code: response.status.as_u16(), reason, retry_after }
 }

@@ -4,8 +4,8 @@ use reqwest::header::HeaderMap;
 
 use super::client::{Client, RuntimeClients};
 use super::headers::header_map;
-use super::incoming::CancelCheck;
 use super::lazy_client::LazyClient;
+use super::response_buffer::CancelCheck;
 use super::runtime::Runtime;
 use crate::error::Error;
 use crate::options::Network;

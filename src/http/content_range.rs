@@ -5,7 +5,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContentRange {
     /// `bytes first-last/total`, as in a 206; the total may be `*`.
-    Part {
+    Satisfied {
         /// The offset of the first byte.
         first: u64,
         /// The offset of the last byte, at least `first`.
@@ -36,7 +36,7 @@ impl ContentRange {
         let (first, last) = (parse_number(first)?, parse_number(last)?);
         let total = if total == "*" { None } else { Some(parse_number(total)?) };
         let is_range = first <= last && total.is_none_or(|total| last < total);
-        is_range.then_some(Self::Part { first, last, total })
+        is_range.then_some(Self::Satisfied { first, last, total })
     }
 }
 
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn values_seen_in_the_wild() {
-        let part = |first, last, total| Some(ContentRange::Part { first, last, total });
+        let part = |first, last, total| Some(ContentRange::Satisfied { first, last, total });
         for (value, expected) in [
             ("bytes 0-499/1234", part(0, 499, Some(1234))),
             ("bytes 500-1233/1234", part(500, 1233, Some(1234))),

@@ -12,7 +12,7 @@ use reqwest::{Client, Request, StatusCode};
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, yield_now};
 
-use super::incoming::{CancelCheck, ExchangeError, Head, Incoming};
+use super::response_buffer::{CancelCheck, ExchangeError, Head, ResponseBuffer};
 
 /// A response whose body is still to be read. Dropped before the end of the body, it closes the connection.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct RawResponse<'a> {
     pub headers: HeaderMap,
     /// The length of the body, if `Content-Length` gives it and no `Transfer-Encoding` overrides it.
     pub content_length: Option<u64>,
-    incoming: Arc<Incoming>,
+    buffer: Arc<ResponseBuffer>,
     /// Empty between two reads; kept for its allocation.
     taken: Vec<Bytes>,
     cancel: CancelCheck<'a>,
@@ -44,8 +44,8 @@ pub fn perform<'a>(
     on_head: impl FnOnce() + Send + 'static,
     cancel: CancelCheck<'a>,
 ) -> Result<RawResponse<'a>, ExchangeError> {
-    let incoming = Arc::new(Incoming::default());
-    let guard = FinishOnDrop(Arc::clone(&incoming));
+    let buffer = Arc::new(ResponseBuffer::default());
+    let guard = FinishOnDrop(Arc::clone(&buffer));
     let task = runtime.spawn(async move {
         // The runtime resumes this task after it has polled the system for new events and handled them.
         yield_now().await;
@@ -53,8 +53,8 @@ pub fn perform<'a>(
         guard.0.finish(result.map_err(ExchangeError::Library));
     });
     let task = AbortOnDrop(task.abort_handle());
-    let Head { status, headers, content_length } = incoming.wait_for_head(cancel)?;
-    Ok(RawResponse { status, headers, content_length, incoming, taken: Vec::new(), cancel, _task: task })
+    let Head { status, headers, content_length } = buffer.wait_for_head(cancel)?;
+    Ok(RawResponse { status, headers, content_length, buffer, taken: Vec::new(), cancel, _task: task })
 }
 
 impl RawResponse<'_> {
@@ -64,7 +64,7 @@ impl RawResponse<'_> {
     ///
     /// The body breaks off, or the run was cancelled while no byte arrived.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ExchangeError> {
-        self.incoming.take(buffer.len(), &mut self.taken, self.cancel)?;
+        self.buffer.take(buffer.len(), &mut self.taken, self.cancel)?;
         let mut filled = 0;
         for frame in self.taken.drain(..) {
             buffer[filled..filled + frame.len()].copy_from_slice(&frame);
@@ -75,7 +75,7 @@ impl RawResponse<'_> {
 
     /// Discards a body short enough to be read ahead. The connection can be reused if it ends within `timeout`.
     pub fn discard_body(self, timeout: Duration) {
-        self.incoming.wait_for_end(timeout);
+        self.buffer.wait_for_end(timeout);
     }
 }
 
@@ -83,11 +83,11 @@ async fn receive_response(
     client: &Client,
     request: Request,
     on_head: impl FnOnce(),
-    incoming: &Incoming,
+    buffer: &ResponseBuffer,
 ) -> reqwest::Result<()> {
     let mut response = client.execute(request).await?;
     on_head();
-    incoming.set_head(Head {
+    buffer.set_head(Head {
         status: response.status(),
         headers: response.headers().clone(),
         // Read before the body: reqwest reports what is left of the length, not all of it.
@@ -99,13 +99,13 @@ async fn receive_response(
             match poll_until_idle(next.as_mut()).await {
                 Some(frame) => frame,
                 None => {
-                    incoming.wake_reader();
+                    buffer.wake_reader();
                     next.await
                 }
             }
         };
         match frame? {
-            Some(bytes) => incoming.push(bytes).await,
+            Some(bytes) => buffer.push(bytes).await,
             None => return Ok(()),
         }
     }
@@ -122,7 +122,7 @@ async fn poll_until_idle<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output
 }
 
 /// Ends the response when the task ends for any reason, so that its reader never waits for a task that is gone.
-struct FinishOnDrop(Arc<Incoming>);
+struct FinishOnDrop(Arc<ResponseBuffer>);
 
 impl Drop for FinishOnDrop {
     fn drop(&mut self) {

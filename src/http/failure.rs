@@ -7,8 +7,8 @@ use std::time::Duration;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 
-use super::incoming::ExchangeError;
 use super::resolver::ResolveError;
+use super::response_buffer::ExchangeError;
 use crate::error::{self, Cause, Error};
 use crate::options::Network;
 

@@ -91,7 +91,7 @@ impl RangeRequest<'_> {
 
     /// Whether a 200 is certainly the whole file: it names the validator, and its body has the known length.
     pub(super) fn is_whole_file(&self, body_length: Option<u64>, entity_headers: &EntityHeaders) -> bool {
-        self.length.is_some() && body_length == self.length && self.validator.is_named_by(entity_headers)
+        self.length.is_some() && body_length == self.length && self.validator.is_repeated_in(entity_headers)
     }
 
     /// Judges a 206 and returns its range, or the reason why it cannot be used.
@@ -101,7 +101,7 @@ impl RangeRequest<'_> {
         effective_url: &WebUrl,
         body_length: Option<u64>,
     ) -> Result<AcceptedRange, &'static str> {
-        let Some(ContentRange::Part { first, last, total }) = content_range(headers) else {
+        let Some(ContentRange::Satisfied { first, last, total }) = content_range(headers) else {
             return Err("it has no valid Content-Range");
         };
         let file_length = match (total, self.length) {
@@ -125,7 +125,7 @@ impl RangeRequest<'_> {
         }
         // A server that ignores If-Range may send a range of the file as it is now. Without the validator, which a 206
         // must repeat (RFC 9110, section 15.3.7), nothing proves that it is the same file.
-        if !self.validator.is_named_by(&entity_headers) {
+        if !self.validator.is_repeated_in(&entity_headers) {
             return Err("it does not repeat the file's validator");
         }
         Ok(AcceptedRange { end: last + 1, file_length })
@@ -139,7 +139,7 @@ impl RangeRequest<'_> {
         // Many servers omit the validator from a 416. It is required only if the length was never known.
         let is_length_proven = match self.length {
             Some(length) => length == self.from,
-            None => self.validator.is_named_by(&entity_headers),
+            None => self.validator.is_repeated_in(&entity_headers),
         };
         let is_complete = self.to.is_none()
             && content_range(headers) == Some(ContentRange::Unsatisfied { total: self.from })
@@ -155,7 +155,7 @@ pub(super) fn judge_whole(headers: &HeaderMap, body_length: Option<u64>) -> Resu
         return Ok(());
     }
     match content_range(headers) {
-        Some(ContentRange::Part { first: 0, last, total: Some(total) })
+        Some(ContentRange::Satisfied { first: 0, last, total: Some(total) })
             if last + 1 == total && body_length.is_none_or(|length| length == total) =>
         {
             Ok(())

@@ -158,7 +158,7 @@ impl<'a> Response<'a> {
 
     /// The URL that responded, if redirects led there from `requested`.
     #[must_use]
-    pub fn redirect_target(&self, requested: &WebUrl) -> Option<WebUrl> {
+    pub fn effective_url_unless(&self, requested: &WebUrl) -> Option<WebUrl> {
         Some(&self.effective_url).filter(|effective_url| *effective_url != requested).cloned()
     }
 

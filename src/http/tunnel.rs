@@ -18,7 +18,7 @@ use crate::url::WebUrl;
 const MAX_STATUS_LINE: usize = 256;
 
 /// Adds the proxy's status to the failure of a request for `url`, if a proxy refused it with an unknown status.
-pub fn explain(failure: Error, url: &WebUrl, network: &Network) -> Error {
+pub fn add_proxy_status(failure: Error, url: &WebUrl, network: &Network) -> Error {
     if !matches!(failure, Error::Proxy { code: None }) {
         return failure;
     }

@@ -35,7 +35,8 @@ pub struct Validator {
     #[serde(rename = "marks")]
     headers: EntityHeaders,
     /// Whether the date is strong.
-    is_settled: bool,
+    #[serde(rename = "is_settled")]
+    is_date_strong: bool,
 }
 
 impl EntityHeaders {
@@ -52,15 +53,15 @@ impl Validator {
     pub fn of(headers: EntityHeaders, date: Option<&str>) -> Option<Self> {
         let time = |text: &Option<String>| httpdate::parse_http_date(text.as_deref()?).ok();
         let age = || httpdate::parse_http_date(date?).ok()?.duration_since(time(&headers.last_modified)?).ok();
-        let is_settled = age().is_some_and(|age| age >= MIN_AGE);
-        Some(Self { headers, is_settled }).filter(Self::is_sound)
+        let is_date_strong = age().is_some_and(|age| age >= MIN_AGE);
+        Some(Self { headers, is_date_strong }).filter(Self::is_usable)
     }
 
     /// Whether this is a strong validator of acceptable length. One that was read from a sidecar may be neither.
     #[must_use]
-    pub fn is_sound(&self) -> bool {
+    pub fn is_usable(&self) -> bool {
         let is_date = |text: &String| httpdate::parse_http_date(text).is_ok() && text.is_ascii();
-        let is_dated = self.is_settled && self.headers.last_modified.as_ref().is_some_and(is_date);
+        let is_dated = self.is_date_strong && self.headers.last_modified.as_ref().is_some_and(is_date);
         self.headers.length() <= MAX_LENGTH && (self.strong_etag().is_some() || is_dated)
     }
 
@@ -84,7 +85,7 @@ impl Validator {
 
     /// Whether a response's headers include the strong validator, as those of a 206 must (RFC 9110, section 15.3.7).
     #[must_use]
-    pub fn is_named_by(&self, entity_headers: &EntityHeaders) -> bool {
+    pub fn is_repeated_in(&self, entity_headers: &EntityHeaders) -> bool {
         match self.strong_etag() {
             Some(etag) => entity_headers.etag.as_deref() == Some(etag),
             None => self.headers.last_modified == entity_headers.last_modified,

@@ -213,7 +213,7 @@ impl<'t, 'a> Attempt<'t, 'a> {
         latency: Duration,
         worker: &mut Worker<'_>,
     ) -> Result<Outcome, Unfinished> {
-        self.transfer.effective_url = response.redirect_target(&self.transfer.source().url);
+        self.transfer.effective_url = response.effective_url_unless(&self.transfer.source().url);
         let landing = self.landing(&self.part_path, latency);
         self.receive_and_commit(&landing, response, part, &mut None, worker)
     }
@@ -261,7 +261,7 @@ impl<'t, 'a> Attempt<'t, 'a> {
         };
         let before = part.received();
         let mut superseded = Some(part);
-        self.transfer.effective_url = response.redirect_target(url);
+        self.transfer.effective_url = response.effective_url_unless(url);
         let landing = self.landing(&self.replacement_path, latency);
         let result = self.receive_and_commit(&landing, response, replacement, &mut superseded, worker);
         // It is gone if the whole file was complete and about to get its name.

@@ -2,7 +2,7 @@
 
 /// Percent-decodes once; bytes that are not UTF-8 remain encoded.
 #[must_use]
-pub fn percent_decoded(text: &str) -> String {
+pub fn percent_decode(text: &str) -> String {
     let bytes: Vec<u8> = percent_encoding::percent_decode_str(text).collect();
     percent_encode_invalid(&bytes)
 }
@@ -32,7 +32,7 @@ mod tests {
             ("100%", "100%"),
             ("%zz", "%zz"),
         ] {
-            assert_eq!(percent_decoded(text), decoded);
+            assert_eq!(percent_decode(text), decoded);
         }
     }
 }

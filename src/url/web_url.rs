@@ -6,7 +6,7 @@ use ::url::Url;
 use sha2::{Digest as _, Sha256};
 
 use super::error::UrlError;
-use super::percent::percent_decoded;
+use super::percent::percent_decode;
 use super::redact::redacted_query;
 use super::signature::without_signature;
 
@@ -73,14 +73,14 @@ impl WebUrl {
 
     /// Host and port. Requests to the same host share one limiter.
     #[must_use]
-    pub fn host(&self) -> String {
+    pub fn host_and_port(&self) -> String {
         let host = self.0.host_str().unwrap_or_default();
         format!("{host}:{}", self.0.port_or_known_default().unwrap_or_default())
     }
 
-    /// Whether two URLs have the same [host](Self::host).
+    /// Whether two URLs have the same [host and port](Self::host_and_port).
     #[must_use]
-    pub fn has_same_host(&self, other: &Self) -> bool {
+    pub fn has_same_host_and_port(&self, other: &Self) -> bool {
         (self.0.host_str(), self.0.port_or_known_default()) == (other.0.host_str(), other.0.port_or_known_default())
     }
 
@@ -93,7 +93,7 @@ impl WebUrl {
     /// User name and password, if the URL has any, percent-decoded.
     #[must_use]
     pub fn credentials(&self) -> Option<(String, Option<String>)> {
-        let decoded = |text: &str| percent_decoded(text);
+        let decoded = |text: &str| percent_decode(text);
         let password = self.0.password().map(decoded);
         (!self.0.username().is_empty() || password.is_some()).then(|| (decoded(self.0.username()), password))
     }
@@ -174,7 +174,7 @@ mod tests {
         ] {
             assert_eq!(base.origin() == url(other).origin(), same, "{other}");
         }
-        assert_eq!(base.host(), "host:80");
+        assert_eq!(base.host_and_port(), "host:80");
     }
 
     #[test]

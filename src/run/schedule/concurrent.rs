@@ -18,7 +18,7 @@ use crate::run::transfer::Transfer;
 /// Carries out the downloads of a run in threads: one for each, as long as there are no more than allowed. Joins all.
 pub fn concurrent(session: &Session<'_>) {
     let hosts = session.number_hosts();
-    let host_of = session.plan.downloads().iter().map(|download| hosts[&download.url().host()]).collect();
+    let host_of = session.plan.downloads().iter().map(|download| hosts[&download.url().host_and_port()]).collect();
     let queue = Queue::new(host_of, hosts.len(), session.limits.per_host.get());
     let is_stopped = || session.is_stopped();
     let downloads = Downloads { session, hosts, is_stopped: &is_stopped };
@@ -53,7 +53,7 @@ impl<'s> Work for Downloads<'s, '_> {
     }
 
     fn host_of(&self, transfer: &Transfer<'s>) -> u32 {
-        self.hosts[&transfer.source().url.host()]
+        self.hosts[&transfer.source().url.host_and_port()]
     }
 
     fn host_number(&self, host: &str) -> Option<u32> {

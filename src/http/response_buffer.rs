@@ -49,7 +49,7 @@ pub struct Head {
 
 /// The received and not yet read bytes of one response, shared by a runtime's task and one reader.
 #[derive(Debug, Default)]
-pub struct Incoming {
+pub struct ResponseBuffer {
     state: Mutex<State>,
     /// The reader waits here.
     arrived: Condvar,
@@ -78,7 +78,7 @@ enum BodyState {
 }
 
 /// The runtime's side.
-impl Incoming {
+impl ResponseBuffer {
     pub fn set_head(&self, head: Head) {
         self.state().head = Some(head);
     }
@@ -116,7 +116,7 @@ impl Incoming {
 }
 
 /// The reader's side.
-impl Incoming {
+impl ResponseBuffer {
     /// Waits for the head, and takes it.
     ///
     /// # Errors
