@@ -3,11 +3,12 @@
 
 mod client;
 mod clients;
+mod configure;
+mod connection_pool;
 mod content_range;
 mod exchange;
 mod failure;
 mod headers;
-mod lazy_client;
 mod proxy;
 mod redirect;
 mod request;
