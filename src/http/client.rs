@@ -20,10 +20,10 @@ use crate::error::{Error, RetryAfter};
 use crate::options::{Header, Network};
 use crate::url::WebUrl;
 
-/// An unwanted body up to this length is drained, so that its connection can be reused.
+/// The maximum length of an unwanted body that is drained.
 const MAX_DRAINED: u64 = 16 * 1024;
 
-/// The longest time spent on draining an unwanted body.
+/// The maximum time to spend on draining an unwanted body.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Sends the requests of one thread.
@@ -124,7 +124,7 @@ impl<'a> Client<'a> {
         let Conditions { range, changed_since } = &request.conditions;
         loop {
             let response = self.send(request, &chain)?;
-            match (response.status.as_u16(), range) {
+            match (response.head.status.as_u16(), range) {
                 (200, _) => {
                     let response = Response::from_whole(response, chain.current(), stall_timeout)?;
                     let is_unchanged = request.conditions.is_unchanged(response.last_modified());
@@ -135,11 +135,11 @@ impl<'a> Client<'a> {
                     return Response::from_partial(response, chain.current(), range, stall_timeout).map(Reply::from);
                 }
                 (416, Some(range)) => {
-                    let judged = range.judge_unsatisfied(&response.headers, chain.current());
+                    let judged = range.judge_unsatisfied(&response.head.headers, chain.current());
                     return judged.map(|()| Reply::AlreadyComplete).map_err(Error::Range);
                 }
                 (301 | 302 | 303 | 307 | 308, _) => {
-                    if let Some(location) = response.headers.get(header::LOCATION).cloned() {
+                    if let Some(location) = response.head.headers.get(header::LOCATION).cloned() {
                         drain(response);
                         chain.follow(location.as_bytes())?;
                         on_redirect(chain.current());
@@ -205,17 +205,17 @@ impl<'a> Client<'a> {
 
 /// The failure of a response whose status is neither a success nor a redirect.
 fn status_error(response: &RawResponse<'_>, effective_url: &WebUrl) -> Error {
-    let date = header_text(&response.headers, &header::DATE);
-    let retry_after = header_text(&response.headers, &header::RETRY_AFTER)
+    let date = header_text(&response.head.headers, &header::DATE);
+    let retry_after = header_text(&response.head.headers, &header::RETRY_AFTER)
         .and_then(|value| parse_retry_after(value, date, SystemTime::now()))
         .map(|wait| Box::new(RetryAfter { host: effective_url.host_and_port(), wait }));
-    let reason = response.status.canonical_reason().unwrap_or_default();
-    Error::Status { code: response.status.as_u16(), reason, retry_after }
+    let reason = response.head.status.canonical_reason().unwrap_or_default();
+    Error::Status { code: response.head.status.as_u16(), reason, retry_after }
 }
 
-/// Waits briefly for the end of a short unwanted body.
+/// Waits briefly for the end of a short unwanted body, so that its connection can be reused.
 fn drain(response: RawResponse<'_>) {
-    if response.content_length.is_some_and(|length| length <= MAX_DRAINED) {
+    if response.head.content_length.is_some_and(|length| length <= MAX_DRAINED) {
         response.discard_body(DRAIN_TIMEOUT);
     }
 }

@@ -1,5 +1,6 @@
 //! URLs that can be requested and shown: absolute, http or https, with a host, and redacted when displayed.
 
+mod check;
 mod error;
 mod percent;
 mod redact;
