@@ -49,7 +49,7 @@ impl<'a> Client<'a> {
     /// info that the user gave for the URL are sent only to the URL's own origin.
     ///
     /// If neither the effective URL nor the URL itself serves the requested range, the whole file is requested. So this
-    /// may send up to three requests, besides redirects.
+    /// may send up to three requests, not counting redirects.
     ///
     /// # Errors
     ///
@@ -154,9 +154,9 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Sends one request. If it fails on a connection that may have been used before, it is resent at once on a new one,
-    /// which does not count as an attempt. The server may have closed the old connection at that moment, and a GET may
-    /// then be repeated (RFC 9110, section 9.2.2). Or the response may have been preceded by bytes that belong to none.
+    /// Sends one request. If it fails on a connection that may have been used before, it is resent at once on a new
+    /// one, which does not count as an attempt. The server may have closed the old connection at that moment, and a GET
+    /// may then be repeated (RFC 9110, section 9.2.2). Or stray bytes may have preceded the response.
     fn send(&self, request: &Request<'_>, chain: &RedirectChain) -> Result<RawResponse<'a>, Error> {
         let start = Instant::now();
         let is_https = chain.current().is_https();

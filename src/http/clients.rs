@@ -50,8 +50,8 @@ impl Clients {
         let pool = |runtimes: usize| {
             // Each runtime has two pools.
             let share = max_idle / wanted / 2;
-            // If a client were replaced before each of its threads has a connection, no connection would ever be reused.
-            // Half as many again, to have some to spare.
+            // If a client were replaced before each of its threads has a connection, no connection would ever be
+            // reused. Half as many again, to have some to spare.
             let needed = threads.div_ceil(runtimes) * 3 / 2;
             ConnectionPool::new(share.max(needed))
         };

@@ -13,8 +13,8 @@ use crate::error::Error;
 
 /// A reqwest client, built when first needed, and replaced before it keeps too many connections open.
 ///
-/// reqwest keeps idle connections to any number of hosts, and cannot close those to a single one. So the whole client is
-/// replaced once it has opened as many connections as may be kept. Requests in flight are not affected.
+/// reqwest keeps idle connections to any number of hosts, and cannot close those to a single one. So the whole client
+/// is replaced once it has opened as many connections as may be kept. Requests in flight are not affected.
 #[derive(Debug)]
 pub struct ConnectionPool {
     current: Mutex<Option<Current>>,

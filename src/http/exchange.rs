@@ -28,8 +28,8 @@ pub struct RawResponse<'a> {
 /// Sends a request on a runtime, and blocks until the head of its response has arrived.
 ///
 /// Before sending, the runtime polls all idle connections once. One on which bytes have arrived that belong to no
-/// response is closed instead of reused. `on_head` is called on the runtime's thread when the head has arrived, which is
-/// before the connection can be reused.
+/// response is closed instead of reused. `on_head` is called on the runtime's thread when the head has arrived, before
+/// the connection can be reused.
 ///
 /// # Errors
 ///

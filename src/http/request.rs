@@ -57,7 +57,7 @@ pub struct AcceptedRange {
 }
 
 impl Conditions<'_> {
-    /// Returns the value of an `If-Modified-Since` header; `None` without a time, or for one that no header can express.
+    /// Returns the value of an `If-Modified-Since` header; `None` also for a time that no header can express.
     pub(super) fn if_modified_since(&self) -> Option<String> {
         /// The first second of the year 10000. The year of an HTTP date has four digits (RFC 9110, section 5.6.7).
         const END: Duration = Duration::from_secs(253_402_300_800);

@@ -1,8 +1,8 @@
 //! Resolves host names with the system's resolver, and keeps its error code.
 //!
-//! reqwest calls the same resolver but keeps only the error's text, which cannot tell a name that does not exist from a
-//! name server that does not respond. It also resolves names on threads that its runtime joins on shutdown. Here each
-//! lookup has a detached thread, so that one that hangs does not keep the process alive.
+//! reqwest calls the same resolver but keeps only the error's text, which does not distinguish a name that does not
+//! exist from a name server that does not respond. It also resolves names on threads that its runtime joins on
+//! shutdown. Here each lookup has a detached thread, so that one that hangs does not keep the process alive.
 
 use std::fmt;
 use std::io;

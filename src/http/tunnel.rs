@@ -26,7 +26,7 @@ pub fn add_proxy_status(failure: Error, url: &WebUrl, network: &Network) -> Erro
         return failure;
     };
     let code = request_status(&proxy, url, network.connect_timeout.min(network.stall_timeout)).ok().flatten();
-    // A proxy that opens the tunnel this time may do so for the next attempt too.
+    // A proxy that opens the tunnel this time may also do so for the next attempt.
     Error::Proxy { code: code.filter(|code| !(200..300).contains(code)) }
 }
 

@@ -1,5 +1,5 @@
-//! Proves that two responses belong to the same file: by a strong `ETag`, or by a `Last-Modified` old enough to be strong
-//! (RFC 9110, sections 8.8 and 13.1.5), if no other header contradicts it.
+//! Proves that two responses belong to the same file: by a strong `ETag`, or by a `Last-Modified` old enough to be
+//! strong (RFC 9110, sections 8.8 and 13.1.5), if no other header contradicts it.
 
 use std::time::Duration;
 

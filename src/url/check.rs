@@ -1,8 +1,8 @@
-//! Refuses texts that are not absolute http or https URLs as typed, before the URL standard's parser can reinterpret them.
+//! Refuses texts that are not absolute http or https URLs as typed, before the URL standard's parser reinterprets them.
 
 use super::error::{Problem, UrlError};
 
-/// Refuses whatever the URL standard would silently fix.
+/// Refuses what the URL standard would silently fix or would not explain.
 pub fn check(text: &str) -> Result<(), UrlError> {
     let problem = if text.starts_with(['"', '\'', '<', '(']) && text.contains("://") {
         Problem::Quoted

@@ -1,8 +1,8 @@
 //! Recognizes query parameters that change each time a server signs a URL, and so are not part of the file's identity.
 
 /// The parameter names of each kind of signature, in lower case: required ones, then optional ones. A name is matched
-/// only as part of its signature. Alone it may mean anything, and some names with the same prefix choose what the server
-/// sends (`x-oss-process`).
+/// only as part of its signature. Alone it may mean anything, and some names with the same prefix choose what the
+/// server sends (`x-oss-process`).
 const GROUPS: [(&[&str], &[&str]); 10] = [
     // Amazon S3, version 4, and the schemes modelled on it: Google Cloud Storage and Alibaba OSS.
     (

@@ -21,8 +21,8 @@ pub struct WebUrl(Url);
 impl WebUrl {
     /// Parses a URL as typed by a user.
     ///
-    /// This is stricter than the URL standard, which silently fixes `http:host`, backslashes and tabs inside a URL. They
-    /// are refused here, and the message suggests the fix.
+    /// This is stricter than the URL standard, which silently fixes `http:host`, backslashes and tabs inside a URL.
+    /// They are refused here, and the message suggests a fix.
     ///
     /// # Errors
     ///
@@ -33,8 +33,8 @@ impl WebUrl {
         Self::from_url(url).ok_or_else(|| UrlError::malformed(text, "no host"))
     }
 
-    /// Resolves a reference found in a response from this URL (RFC 3986, section 5); `None` if the result is not an http
-    /// or https URL.
+    /// Resolves a reference found in a response from this URL (RFC 3986, section 5); `None` if the result is not an
+    /// http or https URL.
     #[must_use]
     pub fn join(&self, reference: &str) -> Option<Self> {
         Self::from_url(self.0.join(reference).ok()?)
@@ -98,8 +98,8 @@ impl WebUrl {
         (!self.0.username().is_empty() || password.is_some()).then(|| (percent_decode(self.0.username()), password))
     }
 
-    /// A text that identifies the file at this URL: the URL without user info and known signature parameters, and with a
-    /// hash instead of the rest of its query, which may contain secrets.
+    /// A text that identifies the file at this URL: the URL without user info and known signature parameters, and with
+    /// a hash instead of the rest of its query, which may contain secrets.
     #[must_use]
     pub fn identity(&self) -> String {
         let mut url = self.without_credentials().0;
