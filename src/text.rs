@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::Path;
 
-/// Displays `text` with every [hidden](is_hidden) character escaped as `\u{…}`.
+/// Escapes every [hidden](is_hidden) character of `text` as `\u{…}` when it is displayed.
 #[must_use]
 pub const fn safe(text: &str) -> SafeText<'_> {
     SafeText(text)
@@ -36,7 +36,7 @@ impl fmt::Display for SafeText<'_> {
 
 /// Whether a character is invisible but affects a terminal or the displayed text: controls (C0, C1, DEL), line and
 /// paragraph separators, the bidirectional controls of UAX #9, invisible operators, annotation and tag characters. The
-/// two joiners are not hidden: Persian and emoji need them.
+/// zero-width joiner and non-joiner are allowed: Persian and emoji need them.
 #[must_use]
 pub const fn is_hidden(c: char) -> bool {
     matches!(c,

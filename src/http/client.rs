@@ -1,79 +1,62 @@
-//! What one thread sends requests with: redirects, and the retries that cost no attempt. `request` judges the headers
-//! of a response, and `run` decides on retries.
+//! The client of one thread: follows redirects, and resends requests that failed on a stale connection. `request`
+//! validates response headers; `run` decides about retries.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use reqwest::header::{self, HeaderMap, HeaderValue};
+use reqwest::header::{self, HeaderMap};
 
+use super::configure::configure_client;
+use super::connection_pool::{Connection, ConnectionPool};
 use super::exchange::{self, RawResponse};
 use super::headers::{header_map, header_text};
-use super::incoming::CancelCheck;
-use super::lazy_client::{Connection, LazyClient};
 use super::redirect::RedirectChain;
 use super::request::{Conditions, RangeRequest, Request};
-use super::resolver::SystemResolver;
 use super::response::{Reply, Response};
+use super::response_buffer::CancelCheck;
 use super::retry_after::parse_retry_after;
 use super::runtime::Runtime;
-use super::{failure, proxy, tunnel};
+use super::{failure, tunnel};
 use crate::error::{Error, RetryAfter};
 use crate::options::{Header, Network};
 use crate::url::WebUrl;
 
-const USER_AGENT: &str = concat!("tdl/", env!("CARGO_PKG_VERSION"));
-
-/// An idle connection is closed after this long. Otherwise a list over many hosts would keep one open to each.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// An unwanted body up to this length is drained, so that its connection can be reused.
+/// The maximum length of an unwanted body that is drained.
 const MAX_DRAINED: u64 = 16 * 1024;
 
-/// The longest time spent on draining an unwanted body.
+/// The maximum time to spend on draining an unwanted body.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// A runtime, and the clients that use it.
-#[derive(Debug)]
-pub struct RuntimeClients {
-    pub runtime: Runtime,
-    /// For http. It loads no certificates, which take most of the time to set up and may be missing.
-    pub plain: LazyClient,
-    /// For https.
-    pub secure: LazyClient,
-}
-
-/// What one thread sends requests with.
+/// Sends the requests of one thread.
 #[derive(Debug, Clone, Copy)]
 pub struct Client<'a> {
     pub(super) network: &'a Network,
     /// The user's headers for every source.
     pub(super) headers: &'a HeaderMap,
-    pub(super) plain: &'a RuntimeClients,
-    pub(super) secure: &'a RuntimeClients,
+    pub(super) http: Transport<'a>,
+    pub(super) https: Transport<'a>,
     pub(super) cancel: CancelCheck<'a>,
+}
+
+/// A pool of connections, and the runtime that does their network I/O.
+#[derive(Debug, Clone, Copy)]
+pub struct Transport<'a> {
+    pub runtime: &'a Runtime,
+    pub pool: &'a ConnectionPool,
 }
 
 impl<'a> Client<'a> {
     /// Requests a file, or the rest of it, and follows redirects; `on_redirect` is called for each. Headers and user
     /// info that the user gave for the URL are sent only to the URL's own origin.
     ///
-    /// An effective URL is requested first, without the redirects that led there: these may lead to another mirror each
-    /// time, and a validator holds for one URL only. If it refuses, the redirects are followed again.
+    /// If neither the effective URL nor the URL itself serves the requested range, the whole file is requested. So this
+    /// may send up to three requests, not counting redirects.
     ///
     /// # Errors
     ///
     /// [`Error::Status`] for any status but 200, or 206 for a range; [`Error::Range`] for a 206 that is not the
     /// requested range; [`Error::Cancelled`]; or what prevented a response.
     pub fn get(&self, request: &Request<'_>, mut on_redirect: impl FnMut(&WebUrl)) -> Result<Reply<'a>, Error> {
-        if let Some(effective_url) = request.effective_url {
-            let chain = RedirectChain::starting_at(request.url, effective_url);
-            match self.follow(request, chain, &mut on_redirect) {
-                Ok(Reply::Response(response)) if !response.is_partial() => {}
-                Err(failure) if matches!(failure, Error::Range(_)) || !failure.is_temporary() => {}
-                result => return result,
-            }
-        }
-        let result = self.follow(request, RedirectChain::new(request.url), &mut on_redirect);
+        let result = self.request_effective_url_first(request, &mut on_redirect);
         let Some(range) = request.conditions.range else { return result };
         match result {
             // Some servers send the requested range with a 200. So a 200 to a range request is trusted only if it is
@@ -81,7 +64,7 @@ impl<'a> Client<'a> {
             Ok(Reply::Response(response))
                 if !response.is_partial()
                     && !range.is_whole_file(response.framing().length(), &response.entity_headers()) => {}
-            // Others refuse any request for a range, or redirect it where it cannot be followed.
+            // Others refuse any range request, or redirect it to a location that cannot be followed.
             Err(failure) if !failure.is_temporary() => {}
             result => return result,
         }
@@ -90,12 +73,11 @@ impl<'a> Client<'a> {
         self.follow(&whole, RedirectChain::new(request.url), &mut on_redirect)
     }
 
-    /// Requests one segment of a file, of which other threads fetch the rest. See [`get`](Self::get) for the effective
-    /// URL.
+    /// Requests one segment of a file while other threads fetch the rest.
     ///
     /// # Errors
     ///
-    /// [`Error::Range`] for any other response than the requested range, and the errors of [`get`](Self::get).
+    /// [`Error::Range`] for any response other than the requested range, and the errors of [`get`](Self::get).
     pub fn get_range(
         &self,
         url: &WebUrl,
@@ -105,19 +87,33 @@ impl<'a> Client<'a> {
     ) -> Result<Response<'a>, Error> {
         let conditions = Conditions { range: Some(range), changed_since: None };
         let request = Request { url, headers, effective_url, conditions };
-        let get = |chain| match self.follow(&request, chain, &mut |_| {})? {
+        match self.request_effective_url_first(&request, &mut |_| {})? {
             Reply::Response(response) if response.is_partial() => Ok(*response),
             Reply::Response(_) => Err(Error::Range("it is the whole file")),
             Reply::AlreadyComplete | Reply::NotModified => Err(Error::Range("the file has no such range")),
-        };
-        match effective_url.map(|effective_url| get(RedirectChain::starting_at(url, effective_url))) {
-            Some(Ok(response)) => Ok(response),
-            Some(Err(failure)) if failure.is_temporary() && !matches!(failure, Error::Range(_)) => Err(failure),
-            _ => get(RedirectChain::new(url)),
         }
     }
 
-    /// Sends a request along a chain of redirects, to the response at its end.
+    /// Requests the effective URL, if it is known, without the redirects that led there: they may lead to a different
+    /// server each time, and a validator applies to one URL only. If that URL refuses or sends the whole file, the
+    /// redirects are followed again.
+    fn request_effective_url_first(
+        &self,
+        request: &Request<'_>,
+        on_redirect: &mut impl FnMut(&WebUrl),
+    ) -> Result<Reply<'a>, Error> {
+        if let Some(effective_url) = request.effective_url {
+            let chain = RedirectChain::starting_at(request.url, effective_url);
+            match self.follow(request, chain, on_redirect) {
+                Ok(Reply::Response(response)) if !response.is_partial() => {}
+                Err(failure) if matches!(failure, Error::Range(_)) || !failure.is_temporary() => {}
+                result => return result,
+            }
+        }
+        self.follow(request, RedirectChain::new(request.url), on_redirect)
+    }
+
+    /// Sends a request, and follows redirects to the final response.
     fn follow(
         &self,
         request: &Request<'_>,
@@ -128,7 +124,7 @@ impl<'a> Client<'a> {
         let Conditions { range, changed_since } = &request.conditions;
         loop {
             let response = self.send(request, &chain)?;
-            match (response.status.as_u16(), range) {
+            match (response.head.status.as_u16(), range) {
                 (200, _) => {
                     let response = Response::from_whole(response, chain.current(), stall_timeout)?;
                     let is_unchanged = request.conditions.is_unchanged(response.last_modified());
@@ -139,11 +135,11 @@ impl<'a> Client<'a> {
                     return Response::from_partial(response, chain.current(), range, stall_timeout).map(Reply::from);
                 }
                 (416, Some(range)) => {
-                    let judged = range.judge_unsatisfied(&response.headers, chain.current());
+                    let judged = range.judge_unsatisfied(&response.head.headers, chain.current());
                     return judged.map(|()| Reply::AlreadyComplete).map_err(Error::Range);
                 }
                 (301 | 302 | 303 | 307 | 308, _) => {
-                    if let Some(location) = response.headers.get(header::LOCATION).cloned() {
+                    if let Some(location) = response.head.headers.get(header::LOCATION).cloned() {
                         drain(response);
                         chain.follow(location.as_bytes())?;
                         on_redirect(chain.current());
@@ -158,30 +154,29 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Sends one request. If it fails on a connection that may have been used before, it is sent again at once on a new
-    /// one, which costs no attempt: the server may have closed the old connection at that moment, and a GET may then be
-    /// repeated (RFC 9110, section 9.2.2); or bytes that belong to no response may have preceded the response.
+    /// Sends one request. If it fails on a connection that may have been used before, it is resent at once on a new
+    /// one, which does not count as an attempt. The server may have closed the old connection at that moment, and a GET
+    /// may then be repeated (RFC 9110, section 9.2.2). Or stray bytes may have preceded the response.
     fn send(&self, request: &Request<'_>, chain: &RedirectChain) -> Result<RawResponse<'a>, Error> {
         let start = Instant::now();
         let is_https = chain.current().is_https();
-        let clients = if is_https { self.secure } else { self.plain };
-        let lazy = if is_https { &clients.secure } else { &clients.plain };
+        let Transport { runtime, pool } = if is_https { self.https } else { self.http };
         let send = |connection| {
-            let client = lazy.client(connection, || builder(self.network, is_https))?;
+            let client = pool.client(connection, || configure_client(self.network, is_https))?;
             let request = self.build(&client, request, chain)?;
-            let on_head = lazy.note_response(connection);
-            exchange::perform(clients.runtime.handle(), client, request, on_head, self.cancel)
+            let on_head = pool.response_callback(connection);
+            exchange::perform(runtime.handle(), client, request, on_head, self.cancel)
                 .map_err(|error| failure::classify_exchange(error, self.network))
         };
         let mut response = send(Connection::Reused);
-        // reqwest's wait for headers includes connecting, so a longer wait for a connection has to be several.
+        // reqwest's wait for headers includes connecting, so a longer connect timeout takes several tries.
         while matches!(response, Err(Error::ConnectTimeout(timeout)) if start.elapsed() < timeout) {
             response = send(Connection::Reused);
         }
-        if matches!(response, Err(Error::Broken { .. } | Error::Protocol(_))) && lazy.note_failure() {
+        if matches!(response, Err(Error::Broken { .. } | Error::Protocol(_))) && pool.note_failure() {
             response = send(Connection::New);
         }
-        response.map_err(|failure| tunnel::explain(failure, chain.current(), self.network))
+        response.map_err(|failure| tunnel::add_proxy_status(failure, chain.current(), self.network))
     }
 
     fn build(
@@ -208,43 +203,168 @@ impl<'a> Client<'a> {
     }
 }
 
-fn builder(network: &Network, is_https: bool) -> Result<reqwest::ClientBuilder, Error> {
-    // No-op if the application has already installed a provider.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    // `read_timeout` covers the wait for headers, then each read: it is the stall time-out. reqwest's own redirects
-    // would forward custom headers to other hosts.
-    let builder = reqwest::Client::builder()
-        .user_agent(USER_AGENT)
-        .default_headers(HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))]))
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        // Only tdl retries, and counts it.
-        .retry(reqwest::retry::never().max_retries_per_request(0))
-        .http1_only()
-        .read_timeout(network.stall_timeout)
-        // Shorter than `read_timeout`, or a connection that is never established would be reported as a stall.
-        .connect_timeout(network.connect_timeout.min(network.stall_timeout.mul_f64(0.9)))
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .dns_resolver(Arc::new(SystemResolver))
-        .tls_danger_accept_invalid_certs(network.insecure);
-    let builder = proxy::configure(builder, &network.proxies)
-        .map_err(|error| Error::Client { is_temporary: false, cause: error.into() })?;
-    Ok(if is_https { builder } else { builder.tls_certs_only([]) })
-}
-
 /// The failure of a response whose status is neither a success nor a redirect.
 fn status_error(response: &RawResponse<'_>, effective_url: &WebUrl) -> Error {
-    let date = header_text(&response.headers, &header::DATE);
-    let retry_after = header_text(&response.headers, &header::RETRY_AFTER)
+    let date = header_text(&response.head.headers, &header::DATE);
+    let retry_after = header_text(&response.head.headers, &header::RETRY_AFTER)
         .and_then(|value| parse_retry_after(value, date, SystemTime::now()))
-        .map(|wait| Box::new(RetryAfter { host: effective_url.host(), wait }));
-    let reason = response.status.canonical_reason().unwrap_or_default();
-    Error::Status { code: response.status.as_u16(), reason, retry_after }
+        .map(|wait| Box::new(RetryAfter { host: effective_url.host_and_port(), wait }));
+    let reason = response.head.status.canonical_reason().unwrap_or_default();
+    Error::Status { code: response.head.status.as_u16(), reason, retry_after }
 }
 
-/// Waits briefly for the end of a short unwanted body.
+/// Waits briefly for the end of a short unwanted body, so that its connection can be reused.
 fn drain(response: RawResponse<'_>) {
-    if response.content_length.is_some_and(|length| length <= MAX_DRAINED) {
+    if response.head.content_length.is_some_and(|length| length <= MAX_DRAINED) {
         response.discard_body(DRAIN_TIMEOUT);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, ErrorKind, Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+    use std::thread;
+
+    use super::*;
+    use crate::http::{Clients, EntityHeaders, Validator};
+    use crate::options::Proxies;
+
+    fn network(headers: &[&str]) -> Network {
+        let headers = headers.iter().map(|line| Header::parse(line).unwrap()).collect();
+        let proxies = Proxies::Given { http: None, https: None, except: Vec::new() };
+        Network { headers, proxies, ..Network::default() }
+    }
+
+    fn listen() -> (TcpListener, WebUrl) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = WebUrl::parse(&format!("http://{}/file", listener.local_addr().unwrap())).unwrap();
+        (listener, url)
+    }
+
+    fn request(url: &WebUrl) -> Request<'_> {
+        Request { url, headers: &[], effective_url: None, conditions: Conditions::default() }
+    }
+
+    /// Accepts a connection, and reads the head of a request.
+    fn accept(listener: &TcpListener) -> (TcpStream, Vec<String>) {
+        let (stream, _) = listener.accept().unwrap();
+        let lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
+        let head = lines.take_while(|line| !line.is_empty()).collect();
+        (stream, head)
+    }
+
+    /// Waits for the client to close the connection.
+    fn assert_closed(mut stream: &TcpStream) {
+        stream.set_read_timeout(Some(Network::default().stall_timeout / 2)).unwrap();
+        match stream.read(&mut [0]) {
+            Ok(0) => {}
+            result => assert_eq!(result.unwrap_err().kind(), ErrorKind::ConnectionReset),
+        }
+    }
+
+    #[test]
+    fn a_request_without_a_response_ends_when_it_is_cancelled() {
+        let (listener, url) = listen();
+        let validator = EntityHeaders { etag: Some("\"a\"".to_owned()), ..EntityHeaders::default() };
+        let validator = Validator::of(validator, None).unwrap();
+        let range = RangeRequest { from: 1, to: None, validator: &validator, length: Some(2) };
+        let clients = Clients::new(&network(&[]), 1, 1).unwrap();
+        for is_range in [false, true] {
+            let cancelled = AtomicBool::new(false);
+            let is_cancelled = || cancelled.load(SeqCst);
+            let client = clients.for_thread(0, &is_cancelled);
+            let get = || match is_range {
+                true => client.get_range(&url, &[], None, range).map(drop),
+                false => client.get(&request(&url), |_| {}).map(drop),
+            };
+            thread::scope(|scope| {
+                let get = scope.spawn(get);
+                let (stream, _) = accept(&listener);
+                cancelled.store(true, SeqCst);
+                let result = get.join().unwrap();
+                assert!(matches!(result, Err(Error::Cancelled)), "{result:?}");
+                assert_closed(&stream);
+            });
+        }
+        // No request was sent again.
+        listener.set_nonblocking(true).unwrap();
+        assert!(listener.accept().is_err());
+    }
+
+    #[test]
+    fn a_body_that_stalls_ends_when_it_is_cancelled() {
+        let (listener, url) = listen();
+        let cancelled = AtomicBool::new(false);
+        let is_cancelled = || cancelled.load(SeqCst);
+        let clients = Clients::new(&network(&[]), 1, 1).unwrap();
+        let client = clients.for_thread(0, &is_cancelled);
+        thread::scope(|scope| {
+            let server = scope.spawn(|| {
+                let (mut stream, _) = accept(&listener);
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello").unwrap();
+                stream
+            });
+            let Ok(Reply::Response(mut response)) = client.get(&request(&url), |_| {}) else { panic!() };
+            let stream = server.join().unwrap();
+            let mut buffer = [0; 10];
+            while response.position() < 5 {
+                response.read(&mut buffer).unwrap();
+            }
+            let read = scope.spawn(move || response.read(&mut buffer));
+            cancelled.store(true, SeqCst);
+            let result = read.join().unwrap();
+            assert!(matches!(result, Err(Error::Cancelled)), "{result:?}");
+            assert_closed(&stream);
+        });
+    }
+
+    #[test]
+    fn a_body_that_has_arrived_is_read_although_it_is_cancelled() {
+        let (listener, url) = listen();
+        let cancelled = AtomicBool::new(false);
+        let is_cancelled = || cancelled.load(SeqCst);
+        let clients = Clients::new(&network(&[]), 1, 1).unwrap();
+        let client = clients.for_thread(0, &is_cancelled);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut stream, _) = accept(&listener);
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").unwrap();
+            });
+            let Ok(Reply::Response(mut response)) = client.get(&request(&url), |_| {}) else { panic!() };
+            let mut buffer = [0; 1];
+            assert_eq!(response.read(&mut buffer).unwrap(), 1);
+            cancelled.store(true, SeqCst);
+            // One write, one frame: the rest of it is in the buffer.
+            for position in 2..=5 {
+                assert_eq!(response.read(&mut buffer).unwrap(), 1);
+                assert_eq!(response.position(), position);
+            }
+            assert!(response.is_fully_read());
+        });
+    }
+
+    #[test]
+    fn headers_of_a_source_replace_global_ones_and_stay_at_its_origin() {
+        let ((listener, url), (elsewhere, target)) = (listen(), listen());
+        let clients = Clients::new(&network(&["Accept: all", "Cookie: a=1"]), 1, 1).unwrap();
+        let headers = [Header::parse("Accept: text").unwrap(), Header::parse("X-Token: secret").unwrap()];
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let client = clients.for_thread(0, &|| false);
+                let request = Request { headers: &headers, ..request(&url) };
+                client.get(&request, |_| {}).map(drop).unwrap_err();
+            });
+            let own = ["accept: text", "x-token: secret", "cookie: a=1"];
+            let has = |head: &[String], header: &str| head.iter().any(|line| line.eq_ignore_ascii_case(header));
+            let (mut stream, head) = accept(&listener);
+            assert!(own.iter().all(|header| has(&head, header)) && !has(&head, "accept: all"), "{head:?}");
+            let location = target.unredacted();
+            write!(stream, "HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n").unwrap();
+            let (mut stream, head) = accept(&elsewhere);
+            assert!(!own.iter().any(|header| has(&head, header)) && !has(&head, "accept: all"), "{head:?}");
+            stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").unwrap();
+        });
     }
 }

@@ -5,7 +5,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContentRange {
     /// `bytes first-last/total`, as in a 206; the total may be `*`.
-    Part {
+    Satisfied {
         /// The offset of the first byte.
         first: u64,
         /// The offset of the last byte, at least `first`.
@@ -21,7 +21,7 @@ pub enum ContentRange {
 }
 
 impl ContentRange {
-    /// Parses a header's value; `None` for anything outside the grammar.
+    /// Parses a header's value; `None` if it does not match the grammar or contradicts itself.
     #[must_use]
     pub fn parse(value: &str) -> Option<Self> {
         let (unit, rest) = value.trim().split_once(' ')?;
@@ -36,11 +36,11 @@ impl ContentRange {
         let (first, last) = (parse_number(first)?, parse_number(last)?);
         let total = if total == "*" { None } else { Some(parse_number(total)?) };
         let is_range = first <= last && total.is_none_or(|total| last < total);
-        is_range.then_some(Self::Part { first, last, total })
+        is_range.then_some(Self::Satisfied { first, last, total })
     }
 }
 
-/// Parses digits alone: no sign, no space, no overflow.
+/// Parses a number of digits only: no sign, no space, no overflow.
 fn parse_number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().ok()).flatten()
@@ -53,13 +53,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_seen_in_the_wild() {
-        let part = |first, last, total| Some(ContentRange::Part { first, last, total });
+    fn valid_and_invalid_values() {
+        let satisfied = |first, last, total| Some(ContentRange::Satisfied { first, last, total });
         for (value, expected) in [
-            ("bytes 0-499/1234", part(0, 499, Some(1234))),
-            ("bytes 500-1233/1234", part(500, 1233, Some(1234))),
-            ("Bytes 0-0/1", part(0, 0, Some(1))),
-            ("bytes 42-1233/*", part(42, 1233, None)),
+            ("bytes 0-499/1234", satisfied(0, 499, Some(1234))),
+            ("bytes 500-1233/1234", satisfied(500, 1233, Some(1234))),
+            ("Bytes 0-0/1", satisfied(0, 0, Some(1))),
+            ("bytes 42-1233/*", satisfied(42, 1233, None)),
             ("bytes */1234", Some(ContentRange::Unsatisfied { total: 1234 })),
             ("bytes 0-1234/1234", None),
             ("bytes 9-8/10", None),

@@ -1,4 +1,5 @@
-//! One request and its response: a runtime's task does the network, and the thread that sent the request reads here.
+//! One request and its response: a task on a runtime does the network I/O, and the thread that sent the request reads
+//! the response here.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -7,22 +8,18 @@ use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::Bytes;
-use reqwest::header::HeaderMap;
-use reqwest::{Client, Request, StatusCode};
+use reqwest::{Client, Request};
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, yield_now};
 
-use super::incoming::{CancelCheck, ExchangeError, Head, Incoming};
+use super::response_buffer::{CancelCheck, ExchangeError, Head, ResponseBuffer};
 
-/// A response whose body is still to be read. Dropped before the end of the body, it closes the connection.
+/// A response whose body has not been read yet. Dropping it before the end of the body closes the connection.
 #[derive(Debug)]
 pub struct RawResponse<'a> {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    /// The length of the body, if `Content-Length` gives it and no `Transfer-Encoding` overrides it.
-    pub content_length: Option<u64>,
-    incoming: Arc<Incoming>,
-    /// Empty between two reads; kept for its allocation.
+    pub head: Head,
+    buffer: Arc<ResponseBuffer>,
+    /// Empty between reads; kept for its allocation.
     taken: Vec<Bytes>,
     cancel: CancelCheck<'a>,
     _task: AbortOnDrop,
@@ -30,9 +27,9 @@ pub struct RawResponse<'a> {
 
 /// Sends a request on a runtime, and blocks until the head of its response has arrived.
 ///
-/// Before sending, the runtime polls all idle connections once: one with bytes waiting that belong to no response is
-/// closed instead of reused. `on_head` is called on the runtime's thread when the head has arrived, which is before the
-/// connection can be reused.
+/// Before sending, the runtime polls all idle connections once. One on which bytes have arrived that belong to no
+/// response is closed instead of reused. `on_head` is called on the runtime's thread when the head has arrived, before
+/// the connection can be reused.
 ///
 /// # Errors
 ///
@@ -44,8 +41,8 @@ pub fn perform<'a>(
     on_head: impl FnOnce() + Send + 'static,
     cancel: CancelCheck<'a>,
 ) -> Result<RawResponse<'a>, ExchangeError> {
-    let incoming = Arc::new(Incoming::default());
-    let guard = FinishOnDrop(Arc::clone(&incoming));
+    let buffer = Arc::new(ResponseBuffer::default());
+    let guard = FinishOnDrop(Arc::clone(&buffer));
     let task = runtime.spawn(async move {
         // The runtime resumes this task after it has polled the system for new events and handled them.
         yield_now().await;
@@ -53,8 +50,8 @@ pub fn perform<'a>(
         guard.0.finish(result.map_err(ExchangeError::Library));
     });
     let task = AbortOnDrop(task.abort_handle());
-    let Head { status, headers, content_length } = incoming.wait_for_head(cancel)?;
-    Ok(RawResponse { status, headers, content_length, incoming, taken: Vec::new(), cancel, _task: task })
+    let head = buffer.wait_for_head(cancel)?;
+    Ok(RawResponse { head, buffer, taken: Vec::new(), cancel, _task: task })
 }
 
 impl RawResponse<'_> {
@@ -62,12 +59,12 @@ impl RawResponse<'_> {
     ///
     /// # Errors
     ///
-    /// The body breaks off, or the run was cancelled while no byte arrived.
-    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ExchangeError> {
-        self.incoming.take(buffer.len(), &mut self.taken, self.cancel)?;
+    /// The body is incomplete, or the run was cancelled while no byte arrived.
+    pub fn read(&mut self, output: &mut [u8]) -> Result<usize, ExchangeError> {
+        self.buffer.take(output.len(), &mut self.taken, self.cancel)?;
         let mut filled = 0;
         for frame in self.taken.drain(..) {
-            buffer[filled..filled + frame.len()].copy_from_slice(&frame);
+            output[filled..filled + frame.len()].copy_from_slice(&frame);
             filled += frame.len();
         }
         Ok(filled)
@@ -75,7 +72,7 @@ impl RawResponse<'_> {
 
     /// Discards a body short enough to be read ahead. The connection can be reused if it ends within `timeout`.
     pub fn discard_body(self, timeout: Duration) {
-        self.incoming.wait_for_end(timeout);
+        self.buffer.wait_for_end(timeout);
     }
 }
 
@@ -83,14 +80,14 @@ async fn receive_response(
     client: &Client,
     request: Request,
     on_head: impl FnOnce(),
-    incoming: &Incoming,
+    buffer: &ResponseBuffer,
 ) -> reqwest::Result<()> {
     let mut response = client.execute(request).await?;
     on_head();
-    incoming.set_head(Head {
+    buffer.set_head(Head {
         status: response.status(),
         headers: response.headers().clone(),
-        // Read before the body: reqwest reports what is left of the length, not all of it.
+        // Taken before the body is read: reqwest reports how much of the length remains.
         content_length: response.content_length(),
     });
     loop {
@@ -99,19 +96,19 @@ async fn receive_response(
             match poll_until_idle(next.as_mut()).await {
                 Some(frame) => frame,
                 None => {
-                    incoming.wake_reader();
+                    buffer.wake_reader();
                     next.await
                 }
             }
         };
         match frame? {
-            Some(bytes) => incoming.push(bytes).await,
+            Some(bytes) => buffer.push(bytes).await,
             None => return Ok(()),
         }
     }
 }
 
-/// The output of a future, unless the runtime first runs out of other work.
+/// Polls a future until it is ready; `None` if the runtime has nothing else to do first.
 async fn poll_until_idle<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     let mut idle = pin!(yield_now());
     poll_fn(|context| match future.as_mut().poll(context) {
@@ -121,8 +118,8 @@ async fn poll_until_idle<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output
     .await
 }
 
-/// Ends the response when the task ends for any reason, so that its reader never waits for a task that is gone.
-struct FinishOnDrop(Arc<Incoming>);
+/// Ends the response when the task ends for any reason, so that the reader never waits for a task that has ended.
+struct FinishOnDrop(Arc<ResponseBuffer>);
 
 impl Drop for FinishOnDrop {
     fn drop(&mut self) {
@@ -130,7 +127,7 @@ impl Drop for FinishOnDrop {
     }
 }
 
-/// Aborts a task when its reader is done with the response, or gives up on it.
+/// Aborts a task when its reader has finished with the response, or gives up on it.
 #[derive(Debug)]
 struct AbortOnDrop(AbortHandle);
 

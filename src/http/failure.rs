@@ -7,12 +7,12 @@ use std::time::Duration;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 
-use super::incoming::ExchangeError;
 use super::resolver::ResolveError;
+use super::response_buffer::ExchangeError;
 use crate::error::{self, Cause, Error};
 use crate::options::Network;
 
-/// hyper-util's error for a proxy that opened no tunnel. The type is not exported, so it is named by the trait.
+/// hyper-util's error for a proxy that opened no tunnel. The type is not exported, so it is named through the trait.
 type TunnelError = <Tunnel<HttpConnector> as tower_service::Service<hyper::Uri>>::Error;
 
 /// The cause of a failure when the runtime has shut down.
@@ -27,9 +27,9 @@ pub fn classify_exchange(error: ExchangeError, network: &Network) -> Error {
     }
 }
 
-/// The failure of a request that could not be built or sent, or has no readable response.
+/// The failure of a request that could not be built or sent, or that got no readable response.
 pub fn classify_request(error: reqwest::Error, network: &Network) -> Error {
-    // reqwest prints the whole URL. tdl prints its own, redacted, where it names the download.
+    // reqwest prints the whole URL. tdl prints a redacted one when it names the download.
     let error = error.without_url();
     if error.is_dns() {
         let resolve_error = causes(&error).find_map(|cause| cause.downcast_ref::<ResolveError>());
@@ -60,7 +60,8 @@ pub fn classify_request(error: reqwest::Error, network: &Network) -> Error {
     classify_connected(&error, 0, network.stall_timeout)
 }
 
-/// The failure to set up a client: permanent without certificates, temporary without threads, files or memory.
+/// The failure to set up a client: permanent if there are no certificates; temporary if the system ran out of threads,
+/// file descriptors or memory.
 pub fn classify_setup(error: reqwest::Error) -> Error {
     let error = error.without_url();
     let exhausted = [io::ErrorKind::WouldBlock, io::ErrorKind::OutOfMemory];
@@ -85,11 +86,11 @@ fn classify_read(
     stall_timeout: Duration,
 ) -> Error {
     let failure = match classify_connected(error, received, stall_timeout) {
-        // A malformed chunk. The bytes before it are as good as those before a broken connection.
+        // A malformed chunk. The bytes before it are as valid as those before a broken connection.
         Error::Protocol(cause) => return Error::Broken { received, cause },
         failure => failure,
     };
-    // The connection was closed properly, but too early. A reset has an error kind.
+    // The connection was closed cleanly, but too early. A reset has an error kind.
     let is_closed = matches!(io_kind(error), None | Some(io::ErrorKind::UnexpectedEof));
     match (failure, expected) {
         (Error::Broken { received, .. }, Some(expected)) if is_closed => Error::Truncated { received, expected },
@@ -111,7 +112,7 @@ fn classify_connected(error: &(dyn StdError + 'static), received: u64, stall_tim
     Error::Broken { received, cause: root(error) }
 }
 
-/// The system's error, if it is that too many files are open.
+/// Returns the system's error if it means that too many files are open.
 fn out_of_files(error: &(dyn StdError + 'static)) -> Option<io::Error> {
     let mut errors = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>());
     let code = errors.find(|error| error::has_too_many_open_files(error))?.raw_os_error()?;

@@ -1,4 +1,4 @@
-//! Typed values out of a response's header map, and the user's headers into a request's.
+//! Reads typed values from a response's headers, and converts the user's headers for a request.
 
 use std::time::SystemTime;
 
@@ -9,7 +9,7 @@ use super::validator::{EntityHeaders, Validator};
 use crate::options::Header;
 use crate::url::WebUrl;
 
-/// A longer `Content-Encoding` is cut: it is only ever shown.
+/// The maximum length of a `Content-Encoding` in characters. A longer one is truncated; it is only displayed.
 const MAX_CONTENT_ENCODING: usize = 80;
 
 /// The first value of a header, if it is visible ASCII.
@@ -24,7 +24,7 @@ pub fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
     ContentRange::parse(value.to_str().ok()?)
 }
 
-/// The `Content-Encoding`, without `identity`, which is no encoding.
+/// The `Content-Encoding`, without `identity`, which means no encoding.
 pub fn content_encoding(headers: &HeaderMap) -> Option<String> {
     let value = joined(headers, &header::CONTENT_ENCODING, ",")?;
     let codings = value.split(',').map(str::trim);
@@ -38,7 +38,7 @@ pub fn last_modified(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(header_text(headers, &header::LAST_MODIFIED)?).ok()
 }
 
-/// The headers that describe the file, in a response from `effective_url`.
+/// The headers that describe the file in a response from `effective_url`.
 pub fn entity_headers(headers: &HeaderMap, effective_url: &WebUrl) -> EntityHeaders {
     EntityHeaders {
         etag: joined(headers, &header::ETAG, ", "),
@@ -48,12 +48,12 @@ pub fn entity_headers(headers: &HeaderMap, effective_url: &WebUrl) -> EntityHead
     }
 }
 
-/// The validator in a response from `effective_url`, if it has a strong one.
+/// The validator of a response from `effective_url`, if it has a strong one.
 pub fn validator(headers: &HeaderMap, effective_url: &WebUrl) -> Option<Validator> {
     Validator::of(entity_headers(headers, effective_url), header_text(headers, &header::DATE))
 }
 
-/// The user's headers as reqwest wants them. [`Header::parse`] accepts nothing that reqwest refuses, so none is
+/// Converts the user's headers to reqwest's type. [`Header::parse`] accepts nothing that reqwest refuses, so none is
 /// dropped.
 pub fn header_map(headers: &[Header]) -> HeaderMap {
     let mut map = HeaderMap::new();
@@ -67,7 +67,7 @@ pub fn header_map(headers: &[Header]) -> HeaderMap {
     map
 }
 
-/// All values of a header as one text; `None` if there are none.
+/// Joins all values of a header; `None` if there are none.
 fn joined(headers: &HeaderMap, name: &HeaderName, separator: &str) -> Option<String> {
     let values = headers.get_all(name).iter();
     let values: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();

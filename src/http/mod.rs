@@ -1,19 +1,20 @@
-//! How to ask for a file: requests, redirects, and what can go wrong with them. The only user of the HTTP library;
-//! knows nothing of targets and progress.
+//! Requests a file over HTTP: redirects, validation of responses, and errors. The only user of the HTTP library; knows
+//! nothing of targets and progress.
 
 mod client;
 mod clients;
+mod configure;
+mod connection_pool;
 mod content_range;
 mod exchange;
 mod failure;
 mod headers;
-mod incoming;
-mod lazy_client;
 mod proxy;
 mod redirect;
 mod request;
 mod resolver;
 mod response;
+mod response_buffer;
 mod retry_after;
 mod runtime;
 mod tunnel;

@@ -24,8 +24,8 @@ pub fn proxies_from_environment(variable: impl Fn(&str) -> Option<OsString>) -> 
     let is_cgi = variable("REQUEST_METHOD").is_some();
     let http = proxy(if is_cgi { &["http_proxy"] } else { &["http_proxy", "HTTP_PROXY"] })?;
     let https = proxy(&["https_proxy", "HTTPS_PROXY"])?;
-    let for_rest = if http.is_none() || https.is_none() { proxy(&["all_proxy", "ALL_PROXY"])? } else { None };
-    let (http, https) = (http.or_else(|| for_rest.clone()), https.or(for_rest));
+    let fallback = if http.is_none() || https.is_none() { proxy(&["all_proxy", "ALL_PROXY"])? } else { None };
+    let (http, https) = (http.or_else(|| fallback.clone()), https.or(fallback));
     let except: Vec<_> = match first(&["no_proxy", "NO_PROXY"]) {
         None => Vec::new(),
         Some((name, value)) => {

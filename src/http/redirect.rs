@@ -1,4 +1,4 @@
-//! Where a redirect leads, and whether it may be followed. Pure: `client` sends the requests.
+//! Decides where a redirect leads and whether it may be followed. Pure: `client` sends the requests.
 
 use crate::error::{MAX_REDIRECTS, Redirect};
 use crate::url::{WebUrl, percent_encode_invalid};
@@ -19,6 +19,7 @@ impl RedirectChain {
 
     /// Starts at the URL where an earlier chain from `url` ended.
     pub fn starting_at(url: &WebUrl, effective_url: &WebUrl) -> Self {
+        // However many redirects led there, they count as one towards the limit.
         Self { first: url.without_credentials(), current: effective_url.without_credentials(), count: 1 }
     }
 
@@ -29,11 +30,11 @@ impl RedirectChain {
 
     /// Whether headers and credentials that the user gave for the first URL may be sent to the current one.
     pub fn is_at_origin(&self) -> bool {
-        self.count == 0 || self.current.origin() == self.first.origin()
+        self.current.origin() == self.first.origin()
     }
 
-    /// Moves on to the URL in a `Location` header of the current URL's response (RFC 9110, section 10.2.2). User info
-    /// in it is dropped: credentials come from the user, not from a server.
+    /// Moves on to the URL in the `Location` header of the current URL's response (RFC 9110, section 10.2.2). Its user
+    /// info is dropped: credentials come from the user, never from a server.
     pub fn follow(&mut self, location: &[u8]) -> Result<(), Box<Redirect>> {
         let location = percent_encode_invalid(location);
         let from = &self.current;
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_names_the_redirect_that_is_not_followed() {
+    fn the_error_names_the_redirect_that_was_not_followed() {
         for (start, location, message) in [
             (
                 "http://h/a",
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn only_urls_with_the_first_ones_origin_are_at_the_origin() {
+    fn credentials_may_go_to_the_first_origin_only() {
         let mut chain = RedirectChain::new(&WebUrl::parse("http://h/a").unwrap());
         for (location, at_origin) in
             [("/b", true), ("http://h:81/c", false), ("http://other/d", false), ("http://h/e", true)]

@@ -1,5 +1,5 @@
-//! What a request asks for, and the judgement whether a response's headers satisfy it. Pure: `client` sends the request
-//! and `response` reads the body.
+//! Describes a request, and checks whether a response's headers satisfy it. Pure: `client` sends the request, and
+//! `response` reads the body.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,26 +14,27 @@ use crate::url::WebUrl;
 /// A request for a file, or for the rest of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// The URL as the user gave it.
+    /// The URL given by the user.
     pub url: &'a WebUrl,
     /// Headers for this source, sent only to the origin of `url`. They replace global headers of the same name.
     pub headers: &'a [Header],
-    /// The URL that responded to an earlier request. It is requested first, without the redirects that led there.
+    /// The URL that responded to an earlier request, if it is known. It is requested first, without the redirects that
+    /// led there.
     pub effective_url: Option<&'a WebUrl>,
-    /// What makes the request conditional.
+    /// The conditions under which the server should send the file, or part of it.
     pub conditions: Conditions<'a>,
 }
 
 /// The conditions of a request.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Conditions<'a> {
-    /// Only this range, if the file is still the same.
+    /// Request only this range, if the file is still the same.
     pub range: Option<RangeRequest<'a>>,
-    /// Nothing, unless the file has changed since (RFC 9110, section 13.1.3).
+    /// Request nothing if the file has not changed since then (RFC 9110, section 13.1.3).
     pub changed_since: Option<SystemTime>,
 }
 
-/// A range of a file, and what proves that a response is a range of the same file.
+/// A range of a file, and what proves that a response belongs to the same file.
 #[derive(Debug, Clone, Copy)]
 pub struct RangeRequest<'a> {
     /// The offset of the first byte.
@@ -46,7 +47,7 @@ pub struct RangeRequest<'a> {
     pub length: Option<u64>,
 }
 
-/// The range of an accepted 206; it starts where the request asked.
+/// The range of an accepted 206. It starts at the requested offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AcceptedRange {
     /// The offset after the last byte. A server may send less than was requested (RFC 9110, section 15.3.7).
@@ -56,17 +57,17 @@ pub struct AcceptedRange {
 }
 
 impl Conditions<'_> {
-    /// The value of an `If-Modified-Since` header; `None` also for a time that no header can express.
+    /// Returns the value of an `If-Modified-Since` header; `None` also for a time that no header can express.
     pub(super) fn if_modified_since(&self) -> Option<String> {
-        /// The first second of the year 10000, which an HTTP date (RFC 9110, section 5.6.7) has no room for.
+        /// The first second of the year 10000. The year of an HTTP date has four digits (RFC 9110, section 5.6.7).
         const END: Duration = Duration::from_secs(253_402_300_800);
         let time = self.changed_since?;
         let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
         (since_epoch < END).then(|| httpdate::fmt_http_date(time))
     }
 
-    /// Whether a 200 is of the file as it was at `changed_since`: the server ignored the condition. An older date
-    /// counts as a change too, since an earlier version of the file may have been restored.
+    /// Whether a 200 has the modification time `changed_since`, because the server ignored the condition. An older time
+    /// is a change too: an earlier version of the file may have been restored.
     pub(super) fn is_unchanged(&self, last_modified: Option<SystemTime>) -> bool {
         match (self.changed_since, last_modified) {
             (Some(time), Some(modified)) => whole_seconds(modified) == whole_seconds(time),
@@ -75,13 +76,13 @@ impl Conditions<'_> {
     }
 }
 
-/// A time with the precision of an HTTP date.
+/// Rounds a time down to the precision of an HTTP date.
 fn whole_seconds(time: SystemTime) -> Option<u64> {
     Some(time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs())
 }
 
 impl RangeRequest<'_> {
-    /// The value of a `Range` header (RFC 9110, section 14.2).
+    /// Returns the value of a `Range` header (RFC 9110, section 14.2).
     pub(super) fn range_header(&self) -> String {
         match self.to {
             None => format!("bytes={}-", self.from),
@@ -89,57 +90,57 @@ impl RangeRequest<'_> {
         }
     }
 
-    /// Whether a 200 is certainly the whole file: it names the validator, and its body has the known length.
+    /// Whether a 200 is certainly the whole file: it repeats the validator, and its body has the known length.
     pub(super) fn is_whole_file(&self, body_length: Option<u64>, entity_headers: &EntityHeaders) -> bool {
-        self.length.is_some() && body_length == self.length && self.validator.is_named_by(entity_headers)
+        self.length.is_some() && body_length == self.length && self.validator.is_repeated_in(entity_headers)
     }
 
-    /// Judges a 206 and returns its range, or the reason why it cannot be used.
+    /// Judges a 206: returns its range, or the reason why it cannot be used.
     pub(super) fn judge_part(
         &self,
         headers: &HeaderMap,
         effective_url: &WebUrl,
         body_length: Option<u64>,
     ) -> Result<AcceptedRange, &'static str> {
-        let Some(ContentRange::Part { first, last, total }) = content_range(headers) else {
+        let Some(ContentRange::Satisfied { first, last, total }) = content_range(headers) else {
             return Err("it has no valid Content-Range");
         };
         let file_length = match (total, self.length) {
-            (Some(total), Some(length)) if total != length => return Err("the file has another length"),
+            (Some(total), Some(length)) if total != length => return Err("the file's length has changed"),
             (Some(total), _) => total,
             (None, Some(length)) if last < length => length,
             (None, _) => return Err("it does not say how long the file is"),
         };
         if first != self.from {
-            return Err("it begins elsewhere");
+            return Err("it starts at a different offset");
         }
         if self.to.is_some_and(|to| last >= to) {
-            return Err("it ends elsewhere");
+            return Err("it ends beyond the requested range");
         }
         if body_length.is_some_and(|length| length != last + 1 - first) {
-            return Err("its length is not that of its range");
+            return Err("its Content-Length contradicts its Content-Range");
         }
         let entity_headers = entity_headers(headers, effective_url);
         if !self.validator.is_consistent_with(&entity_headers) {
-            return Err("it is of another file");
+            return Err("its ETag, Last-Modified, Content-Encoding or URL has changed");
         }
         // A server that ignores If-Range may send a range of the file as it is now. Without the validator, which a 206
-        // must repeat (RFC 9110, section 15.3.7), nothing proves that it is the same file.
-        if !self.validator.is_named_by(&entity_headers) {
+        // must repeat (RFC 9110, section 15.3.7), nothing proves that the file is still the same.
+        if !self.validator.is_repeated_in(&entity_headers) {
             return Err("it does not repeat the file's validator");
         }
         Ok(AcceptedRange { end: last + 1, file_length })
     }
 
-    /// Judges a 416: `Ok` if the file ends where the requested rest would begin, so that it is already complete.
+    /// Judges a 416: `Ok` if the file ends where the requested rest would start, and so is already complete.
     pub(super) fn judge_unsatisfied(&self, headers: &HeaderMap, effective_url: &WebUrl) -> Result<(), &'static str> {
-        // A 416 carries nothing of the file, and so no Content-Encoding.
+        // A 416 has no content of the file, and so no Content-Encoding.
         let content_encoding = self.validator.content_encoding();
         let entity_headers = EntityHeaders { content_encoding, ..entity_headers(headers, effective_url) };
-        // Many servers omit the validator from a 416. It is required only if the length was never known.
+        // Many servers omit the validator from a 416. It is required only if the length is unknown.
         let is_length_proven = match self.length {
             Some(length) => length == self.from,
-            None => self.validator.is_named_by(&entity_headers),
+            None => self.validator.is_repeated_in(&entity_headers),
         };
         let is_complete = self.to.is_none()
             && content_range(headers) == Some(ContentRange::Unsatisfied { total: self.from })
@@ -149,18 +150,18 @@ impl RangeRequest<'_> {
     }
 }
 
-/// Judges a 200: with a `Content-Range`, it is the whole file only if the range is.
+/// Judges a 200. If it has a `Content-Range`, that must be the whole file.
 pub(super) fn judge_whole(headers: &HeaderMap, body_length: Option<u64>) -> Result<(), &'static str> {
     if !headers.contains_key(header::CONTENT_RANGE) {
         return Ok(());
     }
     match content_range(headers) {
-        Some(ContentRange::Part { first: 0, last, total: Some(total) })
+        Some(ContentRange::Satisfied { first: 0, last, total: Some(total) })
             if last + 1 == total && body_length.is_none_or(|length| length == total) =>
         {
             Ok(())
         }
-        _ => Err("it has a Content-Range, but the status of a whole file"),
+        _ => Err("it is a 200 with a Content-Range that is not the whole file"),
     }
 }
 
@@ -190,7 +191,7 @@ mod tests {
         map
     }
 
-    /// The validator in a response with these headers.
+    /// Returns the validator of a response with these headers.
     fn validator(headers: &[(&str, &str)]) -> Validator {
         super::super::headers::validator(&map(headers), &url(URL)).unwrap()
     }
@@ -207,11 +208,11 @@ mod tests {
     #[test]
     fn a_206_is_accepted_only_as_the_requested_range_of_the_same_file() {
         const NO_RANGE: Result<(u64, u64), &str> = Err("it has no valid Content-Range");
-        const OTHER_LENGTH: Result<(u64, u64), &str> = Err("the file has another length");
+        const OTHER_LENGTH: Result<(u64, u64), &str> = Err("the file's length has changed");
         const UNKNOWN_LENGTH: Result<(u64, u64), &str> = Err("it does not say how long the file is");
-        const OTHER_START: Result<(u64, u64), &str> = Err("it begins elsewhere");
-        const OTHER_END: Result<(u64, u64), &str> = Err("it ends elsewhere");
-        const OTHER_BODY: Result<(u64, u64), &str> = Err("its length is not that of its range");
+        const OTHER_START: Result<(u64, u64), &str> = Err("it starts at a different offset");
+        const OTHER_END: Result<(u64, u64), &str> = Err("it ends beyond the requested range");
+        const OTHER_BODY: Result<(u64, u64), &str> = Err("its Content-Length contradicts its Content-Range");
 
         let validator = validator(&[ETAG]);
         let bounded = RangeRequest { from: 10, to: Some(20), validator: &validator, length: Some(100) };
@@ -259,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_206_is_accepted_only_if_it_repeats_the_validator_and_contradicts_nothing() {
-        const OTHER_FILE: Result<(), &str> = Err("it is of another file");
+        const CONTRADICTED: Result<(), &str> = Err("its ETag, Last-Modified, Content-Encoding or URL has changed");
         const UNPROVEN: Result<(), &str> = Err("it does not repeat the file's validator");
 
         let (tagged, dated) = (validator(&[ETAG, ("last-modified", OLD)]), dated());
@@ -271,23 +272,23 @@ mod tests {
             (&tagged, &[ETAG], "http://h/file?sig=x&sv=1", Ok(())),
             (&tagged, &[], URL, UNPROVEN),
             (&tagged, &[("last-modified", OLD)], URL, UNPROVEN),
-            (&tagged, &[("etag", "\"b\"")], URL, OTHER_FILE),
-            (&tagged, &[("etag", "W/\"a\"")], URL, OTHER_FILE),
-            (&tagged, &[("etag", "a")], URL, OTHER_FILE),
-            (&tagged, &[ETAG, ETAG], URL, OTHER_FILE),
-            (&tagged, &[ETAG, ("last-modified", LATER)], URL, OTHER_FILE),
-            (&tagged, &[ETAG, ("content-encoding", "gzip")], URL, OTHER_FILE),
-            (&tagged, &[ETAG], "http://h/other", OTHER_FILE),
-            (&tagged, &[ETAG], "http://mirror/file", OTHER_FILE),
-            (&tagged, &[ETAG], "http://h/file?version=2", OTHER_FILE),
+            (&tagged, &[("etag", "\"b\"")], URL, CONTRADICTED),
+            (&tagged, &[("etag", "W/\"a\"")], URL, CONTRADICTED),
+            (&tagged, &[("etag", "a")], URL, CONTRADICTED),
+            (&tagged, &[ETAG, ETAG], URL, CONTRADICTED),
+            (&tagged, &[ETAG, ("last-modified", LATER)], URL, CONTRADICTED),
+            (&tagged, &[ETAG, ("content-encoding", "gzip")], URL, CONTRADICTED),
+            (&tagged, &[ETAG], "http://h/other", CONTRADICTED),
+            (&tagged, &[ETAG], "http://other/file", CONTRADICTED),
+            (&tagged, &[ETAG], "http://h/file?version=2", CONTRADICTED),
             (&dated, &[("last-modified", OLD)], URL, Ok(())),
             (&dated, &[("last-modified", OLD), ETAG], URL, Ok(())),
             (&dated, &[ETAG], URL, UNPROVEN),
             (&dated, &[], URL, UNPROVEN),
-            (&dated, &[("last-modified", LATER)], URL, OTHER_FILE),
+            (&dated, &[("last-modified", LATER)], URL, CONTRADICTED),
             (&encoded, &[ETAG, ("content-encoding", "gzip")], URL, Ok(())),
-            (&encoded, &[ETAG, ("content-encoding", "br")], URL, OTHER_FILE),
-            (&encoded, &[ETAG], URL, OTHER_FILE),
+            (&encoded, &[ETAG, ("content-encoding", "br")], URL, CONTRADICTED),
+            (&encoded, &[ETAG], URL, CONTRADICTED),
         ] {
             let request = RangeRequest { from: 10, to: Some(20), validator, length: Some(100) };
             let judged = request.judge_part(&map(&ten_of_100(headers)), &url(effective_url), Some(10));
@@ -333,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_200_with_a_content_range_is_whole_only_if_the_range_is() {
-        const PARTIAL: Result<(), &str> = Err("it has a Content-Range, but the status of a whole file");
+        const PARTIAL: Result<(), &str> = Err("it is a 200 with a Content-Range that is not the whole file");
         for (content_range, body_length, expected) in [
             (None, Some(100), Ok(())),
             (None, None, Ok(())),
@@ -373,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_header_counts_its_last_byte() {
+    fn a_range_header_is_inclusive() {
         let validator = validator(&[ETAG]);
         for (from, to, value) in [(0, None, "bytes=0-"), (10, Some(20), "bytes=10-19"), (10, Some(11), "bytes=10-10")] {
             assert_eq!(RangeRequest { from, to, validator: &validator, length: None }.range_header(), value);

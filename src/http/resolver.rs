@@ -1,8 +1,8 @@
 //! Resolves host names with the system's resolver, and keeps its error code.
 //!
-//! reqwest calls the same resolver but keeps only the error's text, which cannot tell a name that does not exist from a
-//! name server that does not respond. It also resolves names on threads that its runtime joins on shutdown. Here each
-//! look-up has a detached thread, so that one that is stuck does not keep the process alive.
+//! reqwest calls the same resolver but keeps only the error's text, which does not distinguish a name that does not
+//! exist from a name server that does not respond. It also resolves names on threads that its runtime joins on
+//! shutdown. Here each lookup has a detached thread, so that one that hangs does not keep the process alive.
 
 use std::fmt;
 use std::io;
@@ -13,7 +13,7 @@ use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType, getaddri
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::oneshot;
 
-/// `getaddrinfo`.
+/// A resolver that calls `getaddrinfo`.
 #[derive(Debug)]
 pub struct SystemResolver;
 
@@ -22,12 +22,12 @@ impl Resolve for SystemResolver {
         let (sender, receiver) = oneshot::channel();
         let host = name.as_str().to_owned();
         let name = host.clone();
-        let work = move || drop(sender.send(look_up(&name)));
-        let started = thread::Builder::new().name("tdl-resolver".to_owned()).spawn(work);
+        let look_up_and_send = move || drop(sender.send(look_up(&name)));
+        let started = thread::Builder::new().name("tdl-resolver".to_owned()).spawn(look_up_and_send);
         Box::pin(async move {
             let result = match started {
                 Err(error) => Err(Cause::Thread(error)),
-                // Only a thread that panicked sends nothing.
+                // Nothing is sent only if the thread panics.
                 Ok(_) => receiver.await.unwrap_or_else(|error| Err(Cause::Thread(io::Error::other(error)))),
             };
             match result {
@@ -56,12 +56,12 @@ pub struct ResolveError {
 #[derive(Debug)]
 enum Cause {
     Lookup(LookupError),
-    /// The thread for the look-up could not be started.
+    /// The thread for the lookup could not be started.
     Thread(io::Error),
 }
 
 impl ResolveError {
-    /// Whether the same look-up may succeed later. Only a name known not to exist, or to have no address, is permanent.
+    /// Whether the same lookup may succeed later. Only a name known not to exist, or to have no address, is permanent.
     pub fn is_temporary(&self) -> bool {
         match &self.cause {
             Cause::Lookup(error) => !matches!(error.kind(), LookupErrorKind::NoName | LookupErrorKind::NoData),

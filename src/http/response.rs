@@ -1,4 +1,4 @@
-//! A response: what its headers say of the file, and its body, whose end is checked while it is read.
+//! A response: what its headers say about the file, and its body, whose length is checked as it is read.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,9 +16,9 @@ use crate::url::WebUrl;
 pub enum Reply<'a> {
     /// A body to read.
     Response(Box<Response<'a>>),
-    /// The requested rest is empty: the file is already complete.
+    /// Nothing is missing: the file ends where the requested rest would start.
     AlreadyComplete,
-    /// The file has not changed.
+    /// The file has not changed since [`Conditions::changed_since`](super::Conditions::changed_since).
     NotModified,
 }
 
@@ -28,8 +28,8 @@ impl<'a> From<Response<'a>> for Reply<'a> {
     }
 }
 
-/// A 200, or a 206 with the range that was requested. The lifetime is that of the check for cancellation, which
-/// [`read`](Self::read) makes.
+/// A 200, or a 206 with the range that was requested. The lifetime is that of the cancellation check, which
+/// [`read`](Self::read) calls.
 #[derive(Debug)]
 pub struct Response<'a> {
     raw: RawResponse<'a>,
@@ -42,25 +42,25 @@ pub struct Response<'a> {
     stall_timeout: Duration,
 }
 
-/// How the end of a body is known.
+/// How the end of the file is determined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// By the file's length, which the headers give.
+    /// By the whole file's length in bytes: the `Content-Length` of a 200, or the total of a 206's range.
     Length(u64),
-    /// By the last chunk (RFC 9112, section 7.1).
+    /// By the last chunk of the body (RFC 9112, section 7.1).
     Chunked,
-    /// By the close of the connection, so that a truncated body looks like a whole one.
+    /// By the close of the connection, so that a truncated body looks like a complete one.
     Close,
 }
 
 impl Framing {
-    /// Whether a truncated body can be told from a whole one.
+    /// Whether a truncated body can be distinguished from a complete one.
     #[must_use]
     pub const fn detects_truncation(self) -> bool {
         !matches!(self, Self::Close)
     }
 
-    /// The file's length, if the headers give it.
+    /// The whole file's length, if the headers give it.
     #[must_use]
     pub const fn length(self) -> Option<u64> {
         match self {
@@ -69,8 +69,8 @@ impl Framing {
         }
     }
 
-    /// Reads the framing from the headers. A transfer coding that was not requested, or a length beside one, is refused
-    /// (RFC 9112, sections 6.1 and 6.3): server and client could disagree on which bytes are the body.
+    /// Reads the framing from the headers. A transfer coding that was not requested, or one combined with a length, is
+    /// refused (RFC 9112, sections 6.1 and 6.3): server and client could disagree about which bytes are the body.
     fn from_headers(headers: &HeaderMap, content_length: Option<u64>) -> Result<Self, Error> {
         let codings: Vec<_> = headers.get_all(header::TRANSFER_ENCODING).iter().collect();
         let has_length = headers.contains_key(header::CONTENT_LENGTH);
@@ -93,8 +93,9 @@ impl<'a> Response<'a> {
         effective_url: &WebUrl,
         stall_timeout: Duration,
     ) -> Result<Self, Error> {
-        let (framing, range_end) = (Framing::from_headers(&raw.headers, raw.content_length)?, raw.content_length);
-        judge_whole(&raw.headers, range_end).map_err(Error::Range)?;
+        let (framing, range_end) =
+            (Framing::from_headers(&raw.head.headers, raw.head.content_length)?, raw.head.content_length);
+        judge_whole(&raw.head.headers, range_end).map_err(Error::Range)?;
         let effective_url = effective_url.clone();
         Ok(Self { raw, framing, position: 0, range_end, is_partial: false, effective_url, stall_timeout })
     }
@@ -106,8 +107,8 @@ impl<'a> Response<'a> {
         range: &RangeRequest<'_>,
         stall_timeout: Duration,
     ) -> Result<Self, Error> {
-        Framing::from_headers(&raw.headers, raw.content_length)?;
-        let accepted = range.judge_part(&raw.headers, effective_url, raw.content_length);
+        Framing::from_headers(&raw.head.headers, raw.head.content_length)?;
+        let accepted = range.judge_part(&raw.head.headers, effective_url, raw.head.content_length);
         let AcceptedRange { end, file_length } = accepted.map_err(Error::Range)?;
         Ok(Self {
             raw,
@@ -123,10 +124,10 @@ impl<'a> Response<'a> {
     /// The status code.
     #[must_use]
     pub fn status(&self) -> u16 {
-        self.raw.status.as_u16()
+        self.raw.head.status.as_u16()
     }
 
-    /// How the end of the file is known.
+    /// How the end of the file is determined.
     #[must_use]
     pub const fn framing(&self) -> Framing {
         self.framing
@@ -150,53 +151,53 @@ impl<'a> Response<'a> {
         self.range_end
     }
 
-    /// Whether the body was read up to the end that the headers give.
+    /// Whether the body was read up to the end given by the headers.
     #[must_use]
     pub fn is_fully_read(&self) -> bool {
         self.range_end == Some(self.position)
     }
 
-    /// The URL that responded, if redirects led there from `requested`.
+    /// The URL that responded, unless it is `requested` itself.
     #[must_use]
-    pub fn redirect_target(&self, requested: &WebUrl) -> Option<WebUrl> {
+    pub fn effective_url_unless(&self, requested: &WebUrl) -> Option<WebUrl> {
         Some(&self.effective_url).filter(|effective_url| *effective_url != requested).cloned()
     }
 
-    /// The encoding of the body, if the server encoded it although it was asked not to.
+    /// The body's `Content-Encoding`, if the server applied one although none was accepted.
     #[must_use]
     pub fn content_encoding(&self) -> Option<String> {
-        headers::content_encoding(&self.raw.headers)
+        headers::content_encoding(&self.raw.head.headers)
     }
 
-    /// Whether the server may serve ranges: unless it states that it never does (RFC 9110, section 14.3).
+    /// Whether the server may serve ranges: it does not say that it never does (RFC 9110, section 14.3).
     #[must_use]
     pub fn allows_ranges(&self) -> bool {
-        headers::header_text(&self.raw.headers, &header::ACCEPT_RANGES)
+        headers::header_text(&self.raw.head.headers, &header::ACCEPT_RANGES)
             .is_none_or(|unit| !unit.trim().eq_ignore_ascii_case("none"))
     }
 
     /// The validator for later range requests, if there is a strong one.
     #[must_use]
     pub fn validator(&self) -> Option<Validator> {
-        headers::validator(&self.raw.headers, &self.effective_url)
+        headers::validator(&self.raw.head.headers, &self.effective_url)
     }
 
     /// The `Last-Modified` date (RFC 9110, section 8.8.2), to the second.
     #[must_use]
     pub fn last_modified(&self) -> Option<SystemTime> {
-        headers::last_modified(&self.raw.headers)
+        headers::last_modified(&self.raw.head.headers)
     }
 
     /// The headers that describe the file.
     pub(super) fn entity_headers(&self) -> EntityHeaders {
-        headers::entity_headers(&self.raw.headers, &self.effective_url)
+        headers::entity_headers(&self.raw.head.headers, &self.effective_url)
     }
 
     /// Reads the next bytes of the body; 0 at its end.
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] within 100 ms of the cancellation if no byte arrives, a stall, a broken connection, or a
+    /// [`Error::Cancelled`], within 100 ms of the cancellation if no data arrives; a stall; a broken connection; or a
     /// body shorter or longer than the headers say.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         let count = self

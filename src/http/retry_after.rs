@@ -2,15 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
-/// Parses a header's value into a wait: zero for a date in the past, `None` if it is neither form.
+/// Parses a header's value into a wait: zero for a date in the past, `None` if it is neither seconds nor a date.
 ///
-/// A date is compared with the `Date` of the same response. One clock wrote both, so a wrong clock on either side makes
-/// no difference. Only without a valid `Date` is it compared with `now`.
+/// A date is compared with the `Date` of the same response. Both come from the server's clock, so it does not matter
+/// whether that clock or this machine's is wrong. Without a valid `Date`, it is compared with `now`.
 #[must_use]
 pub fn parse_retry_after(value: &str, date: Option<&str>, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // An overflow is longer than anyone waits.
+        // On overflow, saturate: nobody waits that long anyway.
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let then = httpdate::parse_http_date(value).ok()?;

@@ -1,4 +1,4 @@
-//! A thread that does the network I/O of many requests: a tokio runtime, and nothing else.
+//! A thread that runs a tokio runtime and does the network I/O of many requests.
 
 use std::io;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Starts the thread.
+    /// Starts a runtime; its thread is named after `number`.
     ///
     /// # Errors
     ///
-    /// The system has no more threads or open files.
+    /// The system has run out of threads or file descriptors.
     pub fn start(number: usize) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
@@ -32,7 +32,7 @@ impl Runtime {
         Ok(Self { handle, stop, thread: Some(thread) })
     }
 
-    /// Where to spawn tasks.
+    /// The handle for spawning tasks.
     pub const fn handle(&self) -> &Handle {
         &self.handle
     }

@@ -1,4 +1,4 @@
-//! Finds the status with which a proxy refused to tunnel to an https host.
+//! Finds out with which status a proxy refused a tunnel to an https host.
 //!
 //! The HTTP library does not report it: its error distinguishes only 407 and "any other". But a 403 is permanent and a
 //! 503 temporary. So after such a failure, one more CONNECT is sent by hand, only for its status.
@@ -14,11 +14,11 @@ use crate::error::Error;
 use crate::options::{Network, Proxies, ProxyUrl};
 use crate::url::WebUrl;
 
-/// A longer line is not a status line.
+/// The maximum number of bytes read for a status line.
 const MAX_STATUS_LINE: usize = 256;
 
 /// Adds the proxy's status to the failure of a request for `url`, if a proxy refused it with an unknown status.
-pub fn explain(failure: Error, url: &WebUrl, network: &Network) -> Error {
+pub fn add_proxy_status(failure: Error, url: &WebUrl, network: &Network) -> Error {
     if !matches!(failure, Error::Proxy { code: None }) {
         return failure;
     }
@@ -26,12 +26,12 @@ pub fn explain(failure: Error, url: &WebUrl, network: &Network) -> Error {
         return failure;
     };
     let code = request_status(&proxy, url, network.connect_timeout.min(network.stall_timeout)).ok().flatten();
-    // A proxy that opens the tunnel this time may do so for the next attempt too.
+    // A proxy that opens the tunnel this time may also do so for the next attempt.
     Error::Proxy { code: code.filter(|code| !(200..300).contains(code)) }
 }
 
-/// Sends a CONNECT and returns the status; `None` if the response is not HTTP. Only for a proxy with an http URL: an
-/// https one would need a TLS handshake by hand as well.
+/// Sends a CONNECT and returns the status; `None` if the response is not HTTP. Works only for a proxy with an http URL:
+/// an https one would need a TLS handshake by hand as well.
 fn request_status(proxy: &ProxyUrl, url: &WebUrl, timeout: Duration) -> io::Result<Option<u16>> {
     let (proxy, url) = (proxy.url(), url.url());
     let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return Ok(None) };
@@ -39,7 +39,7 @@ fn request_status(proxy: &ProxyUrl, url: &WebUrl, timeout: Duration) -> io::Resu
         return Ok(None);
     }
     let start = Instant::now();
-    // A time-out of zero would be an error.
+    // A timeout of zero would be an error.
     let left = || timeout.saturating_sub(start.elapsed()).max(Duration::from_millis(1));
     let address = proxy.socket_addrs(|| None)?.into_iter().next().ok_or(io::ErrorKind::NotFound)?;
     let mut stream = TcpStream::connect_timeout(&address, left())?;
@@ -68,7 +68,7 @@ fn authorization(proxy: &str) -> Option<Vec<u8>> {
     Some(proxy.basic_auth()?.as_bytes().to_owned())
 }
 
-/// Parses the status out of a status line (RFC 9112, section 4).
+/// Parses the status code in a status line (RFC 9112, section 4).
 fn parse_status(response: &[u8]) -> Option<u16> {
     let line = response.split(|byte| *byte == b'\n').next()?.strip_prefix(b"HTTP/1.")?;
     let code = line.get(2..5).filter(|_| line.get(1) == Some(&b' '))?;

@@ -1,5 +1,5 @@
-//! What proves that two responses are of the same file: a strong `ETag`, or a `Last-Modified` old enough to be strong
-//! (RFC 9110, sections 8.8 and 13.1.5), with no other header that contradicts it.
+//! Proves that two responses belong to the same file: by a strong `ETag`, or by a `Last-Modified` old enough to be
+//! strong (RFC 9110, sections 8.8 and 13.1.5), if no other header contradicts it.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 /// A `Last-Modified` is strong if it is at least this much older than the `Date` (RFC 9110, section 8.8.2.2).
 const MIN_AGE: Duration = Duration::from_secs(60);
 
-/// Longer headers, counted together, are no validator. Servers limit all headers of a response to 8 or 16 KiB, and a
-/// sidecar has to stay small enough to be told from a user's file.
+/// Headers longer than this in total are not accepted as a validator. Servers limit all headers of a response to 8 or
+/// 16 KiB, and a sidecar has to stay small enough to be distinguishable from a user's file.
 const MAX_LENGTH: usize = 8 * 1024;
 
-/// The headers of a response that describe the file, verbatim. Several values of one header are joined, and bytes that
-/// are not UTF-8 become U+FFFD.
+/// The headers of a response that describe the file, verbatim, and the URL that sent them. Several values of one header
+/// are joined, and bytes that are not UTF-8 become U+FFFD.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntityHeaders {
     /// The `ETag`.
@@ -29,13 +29,14 @@ pub struct EntityHeaders {
     pub effective_url: String,
 }
 
-/// The headers of a response that include a strong validator. A sidecar holds it in serialized form.
+/// The headers of a response that include a strong validator. A sidecar stores it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Validator {
     #[serde(rename = "marks")]
     headers: EntityHeaders,
-    /// Whether the date is strong.
-    is_settled: bool,
+    /// Whether the `Last-Modified` date is strong.
+    #[serde(rename = "is_settled")]
+    is_date_strong: bool,
 }
 
 impl EntityHeaders {
@@ -46,25 +47,25 @@ impl EntityHeaders {
 }
 
 impl Validator {
-    /// The validator in a response with these headers and this `Date`; `None` if neither `ETag` nor date is strong, or
-    /// if the headers are longer than 8 KiB together.
+    /// Returns the validator of a response with these headers and this `Date`; `None` if neither the `ETag` nor the
+    /// `Last-Modified` is strong, or if the headers are longer than 8 KiB in total.
     #[must_use]
     pub fn of(headers: EntityHeaders, date: Option<&str>) -> Option<Self> {
         let time = |text: &Option<String>| httpdate::parse_http_date(text.as_deref()?).ok();
         let age = || httpdate::parse_http_date(date?).ok()?.duration_since(time(&headers.last_modified)?).ok();
-        let is_settled = age().is_some_and(|age| age >= MIN_AGE);
-        Some(Self { headers, is_settled }).filter(Self::is_sound)
+        let is_date_strong = age().is_some_and(|age| age >= MIN_AGE);
+        Some(Self { headers, is_date_strong }).filter(Self::is_usable)
     }
 
-    /// Whether this is a strong validator of acceptable length. One that was read from a sidecar may be neither.
+    /// Whether this is a strong validator of acceptable length. One from a sidecar may be neither.
     #[must_use]
-    pub fn is_sound(&self) -> bool {
+    pub fn is_usable(&self) -> bool {
         let is_date = |text: &String| httpdate::parse_http_date(text).is_ok() && text.is_ascii();
-        let is_dated = self.is_settled && self.headers.last_modified.as_ref().is_some_and(is_date);
+        let is_dated = self.is_date_strong && self.headers.last_modified.as_ref().is_some_and(is_date);
         self.headers.length() <= MAX_LENGTH && (self.strong_etag().is_some() || is_dated)
     }
 
-    /// The value of an `If-Range` header that asks for a range of this very file.
+    /// Returns the value of an `If-Range` header that makes a server send a range only if the file is still the same.
     #[must_use]
     pub fn if_range(&self) -> &str {
         self.strong_etag().or(self.headers.last_modified.as_deref()).unwrap_or_default()
@@ -84,7 +85,7 @@ impl Validator {
 
     /// Whether a response's headers include the strong validator, as those of a 206 must (RFC 9110, section 15.3.7).
     #[must_use]
-    pub fn is_named_by(&self, entity_headers: &EntityHeaders) -> bool {
+    pub fn is_repeated_in(&self, entity_headers: &EntityHeaders) -> bool {
         match self.strong_etag() {
             Some(etag) => entity_headers.etag.as_deref() == Some(etag),
             None => self.headers.last_modified == entity_headers.last_modified,
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_longer_than_8_kib_are_no_validator() {
+    fn headers_longer_than_8_kib_are_not_a_validator() {
         let etag = |length| format!("\"{}\"", "x".repeat(length - 2));
         let longest = MAX_LENGTH - "http://h/x".len();
         assert!(Validator::of(entity_headers(Some(&etag(longest)), None), None).is_some());

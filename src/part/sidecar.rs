@@ -110,8 +110,8 @@ impl Sidecar {
         }
         let end = sidecar.done.end();
         let is_possible = end <= available && sidecar.length.is_none_or(|length| end <= length);
-        let is_sound = sidecar.validator.as_ref().is_none_or(Validator::is_sound);
-        if is_possible && is_sound { Ok(sidecar) } else { Err(SidecarError::Invalid) }
+        let is_usable = sidecar.validator.as_ref().is_none_or(Validator::is_usable);
+        if is_possible && is_usable { Ok(sidecar) } else { Err(SidecarError::Invalid) }
     }
 
     /// Serializes the sidecar.

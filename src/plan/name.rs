@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::text::is_hidden;
-use crate::url::{WebUrl, percent_decoded};
+use crate::url::{WebUrl, percent_decode};
 
 /// The maximum length of a name in bytes. File systems allow 255, of which `.part.new.json.kept` and a number of up to
 /// ten digits need 30.
@@ -34,7 +34,7 @@ impl SafeName {
     /// Derives the name from the URL's last path segment, decoded once and made safe; `index.html` if that is empty.
     #[must_use]
     pub fn from_url(url: &WebUrl) -> Self {
-        Self::sanitized(&percent_decoded(url.last_segment()))
+        Self::sanitized(&percent_decode(url.last_segment()))
     }
 
     /// Accepts a name the user chose, or returns `None` if it is unsafe. The only change it makes is to reserved names:

@@ -221,7 +221,7 @@ impl<'t, 'a> Attempt<'t, 'a> {
         latency: Duration,
         worker: &mut Worker<'_>,
     ) -> Result<Outcome, Unfinished> {
-        self.transfer.effective_url = response.redirect_target(&self.transfer.source().url);
+        self.transfer.effective_url = response.effective_url_unless(&self.transfer.source().url);
         let destination = self.destination(&self.part_path, latency);
         self.receive_and_commit(&destination, response, part, &mut None, worker)
     }
@@ -270,7 +270,7 @@ impl<'t, 'a> Attempt<'t, 'a> {
         };
         let before = part.received();
         let mut superseded = Some(part);
-        self.transfer.effective_url = response.redirect_target(url);
+        self.transfer.effective_url = response.effective_url_unless(url);
         let destination = self.destination(&self.replacement_path, latency);
         let result = self.receive_and_commit(&destination, response, replacement, &mut superseded, worker);
         // `commit` has already discarded it if the whole file was complete.

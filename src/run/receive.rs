@@ -134,7 +134,7 @@ fn prepare_part(
     Ok(validator.zip(length).map(|(validator, length)| SplitDownload {
         id: destination.download.id(),
         source: destination.source.clone(),
-        effective_url: response.redirect_target(url),
+        effective_url: response.effective_url_unless(url),
         validator,
         length,
         part: Arc::clone(part.shared()),

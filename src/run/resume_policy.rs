@@ -103,7 +103,7 @@ mod tests {
 
     use super::*;
 
-    const UNUSABLE: Error = Error::Range("it begins elsewhere");
+    const UNUSABLE: Error = Error::Range("it starts at a different offset");
     const STALLED: Error = Error::Stalled(Duration::from_secs(1));
     const FAILED: Error = Error::Status { code: 500, reason: "", retry_after: None };
     const BUSY: Error = Error::Status { code: 429, reason: "", retry_after: None };

@@ -121,9 +121,9 @@ impl<'a> Session<'a> {
         let mut last = None;
         for url in urls {
             // Most lists name the same host many times in a row.
-            if last.replace(url).is_none_or(|last| !url.has_same_host(last)) {
+            if last.replace(url).is_none_or(|last| !url.has_same_host_and_port(last)) {
                 let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
-                numbers.entry(url.host()).or_insert(next);
+                numbers.entry(url.host_and_port()).or_insert(next);
             }
         }
         numbers

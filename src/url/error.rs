@@ -1,4 +1,4 @@
-//! Why a text is not a URL that tdl accepts, with a suggested fix.
+//! The errors for texts that are not URLs, with suggested fixes. `check` finds them.
 
 use std::fmt;
 
@@ -8,13 +8,13 @@ use crate::text::safe;
 /// Why a text is not a URL that tdl can request. The message shows the text redacted, and suggests a fix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UrlError {
-    text: String,
-    problem: Problem,
+    pub(super) text: String,
+    pub(super) problem: Problem,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Problem {
-    /// No `://`. Holds the URL that was probably meant.
+pub(super) enum Problem {
+    /// There is no `://`. Holds the URL that was probably meant.
     NotAbsolute(Option<String>),
     Scheme,
     Control(char),
@@ -25,30 +25,6 @@ enum Problem {
 }
 
 impl UrlError {
-    /// Refuses what the URL standard would silently fix.
-    pub(super) fn check(text: &str) -> Result<(), Self> {
-        let problem = if text.starts_with(['"', '\'', '<', '(']) && text.contains("://") {
-            Problem::Quoted
-        } else if let Some(c) = text.chars().find(char::is_ascii_control) {
-            Problem::Control(c)
-        } else if text.contains(" http://") || text.contains(" https://") {
-            Problem::Several
-        } else {
-            match text.split_once("://") {
-                None => Problem::NotAbsolute(suggest_url(text)),
-                Some((scheme, _)) if !["http", "https"].iter().any(|web| scheme.eq_ignore_ascii_case(web)) => {
-                    Problem::Scheme
-                }
-                Some((_, rest)) if rest.is_empty() || rest.starts_with(['/', '?', '#']) => {
-                    Problem::Malformed("no host".to_owned())
-                }
-                Some((_, rest)) if rest.contains('\\') => Problem::Backslash,
-                Some(_) => return Ok(()),
-            }
-        };
-        Err(Self { text: text.to_owned(), problem })
-    }
-
     /// The error for a text that the URL standard refuses.
     pub(super) fn malformed(text: &str, why: &str) -> Self {
         Self { text: text.to_owned(), problem: Problem::Malformed(why.to_owned()) }
@@ -66,61 +42,19 @@ impl fmt::Display for UrlError {
             Problem::NotAbsolute(Some(meant)) => {
                 write!(f, "'{text}' is not an absolute URL; did you mean {}?", safe(&redacted(meant)))
             }
-            Problem::Scheme => write!(f, "'{text}' is not an http or https URL; tdl speaks only these"),
+            Problem::Scheme => write!(f, "'{text}' is not an http or https URL; tdl supports only these"),
             Problem::Control('\t') => {
-                write!(f, "'{text}' has a tab in it; give each URL a line of its own")
+                write!(f, "'{text}' contains a tab; put each URL on its own line or in its own argument")
             }
             Problem::Control(c) => {
-                write!(f, "'{text}' has the control character {} in it; percent-encode it", c.escape_unicode())
+                write!(f, "'{text}' contains the control character {}; percent-encode it", c.escape_unicode())
             }
-            Problem::Several => write!(f, "'{text}' holds several URLs; give each a line of its own"),
+            Problem::Several => {
+                write!(f, "'{text}' contains several URLs; put each on its own line or in its own argument")
+            }
             Problem::Quoted => write!(f, "{text} is not an absolute URL; remove the quotes or brackets around it"),
-            Problem::Backslash => write!(f, "'{text}' has a backslash in it; write / or %5C"),
+            Problem::Backslash => write!(f, "'{text}' contains a backslash; write / or %5C"),
             Problem::Malformed(why) => write!(f, "'{text}' is not a URL: {why}"),
-        }
-    }
-}
-
-/// Guesses the URL behind a common mistake: a missing or mistyped scheme.
-fn suggest_url(text: &str) -> Option<String> {
-    for scheme in ["https", "http"] {
-        let after = text.get(..scheme.len()).filter(|start| start.eq_ignore_ascii_case(scheme));
-        if let Some(rest) = after.and_then(|_| text[scheme.len()..].strip_prefix([':', '/'])) {
-            let rest = rest.trim_start_matches([':', '/', '\\']);
-            return (!rest.is_empty()).then(|| format!("{scheme}://{rest}"));
-        }
-    }
-    let host = text.split(['/', ':']).next()?;
-    let label = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '-');
-    let is_host = host == "localhost" || (host.contains('.') && host.split('.').all(label));
-    (is_host && !text.contains(' ')).then(|| format!("https://{text}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::url::WebUrl;
-
-    #[test]
-    fn a_text_that_is_not_an_absolute_web_url_is_refused_with_a_suggestion() {
-        for (text, message) in [
-            ("not a url", "'not a url' is not an absolute URL"),
-            ("", "'' is not an absolute URL"),
-            ("example.com/x", "'example.com/x' is not an absolute URL; did you mean https://example.com/x?"),
-            ("localhost:80/x", "'localhost:80/x' is not an absolute URL; did you mean https://localhost:80/x?"),
-            ("http:/host/x", "'http:/host/x' is not an absolute URL; did you mean http://host/x?"),
-            ("https//host/x", "'https//host/x' is not an absolute URL; did you mean https://host/x?"),
-            ("mailto:me@host", "'host' is not an absolute URL"),
-            ("ftp://u:secret@host/x", "'ftp://host/x' is not an http or https URL; tdl speaks only these"),
-            ("http://a\thttp://b", "'http://a\\u{9}http://b' has a tab in it; give each URL a line of its own"),
-            ("http://a http://b", "'http://a http://b' holds several URLs; give each a line of its own"),
-            ("<http://h/a>", "<http://h/a> is not an absolute URL; remove the quotes or brackets around it"),
-            ("http://h\\a", "'http://h\\a' has a backslash in it; write / or %5C"),
-            ("http://", "'http://' is not a URL: no host"),
-            ("http:///x", "'http:///x' is not a URL: no host"),
-            ("http://host:99999/", "'http://host:99999/' is not a URL: invalid port number"),
-            ("http://h/\u{1b}[2J", "'http://h/\\u{1b}[2J' has the control character \\u{1b} in it; percent-encode it"),
-        ] {
-            assert_eq!(WebUrl::parse(text).unwrap_err().to_string(), message);
         }
     }
 }

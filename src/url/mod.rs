@@ -1,5 +1,6 @@
 //! URLs that can be requested and shown: absolute, http or https, with a host, and redacted when displayed.
 
+mod check;
 mod error;
 mod percent;
 mod redact;
@@ -7,6 +8,6 @@ mod signature;
 mod web_url;
 
 pub use error::UrlError;
-pub use percent::{percent_decoded, percent_encode_invalid};
+pub use percent::{percent_decode, percent_encode_invalid};
 pub use redact::redacted;
 pub use web_url::WebUrl;

@@ -1,13 +1,13 @@
 //! Percent-encoding (RFC 3986, section 2.1).
 
-/// Percent-decodes once; bytes that are not UTF-8 remain encoded.
+/// Percent-decodes a text once. Bytes that are not UTF-8 stay encoded.
 #[must_use]
-pub fn percent_decoded(text: &str) -> String {
+pub fn percent_decode(text: &str) -> String {
     let bytes: Vec<u8> = percent_encoding::percent_decode_str(text).collect();
     percent_encode_invalid(&bytes)
 }
 
-/// Converts bytes to text, and percent-encodes those that are not UTF-8.
+/// Converts bytes to text, percent-encoding those that are not UTF-8.
 #[must_use]
 pub fn percent_encode_invalid(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
@@ -32,7 +32,7 @@ mod tests {
             ("100%", "100%"),
             ("%zz", "%zz"),
         ] {
-            assert_eq!(percent_decoded(text), decoded);
+            assert_eq!(percent_decode(text), decoded);
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Removes secrets from texts that are URLs, valid or not.
+//! Removes secrets from URLs, valid or not.
 
-/// A URL, valid or not, without anything that may be a password or a token: user info up to the last `@`, the values of
-/// the query, and the fragment. The text is cut to 100 characters.
+/// Removes anything from a URL, valid or not, that may be a password or a token: user info up to the last `@`, the
+/// values of the query, and the fragment. The result is truncated to 100 characters.
 #[must_use]
 pub fn redacted(text: &str) -> String {
     const MAX_LENGTH: usize = 100;
@@ -23,7 +23,7 @@ pub fn redacted(text: &str) -> String {
     shown
 }
 
-/// A query with its values masked. A parameter without a name may be a token, and is masked entirely.
+/// Masks the values of a query. A parameter without a name may be a token, and is masked entirely.
 pub fn redacted_query(query: &str) -> String {
     let parameters = query.split('&').map(|parameter| match parameter.split_once('=') {
         Some((name, _)) => format!("{name}=***"),
@@ -33,7 +33,7 @@ pub fn redacted_query(query: &str) -> String {
     parameters.collect::<Vec<_>>().join("&")
 }
 
-/// The scheme at the beginning of a text, with its `://`.
+/// The scheme at the start of a text, with its `://`; empty if there is none.
 fn scheme(text: &str) -> &str {
     match text.find("://") {
         Some(at) if text[..at].bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) => {

@@ -1,8 +1,8 @@
-//! Query parameters that change each time a server signs a URL, and so are not part of the file's identity.
+//! Recognizes query parameters that change each time a server signs a URL, and so are not part of the file's identity.
 
 /// The parameter names of each kind of signature, in lower case: required ones, then optional ones. A name is matched
-/// only as part of its signature: alone it may mean anything, and some names with the same prefix select what is served
-/// (`x-oss-process`).
+/// only as part of its signature. Alone it may mean anything, and some names with the same prefix choose what the
+/// server sends (`x-oss-process`).
 const GROUPS: [(&[&str], &[&str]); 10] = [
     // Amazon S3, version 4, and the schemes modelled on it: Google Cloud Storage and Alibaba OSS.
     (
@@ -62,7 +62,7 @@ const GROUPS: [(&[&str], &[&str]); 10] = [
     ),
 ];
 
-/// A query without the parameters of known signatures; the others are unchanged.
+/// Removes the parameters of known signatures from a query.
 pub fn without_signature(query: &str) -> String {
     let name = |parameter: &str| parameter.split('=').next().unwrap_or_default().to_ascii_lowercase();
     let names: Vec<_> = query.split('&').map(name).collect();

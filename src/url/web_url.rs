@@ -5,8 +5,9 @@ use std::fmt;
 use ::url::Url;
 use sha2::{Digest as _, Sha256};
 
+use super::check::check;
 use super::error::UrlError;
-use super::percent::percent_decoded;
+use super::percent::percent_decode;
 use super::redact::redacted_query;
 use super::signature::without_signature;
 
@@ -18,22 +19,22 @@ use super::signature::without_signature;
 pub struct WebUrl(Url);
 
 impl WebUrl {
-    /// Parses a URL as a user writes it.
+    /// Parses a URL as typed by a user.
     ///
     /// This is stricter than the URL standard, which silently fixes `http:host`, backslashes and tabs inside a URL.
-    /// They are refused here, with the fix in the message.
+    /// They are refused here, and the message suggests a fix.
     ///
     /// # Errors
     ///
-    /// [`UrlError`], which tells what is wrong with the text.
+    /// [`UrlError`], which says what is wrong with the text.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
-        UrlError::check(text)?;
+        check(text)?;
         let url = Url::parse(text).map_err(|error| UrlError::malformed(text, &error.to_string()))?;
         Self::from_url(url).ok_or_else(|| UrlError::malformed(text, "no host"))
     }
 
-    /// Resolves a reference in this URL's response (RFC 3986, section 5); `None` if the result is not an http or https
-    /// URL.
+    /// Resolves a reference found in a response from this URL (RFC 3986, section 5); `None` if the result is not an
+    /// http or https URL.
     #[must_use]
     pub fn join(&self, reference: &str) -> Option<Self> {
         Self::from_url(self.0.join(reference).ok()?)
@@ -53,7 +54,7 @@ impl WebUrl {
         self.0.as_str()
     }
 
-    /// The same as a [`Url`].
+    /// The parsed URL.
     #[must_use]
     pub const fn url(&self) -> &Url {
         &self.0
@@ -71,20 +72,20 @@ impl WebUrl {
         self.0.scheme() == "https"
     }
 
-    /// Host and port. Requests to the same host share one limiter.
+    /// Host and port, as in `example.org:443`. Requests to the same host and port share one limiter.
     #[must_use]
-    pub fn host(&self) -> String {
+    pub fn host_and_port(&self) -> String {
         let host = self.0.host_str().unwrap_or_default();
         format!("{host}:{}", self.0.port_or_known_default().unwrap_or_default())
     }
 
-    /// Whether two URLs have the same [host](Self::host).
+    /// Whether two URLs have the same [host and port](Self::host_and_port).
     #[must_use]
-    pub fn has_same_host(&self, other: &Self) -> bool {
+    pub fn has_same_host_and_port(&self, other: &Self) -> bool {
         (self.0.host_str(), self.0.port_or_known_default()) == (other.0.host_str(), other.0.port_or_known_default())
     }
 
-    /// Scheme, host and port (RFC 6454) as text. Credentials for one origin are never sent to another.
+    /// Scheme, host and port (RFC 6454). Credentials for one origin are never sent to another.
     #[must_use]
     pub fn origin(&self) -> String {
         self.0.origin().ascii_serialization()
@@ -93,13 +94,12 @@ impl WebUrl {
     /// User name and password, if the URL has any, percent-decoded.
     #[must_use]
     pub fn credentials(&self) -> Option<(String, Option<String>)> {
-        let decoded = |text: &str| percent_decoded(text);
-        let password = self.0.password().map(decoded);
-        (!self.0.username().is_empty() || password.is_some()).then(|| (decoded(self.0.username()), password))
+        let password = self.0.password().map(percent_decode);
+        (!self.0.username().is_empty() || password.is_some()).then(|| (percent_decode(self.0.username()), password))
     }
 
-    /// What identifies the file at this URL: the URL without user info and known signature parameters, and with a hash
-    /// in place of the remaining query, which may contain secrets.
+    /// A text that identifies the file at this URL: the URL without user info and known signature parameters, and with
+    /// a hash instead of the rest of its query, which may contain secrets.
     #[must_use]
     pub fn identity(&self) -> String {
         let mut url = self.without_credentials().0;
@@ -174,7 +174,7 @@ mod tests {
         ] {
             assert_eq!(base.origin() == url(other).origin(), same, "{other}");
         }
-        assert_eq!(base.host(), "host:80");
+        assert_eq!(base.host_and_port(), "host:80");
     }
 
     #[test]

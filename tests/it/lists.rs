@@ -35,8 +35,8 @@ fn an_invalid_url_is_refused_before_any_request() {
         lines[1],
         "urls.txt:3: 'example.com/file' is not an absolute URL; did you mean https://example.com/file?"
     );
-    assert_eq!(lines[2], "urls.txt:4: 'ftp://host/x' is not an http or https URL; tdl speaks only these");
-    assert!(lines[3].starts_with("urls.txt:5: ") && lines[3].contains("has a tab in it"), "{}", lines[3]);
+    assert_eq!(lines[2], "urls.txt:4: 'ftp://host/x' is not an http or https URL; tdl supports only these");
+    assert!(lines[3].starts_with("urls.txt:5: ") && lines[3].contains("contains a tab"), "{}", lines[3]);
     assert_eq!((lines.len(), output.stdout.as_str()), (4, ""));
     assert_eq!(server.requests().len(), 0);
     assert!(!tdl.out().exists());

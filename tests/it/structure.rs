@@ -30,7 +30,7 @@ const CONFINED: [(&str, &str); 13] = [
     ("reqwest", "src/http/"),
     ("hyper", "src/http/"),
     ("hyper_util", "src/http/"),
-    ("rustls", "src/http/client.rs"),
+    ("rustls", "src/http/configure.rs"),
     ("tokio", "src/http/"),
     ("dns_lookup", "src/http/resolver.rs"),
     ("indicatif", "src/report/bars.rs"),

@@ -67,7 +67,9 @@ mod tests {
         );
         assert_eq!(
             messages(b"http://a\thttp://b"),
-            ["urls.txt:1: 'http://a\\u{9}http://b' has a tab in it; give each URL a line of its own"]
+            [
+                "urls.txt:1: 'http://a\\u{9}http://b' contains a tab; put each URL on its own line or in its own argument"
+            ]
         );
         assert_eq!(messages(b"\xff\xfeh\0t\0"), ["urls.txt:1: the list is UTF-16; save it as UTF-8"]);
     }

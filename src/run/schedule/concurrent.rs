@@ -18,7 +18,7 @@ use crate::run::transfer::Transfer;
 /// Runs the downloads on threads, one each up to the limit, and waits for all of them.
 pub fn run_concurrently(session: &Session<'_>) {
     let hosts = session.number_hosts();
-    let host_of = session.plan.downloads().iter().map(|download| hosts[&download.url().host()]).collect();
+    let host_of = session.plan.downloads().iter().map(|download| hosts[&download.url().host_and_port()]).collect();
     let queue = Queue::new(host_of, hosts.len(), session.limits.per_host.get());
     let is_stopped = || session.is_stopped();
     let downloads = Downloads { session, hosts, is_stopped: &is_stopped };
@@ -53,7 +53,7 @@ impl<'s> Work for Downloads<'s, '_> {
     }
 
     fn host_of(&self, transfer: &Transfer<'s>) -> u32 {
-        self.hosts[&transfer.source().url.host()]
+        self.hosts[&transfer.source().url.host_and_port()]
     }
 
     fn host_number(&self, host: &str) -> Option<u32> {

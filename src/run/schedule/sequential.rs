@@ -27,7 +27,7 @@ pub fn run_sequentially(session: &Session<'_>) {
         let finished = if is_closed || session.is_stopped() {
             not_started(session)
         } else {
-            if let Some(until) = held_until.remove(&download.url().host()) {
+            if let Some(until) = held_until.remove(&download.url().host_and_port()) {
                 sleep(until.saturating_duration_since(Instant::now()), session);
             }
             run_to_completion(download, session, &mut worker)

@@ -1,4 +1,4 @@
-//! A reqwest client that is built when first needed, and replaced before it keeps too many connections open.
+//! A bounded pool of connections around a reqwest client. `clients` decides how many there are.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -11,19 +11,20 @@ use tower_service::Service;
 use super::failure;
 use crate::error::Error;
 
-/// A client that is built when first needed.
+/// A reqwest client, built when first needed, and replaced before it keeps too many connections open.
 ///
-/// reqwest keeps idle connections to any number of hosts and cannot close those of a single one. So the whole client is
-/// replaced once it has opened as many connections as may be kept. Requests in flight are not affected.
+/// reqwest keeps idle connections to any number of hosts, and cannot close those to a single one. So the whole client
+/// is replaced once it has opened as many connections as may be kept. Requests in flight are not affected.
 #[derive(Debug)]
-pub struct LazyClient {
+pub struct ConnectionPool {
     current: Mutex<Option<Current>>,
     /// Opens a new connection for each request.
     unpooled: OnceLock<Client>,
-    /// The number of connections that a client may open before it is replaced.
+    /// How many connections a client may open before it is replaced.
     max_connections: usize,
-    /// Responses, each of which may have left an idle connection, minus failures that may be due to reusing one.
-    responses: Arc<AtomicUsize>,
+    /// An upper bound for the idle connections: responses, each of which may have left one, minus failures that may be
+    /// due to reusing one.
+    possibly_idle: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -40,13 +41,13 @@ pub enum Connection {
     New,
 }
 
-impl LazyClient {
+impl ConnectionPool {
     pub fn new(max_connections: usize) -> Self {
-        Self { current: Mutex::new(None), unpooled: OnceLock::new(), max_connections, responses: Arc::default() }
+        Self { current: Mutex::new(None), unpooled: OnceLock::new(), max_connections, possibly_idle: Arc::default() }
     }
 
-    /// Returns the client for such a connection, and builds it with `builder` if needed. One thread builds it while the
-    /// others wait. If that fails, the next one tries again.
+    /// Returns a client that uses this kind of connection, and builds it with `builder` if needed. One thread builds it
+    /// while the others wait. If that fails, the next one tries again.
     pub fn client(
         &self,
         connection: Connection,
@@ -77,19 +78,19 @@ impl LazyClient {
         Ok(client)
     }
 
-    /// Returns what to call when a response has arrived over such a connection, which may then become idle.
-    pub fn note_response(&self, connection: Connection) -> impl FnOnce() + Send + use<> {
-        let responses = Arc::clone(&self.responses);
+    /// Returns a callback for when a response has arrived: its connection may now become idle.
+    pub fn response_callback(&self, connection: Connection) -> impl FnOnce() + Send + use<> {
+        let possibly_idle = Arc::clone(&self.possibly_idle);
         move || {
-            responses.fetch_add(usize::from(connection == Connection::Reused), Ordering::Relaxed);
+            possibly_idle.fetch_add(usize::from(connection == Connection::Reused), Ordering::Relaxed);
         }
     }
 
     /// Records a failed request. Returns whether it may have been sent over a reused connection, which reqwest does not
-    /// tell.
+    /// report.
     pub fn note_failure(&self) -> bool {
-        let decrement = |responses: usize| responses.checked_sub(1);
-        self.responses.fetch_update(Ordering::Relaxed, Ordering::Relaxed, decrement).is_ok()
+        let decrement = |count: usize| count.checked_sub(1);
+        self.possibly_idle.fetch_update(Ordering::Relaxed, Ordering::Relaxed, decrement).is_ok()
     }
 
     /// Closes all idle connections.
@@ -104,7 +105,7 @@ impl Current {
     }
 }
 
-/// A layer that counts the connections that are opened.
+/// Returns a layer that counts the connections as they are opened.
 fn counting<S>(opened: &Arc<AtomicUsize>) -> impl tower_layer::Layer<S, Service = Counting<S>> + Clone + use<S> {
     let opened = Arc::clone(opened);
     layer_fn(move |inner| Counting { inner, opened: Arc::clone(&opened) })

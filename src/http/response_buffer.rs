@@ -14,27 +14,27 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use tokio::sync::Notify;
 
-/// The most bytes of a body that wait for their reader; the last frame may exceed it.
+/// The maximum number of buffered bytes; the last frame may exceed it.
 const READ_AHEAD: usize = 128 * 1024;
 
-/// The most frames of a body that wait for their reader: a chunk may be a single byte.
+/// The maximum number of buffered frames. A chunk may be a single byte.
 const FRAMES_AHEAD: usize = 1024;
 
 /// How often a waiting reader checks for cancellation.
 const CANCEL_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A check whether the reader should give up. It is called while the buffer is locked, so it must not block.
+/// Checks whether the reader should give up. It is called while the buffer is locked, so it must not block.
 #[derive(Clone, Copy)]
 pub struct CancelCheck<'a>(pub &'a (dyn Fn() -> bool + Sync));
 
-/// Why there is no response, or no more of it.
+/// Why there is no response, or why it is incomplete.
 #[derive(Debug)]
 pub enum ExchangeError {
     /// reqwest failed.
     Library(reqwest::Error),
     /// The runtime shut down before the response was complete.
     Ended,
-    /// The reader waited, and the run was cancelled.
+    /// The run was cancelled while the reader waited.
     Cancelled,
 }
 
@@ -47,14 +47,14 @@ pub struct Head {
     pub content_length: Option<u64>,
 }
 
-/// The received and not yet read bytes of one response, shared by a runtime's task and one reader.
+/// The received but unread bytes of one response, shared by a runtime's task and one reader.
 #[derive(Debug, Default)]
-pub struct Incoming {
+pub struct ResponseBuffer {
     state: Mutex<State>,
     /// The reader waits here.
     arrived: Condvar,
-    /// The runtime's task waits here for room.
-    room: Notify,
+    /// The runtime's task waits here for space in the buffer.
+    space: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -77,8 +77,8 @@ enum BodyState {
     Failed(ExchangeError),
 }
 
-/// The runtime's side.
-impl Incoming {
+/// For the runtime's task.
+impl ResponseBuffer {
     pub fn set_head(&self, head: Head) {
         self.state().head = Some(head);
     }
@@ -94,7 +94,7 @@ impl Incoming {
         };
         if is_full {
             self.wake_reader();
-            self.room.notified().await;
+            self.space.notified().await;
         }
     }
 
@@ -115,8 +115,8 @@ impl Incoming {
     }
 }
 
-/// The reader's side.
-impl Incoming {
+/// For the reader.
+impl ResponseBuffer {
     /// Waits for the head, and takes it.
     ///
     /// # Errors
@@ -135,12 +135,12 @@ impl Incoming {
         }
     }
 
-    /// Waits for frames, and moves them to `taken`, up to `room` bytes; none at the end of the body.
+    /// Waits for frames, and moves up to `max_bytes` to `taken`; none at the end of the body.
     ///
     /// # Errors
     ///
-    /// The body breaks off, or the run was cancelled.
-    pub fn take(&self, room: usize, taken: &mut Vec<Bytes>, cancel: CancelCheck<'_>) -> Result<(), ExchangeError> {
+    /// The body is incomplete, or the run was cancelled.
+    pub fn take(&self, max_bytes: usize, taken: &mut Vec<Bytes>, cancel: CancelCheck<'_>) -> Result<(), ExchangeError> {
         let mut state = self.state();
         while state.frames.is_empty() {
             match state.body {
@@ -149,7 +149,7 @@ impl Incoming {
                 BodyState::Failed(_) => return Err(state.take_error()),
             }
         }
-        let mut left = room;
+        let mut left = max_bytes;
         while let Some(first) = state.frames.front_mut().filter(|_| left > 0) {
             let frame = first.split_to(first.len().min(left));
             if first.is_empty() {
@@ -158,16 +158,16 @@ impl Incoming {
             left -= frame.len();
             taken.push(frame);
         }
-        state.buffered -= room - left;
-        let has_room = state.buffered < READ_AHEAD / 2 && state.frames.len() < FRAMES_AHEAD / 2;
-        if has_room && std::mem::take(&mut state.task_waits) {
+        state.buffered -= max_bytes - left;
+        let has_space = state.buffered < READ_AHEAD / 2 && state.frames.len() < FRAMES_AHEAD / 2;
+        if has_space && std::mem::take(&mut state.task_waits) {
             drop(state);
-            self.room.notify_one();
+            self.space.notify_one();
         }
         Ok(())
     }
 
-    /// Waits until the whole body has arrived, at most for `timeout`. Only for a body that fits into the buffer.
+    /// Waits until the whole body has arrived, for at most `timeout`. Only for a body that fits into the buffer.
     pub fn wait_for_end(&self, timeout: Duration) {
         let deadline = Instant::now() + timeout;
         let mut state = self.state();
@@ -176,24 +176,24 @@ impl Incoming {
             if left.is_zero() {
                 return;
             }
-            state = self.wait_for_news(state, left);
+            state = self.wait_for_change(state, left);
         }
     }
 
-    /// Waits for news, or until it is time to check again for cancellation.
+    /// Waits for a change, or until it is time to check for cancellation again.
     fn wait<'a>(
         &'a self,
         state: MutexGuard<'a, State>,
         cancel: CancelCheck<'_>,
     ) -> Result<MutexGuard<'a, State>, ExchangeError> {
-        // Only where the thread would block anyway, so that a body that arrives faster than it is read costs no check.
+        // Only when the thread would block anyway, so a body that arrives faster than it is read costs no check.
         if cancel.is_cancelled() {
             return Err(ExchangeError::Cancelled);
         }
-        Ok(self.wait_for_news(state, CANCEL_CHECK_INTERVAL))
+        Ok(self.wait_for_change(state, CANCEL_CHECK_INTERVAL))
     }
 
-    fn wait_for_news<'a>(&'a self, mut state: MutexGuard<'a, State>, timeout: Duration) -> MutexGuard<'a, State> {
+    fn wait_for_change<'a>(&'a self, mut state: MutexGuard<'a, State>, timeout: Duration) -> MutexGuard<'a, State> {
         state.reader_waits = true;
         self.arrived.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner).0
     }
@@ -204,7 +204,7 @@ impl Incoming {
 }
 
 impl State {
-    /// Why nothing more arrives. A second call still returns an error.
+    /// Returns why nothing more arrives. A second call still returns an error.
     fn take_error(&mut self) -> ExchangeError {
         match std::mem::replace(&mut self.body, BodyState::Failed(ExchangeError::Ended)) {
             BodyState::Failed(error) => error,
