@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::checked_file::CheckedFile;
+use super::guarded_file::GuardedFile;
 use super::move_aside::MoveLog;
 use super::ownership::check_ownership;
 use super::ranges::Ranges;
@@ -51,7 +51,7 @@ impl Checkpoint {
     ///
     /// [`Error::Locked`] or [`Error::PartChanged`] if another process took the part file over or changed it, or
     /// [`Error::Disk`] if the bytes cannot be synced.
-    pub fn save(&mut self, written: Ranges, file: &CheckedFile, moved: &MoveLog) -> Result<(), Error> {
+    pub fn save(&mut self, written: Ranges, file: &GuardedFile, moved: &MoveLog) -> Result<(), Error> {
         let Some(sidecar) = &self.sidecar else { return Ok(()) };
         let has_news = sidecar.validator.is_some() && !file.has_sync_failure() && written != sidecar.done;
         if !has_news && self.saved.elapsed() < REFRESH_INTERVAL {

@@ -52,13 +52,13 @@ impl PartFile {
                 Ok(true)
             }
             Err(error) if mode == CommitMode::NoReplace && error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            Err(source) => Err(disk_error("rename the part file to", target, source)),
+            Err(error) => Err(disk_error("rename the part file to", target, error)),
         }
     }
 
     /// Checks that the file at `target` is this one, and whole.
     fn check_committed(&self, target: &Path) -> Result<(), Error> {
-        let cannot_look = |source| disk_error("look at", target, source);
+        let cannot_look = |error| disk_error("inspect", target, error);
         let handle = &self.shared.file.handle;
         // Read again, because a rename may change the inode number (FUSE).
         let meta = handle.metadata().map_err(cannot_look)?;

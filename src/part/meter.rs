@@ -10,13 +10,13 @@ const MARK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The speed at which a position advances.
 #[derive(Debug, Clone)]
-pub struct Meter {
+pub struct SpeedMeter {
     marks: [(Instant, u64); 2],
     /// The speed to assume before one is measured, in bytes per second.
     assumed: Option<f64>,
 }
 
-impl Meter {
+impl SpeedMeter {
     pub const fn new(now: Instant, position: u64, assumed: Option<f64>) -> Self {
         Self { marks: [(now, position); 2], assumed }
     }
@@ -43,7 +43,7 @@ mod tests {
     fn speed_is_measured_over_the_last_seconds() {
         let start = Instant::now();
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
-        let mut meter = Meter::new(start, 1000, None);
+        let mut meter = SpeedMeter::new(start, 1000, None);
         assert_eq!(meter.speed(at(99), 2000), None, "too young");
         assert_eq!(meter.speed(at(500), 2000), Some(2000.0));
         let mut position = 2000;
@@ -53,6 +53,6 @@ mod tests {
         }
         let speed = meter.speed(at(4100), position + 10).unwrap();
         assert!((speed - 100.0).abs() < 0.1, "the quick beginning is forgotten: {speed}");
-        assert_eq!(Meter::new(start, 0, Some(7.0)).speed(at(50), 0), Some(7.0));
+        assert_eq!(SpeedMeter::new(start, 0, Some(7.0)).speed(at(50), 0), Some(7.0));
     }
 }

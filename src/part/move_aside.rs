@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::paths::kept_path;
+use super::paths::moved_aside_path;
 use super::platform;
 use crate::error::Error;
 use crate::text::safe_path;
@@ -17,7 +17,7 @@ use crate::text::safe_path;
 ///
 /// [`Error::InTheWay`] if there is already a `.kept` file, or if the rename fails.
 pub fn move_aside(path: &Path, why: &str) -> Result<PathBuf, Error> {
-    let kept = kept_path(path);
+    let kept = moved_aside_path(path);
     let in_the_way = |help: String| Error::InTheWay { path: path.to_owned(), reason: format!("it {why}, and {help}") };
     match platform::rename_no_replace(path, &kept) {
         Ok(_) => Ok(kept),

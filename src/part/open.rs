@@ -12,7 +12,7 @@ use super::part_file::PartFile;
 use super::paths::directory_of;
 use super::process::new_owner;
 use super::sidecar::{Sidecar, SidecarError};
-use super::sidecar_reader::{Found, NOT_OURS, Record, check_foreign_unowned, find_sidecar};
+use super::sidecar_reader::{NOT_OURS, RawSidecar, SidecarState, check_foreign_unowned, find_sidecar};
 use super::sidecar_temporary::{Durability, remove_abandoned};
 use super::{platform, sidecar_file, trust};
 use crate::error::Error;
@@ -45,27 +45,27 @@ impl PartFile {
                 }
                 // Left by a run that died between linking a part file to its target and removing the part file.
                 Ok((_, meta)) if platform::is_link_to(&meta, target) => {
-                    fs::remove_file(path).map_err(|source| disk_error("remove", path, source))?;
+                    fs::remove_file(path).map_err(|error| disk_error("remove", path, error))?;
                 }
                 Err(failure) => return judge_unopenable(path, failure),
                 Ok(opened) => break opened,
             }
         };
         let lock_is_proof = part.lock_is_proof();
-        if let Some(why) = find_objection(&meta, path)? {
+        if let Some(why) = find_trust_problem(&meta, path)? {
             check_foreign_unowned(path, lock_is_proof)?;
             return report_moved(path, why);
         }
         let is_empty = meta.len() == 0;
         let record = match find_sidecar(path)? {
-            Found::Ours(record) => record,
+            SidecarState::Ours(record) => record,
             // Another process may be about to write its sidecar. The first to do so owns the file.
-            Found::Nothing | Found::Foreign(_) if is_empty => {
+            SidecarState::Missing | SidecarState::Foreign(_) if is_empty => {
                 part.is_new = true;
                 return Ok(Existing { part: Some(part), discard_reason: None });
             }
-            Found::Nothing | Found::Foreign(NOT_OURS) => return report_moved(path, NOT_OURS),
-            Found::Foreign(why) => return report_moved(path, &format!("has a sidecar that {why}")),
+            SidecarState::Missing | SidecarState::Foreign(NOT_OURS) => return report_moved(path, NOT_OURS),
+            SidecarState::Foreign(why) => return report_moved(path, &format!("has a sidecar that {why}")),
         };
         record.check_unowned(path, lock_is_proof)?;
         remove_abandoned(path, lock_is_proof);
@@ -74,7 +74,7 @@ impl PartFile {
     }
 
     /// Takes over what another attempt or run left, if it can be resumed; or else returns why it cannot.
-    fn take_over(&self, record: &Record, url: &WebUrl, length: u64) -> Result<Option<&'static str>, Error> {
+    fn take_over(&self, record: &RawSidecar, url: &WebUrl, length: u64) -> Result<Option<&'static str>, Error> {
         let sidecar = match Sidecar::parse(&record.text, url, length) {
             Ok(sidecar) if sidecar.validator.is_some() => sidecar.owned_by(Some(new_owner())),
             Ok(_) => return Ok(Some("the server sent nothing to prove that the rest is of the same file")),
@@ -100,14 +100,14 @@ impl PartFile {
     ///
     /// [`Error::Locked`] if another process holds it, or [`Error::Disk`].
     pub fn open_replacement(path: &Path, target: &Path, url: &WebUrl) -> Result<Option<Self>, Error> {
-        let Ok(Found::Ours(_)) = find_sidecar(path) else { return Ok(None) };
+        let Ok(SidecarState::Ours(_)) = find_sidecar(path) else { return Ok(None) };
         match path.symlink_metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 sidecar_file::remove_orphaned_sidecar(path).map(|()| None)
             }
-            Err(source) => Err(disk_error("look at", path, source)),
+            Err(error) => Err(disk_error("inspect", path, error)),
             Ok(meta) if !meta.is_file() => Ok(None),
-            Ok(meta) if !platform::is_link_to(&meta, target) && find_objection(&meta, path)?.is_some() => Ok(None),
+            Ok(meta) if !platform::is_link_to(&meta, target) && find_trust_problem(&meta, path)?.is_some() => Ok(None),
             Ok(_) => match Self::open_existing(path, target, url)?.part {
                 Some(part) if part.received() > 0 => Ok(Some(part)),
                 Some(part) => {
@@ -134,7 +134,7 @@ impl PartFile {
     /// # Errors
     ///
     /// [`Error::Locked`] if another process has the part file now, or [`Error::Disk`].
-    pub fn renew(self) -> Result<Self, Error> {
+    pub fn replace_with_empty(self) -> Result<Self, Error> {
         if self.is_new {
             return Ok(self);
         }
@@ -165,11 +165,11 @@ impl PartFile {
                 Err(error) if error.kind() != io::ErrorKind::NotFound && platform::is_not_a_file(path) => {
                     return Err(Error::NotAFile(path.to_owned()));
                 }
-                Err(source) => return Err(disk_error("open", path, source)),
+                Err(error) => return Err(disk_error("open", path, error)),
             };
             let is_locked = try_lock(&file, path)?;
             // Read after locking, because what another process wrote before it unlocked counts.
-            let meta = file.metadata().map_err(|source| disk_error("look at", path, source))?;
+            let meta = file.metadata().map_err(|error| disk_error("inspect", path, error))?;
             if !meta.is_file() {
                 return Err(Error::NotAFile(path.to_owned()));
             }
@@ -186,7 +186,7 @@ impl PartFile {
 fn judge_unopenable(path: &Path, failure: Error) -> Result<Existing, Error> {
     let is_denied = matches!(&failure, Error::Disk { source, .. } if source.kind() == io::ErrorKind::PermissionDenied);
     let Some(meta) = path.symlink_metadata().ok().filter(|_| is_denied) else { return Err(failure) };
-    let Some(why) = find_objection(&meta, path)? else { return Err(failure) };
+    let Some(why) = find_trust_problem(&meta, path)? else { return Err(failure) };
     // Locking does not need write permission.
     let is_held = |file: File| matches!(file.try_lock(), Err(TryLockError::WouldBlock));
     if platform::open_to_read(path).is_ok_and(is_held) {
@@ -196,9 +196,9 @@ fn judge_unopenable(path: &Path, failure: Error) -> Result<Existing, Error> {
     report_moved(path, why)
 }
 
-fn find_objection(meta: &Metadata, path: &Path) -> Result<Option<&'static str>, Error> {
+fn find_trust_problem(meta: &Metadata, path: &Path) -> Result<Option<&'static str>, Error> {
     let directory = directory_of(path);
-    trust::find_objection(meta, directory).map_err(|source| disk_error("write to", directory, source))
+    trust::find_trust_problem(meta, directory).map_err(|error| disk_error("write to", directory, error))
 }
 
 fn report_moved(path: &Path, why: &str) -> Result<Existing, Error> {
@@ -212,7 +212,7 @@ fn try_lock(file: &File, path: &Path) -> Result<bool, Error> {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Err(locked_error(path)),
         Err(TryLockError::Error(error)) if platform::is_lock_unsupported(&error) => Ok(false),
-        Err(TryLockError::Error(source)) => Err(disk_error("lock", path, source)),
+        Err(TryLockError::Error(error)) => Err(disk_error("lock", path, error)),
     }
 }
 
@@ -231,7 +231,7 @@ mod tests {
         let mut slow = File::open(dir.path().join("x.part")).unwrap();
         let other = WebUrl::parse("http://h/other").unwrap();
         let existing = PartFile::open_existing(&dir.path().join("x.part"), &dir.path().join("x"), &other).unwrap();
-        assert!(existing.part.unwrap().renew().unwrap().start(&other, None, None).is_ok());
+        assert!(existing.part.unwrap().replace_with_empty().unwrap().start(&other, None, None).is_ok());
         let mut text = String::new();
         slow.read_to_string(&mut text).unwrap();
         assert_eq!(text, "half", "what another process has open is not truncated");

@@ -1,7 +1,7 @@
 //! Whether an open part file still belongs to this process, by the sidecar on disk. Another process may have taken this
 //! one for dead.
 
-use super::checked_file::{CheckedFile, Interference};
+use super::guarded_file::{GuardedFile, Interference};
 use super::move_aside::MoveLog;
 use super::sidecar::Sidecar;
 use super::sidecar_file::restore;
@@ -14,7 +14,7 @@ use crate::error::Error;
 ///
 /// [`Error::Locked`] if another process owns it, [`Error::PartChanged`] if one has changed it before, or
 /// [`Error::Disk`] if the sidecar cannot be read, so that its owner is unknown.
-pub fn check_ownership(file: &CheckedFile, sidecar: &Sidecar, moved: &MoveLog) -> Result<(), Error> {
+pub fn check_ownership(file: &GuardedFile, sidecar: &Sidecar, moved: &MoveLog) -> Result<(), Error> {
     file.check_interference()?;
     if is_owner(file, sidecar, moved)? { Ok(()) } else { Err(file.record_interference(Interference::TakenOver)) }
 }
@@ -25,7 +25,7 @@ pub fn check_ownership(file: &CheckedFile, sidecar: &Sidecar, moved: &MoveLog) -
 /// # Errors
 ///
 /// [`Error::Disk`] if the sidecar cannot be read, so that its owner is unknown.
-pub fn is_owner(file: &CheckedFile, sidecar: &Sidecar, moved: &MoveLog) -> Result<bool, Error> {
+pub fn is_owner(file: &GuardedFile, sidecar: &Sidecar, moved: &MoveLog) -> Result<bool, Error> {
     let Some(owner) = &sidecar.owner else { return Ok(false) };
     Ok(is_owned_by(&file.path, owner)?
         || (file.is_in_place(&file.metadata()?)? && restore(&file.path, sidecar, moved)?))
@@ -119,7 +119,7 @@ mod tests {
         for first_starts in [true, false] {
             let dir = tempfile::tempdir().unwrap();
             let mut first = without_lock(PartFile::create(&dir.path().join("x.part")).unwrap());
-            let mut second = open_in(dir.path()).unwrap().part.unwrap().renew().unwrap();
+            let mut second = open_in(dir.path()).unwrap().part.unwrap().replace_with_empty().unwrap();
             let (winner, mut loser) = if first_starts { (&mut first, second) } else { (&mut second, first) };
             winner.start(&url(), validator().as_ref(), None).unwrap();
             winner.write(b"whole").unwrap();
@@ -137,7 +137,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("x");
         let mut first = without_lock(PartFile::create(&dir.path().join("x.part")).unwrap());
-        let mut second = open_in(dir.path()).unwrap().part.unwrap().renew().unwrap();
+        let mut second = open_in(dir.path()).unwrap().part.unwrap().replace_with_empty().unwrap();
         first.start(&url(), validator().as_ref(), None).unwrap();
         first.write(b"whole").unwrap();
         assert!(first.commit(&target, CommitMode::NoReplace).unwrap());

@@ -18,7 +18,7 @@ pub fn temporary_path(part: &Path) -> PathBuf {
 }
 
 /// Returns where a file that is not tdl's is moved.
-pub fn kept_path(path: &Path) -> PathBuf {
+pub fn moved_aside_path(path: &Path) -> PathBuf {
     with_suffix(path, ".kept")
 }
 

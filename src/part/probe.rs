@@ -17,7 +17,7 @@ use crate::error::{Error, is_out_of_files};
 /// may pass, and a download that runs into them says so.
 pub fn check_writable(directory: &Path) -> Result<(), Error> {
     match probe(directory) {
-        Err(source) if !is_passing(&source) => Err(disk_error("write to", directory, source)),
+        Err(error) if !is_transient(&error) => Err(disk_error("write to", directory, error)),
         _ => Ok(()),
     }
 }
@@ -40,7 +40,7 @@ fn probe_with_name(directory: &Path) -> io::Result<Metadata> {
     meta
 }
 
-fn is_passing(error: &io::Error) -> bool {
+fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory)
         || is_out_of_files(error)
 }
@@ -73,7 +73,7 @@ mod tests {
             (Errno::ROFS, false),
             (Errno::PERM, false),
         ] {
-            assert_eq!(is_passing(&errno.into()), is_temporary, "{errno}");
+            assert_eq!(is_transient(&errno.into()), is_temporary, "{errno}");
         }
     }
 }

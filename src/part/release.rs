@@ -6,7 +6,7 @@ use super::part_file::PartFile;
 use super::process::new_owner;
 use super::sidecar::Sidecar;
 use super::sidecar_file;
-use super::sidecar_reader::{Found, find_sidecar};
+use super::sidecar_reader::{SidecarState, find_sidecar};
 use crate::error::Error;
 
 /// What of a part file and its sidecar a process may remove.
@@ -72,9 +72,9 @@ impl PartFile {
             return if self.shared.is_owned() { Removable::FileAndSidecar } else { Removable::Nothing };
         }
         match find_sidecar(self.path()) {
-            Ok(Found::Foreign(_)) => Removable::FileOnly,
+            Ok(SidecarState::Foreign(_)) => Removable::FileOnly,
             // Another process may be about to take it over: this one must claim it first.
-            Ok(Found::Ours(_) | Found::Nothing) => {
+            Ok(SidecarState::Ours(_) | SidecarState::Missing) => {
                 let sidecar = Sidecar::for_removal().owned_by(Some(new_owner()));
                 let claimed = sidecar_file::claim(self.path(), &sidecar, self.lock_is_proof(), &self.shared.moved);
                 match claimed {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use super::meter::Meter;
+use super::meter::SpeedMeter;
 use super::ranges::Ranges;
 
 /// Neither half of a split segment is smaller than this.
@@ -77,7 +77,7 @@ struct ActiveSegment {
 struct ActiveResponse {
     /// Where the response ends. The segment may be extended up to there.
     range_end: u64,
-    meter: Meter,
+    meter: SpeedMeter,
 }
 
 impl Segments {
@@ -136,7 +136,7 @@ impl Segments {
         let Some(active) = self.active.iter_mut().find(|active| Arc::ptr_eq(&active.segment, segment)) else {
             return false;
         };
-        let meter = Meter::new(now, active.start, active.assumed_speed);
+        let meter = SpeedMeter::new(now, active.start, active.assumed_speed);
         active.response = Some(ActiveResponse { range_end: range_end.unwrap_or(UNKNOWN), meter });
         true
     }

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::checked_file::CheckedFile;
 use super::checkpoint::Checkpoint;
 use super::errors::locked_error;
+use super::guarded_file::GuardedFile;
 use super::move_aside::MoveLog;
 use super::ownership::{check_ownership, is_owner};
 use super::ranges::Ranges;
@@ -24,7 +24,7 @@ use crate::error::Error;
 /// to disk, so no writer may need it.
 #[derive(Debug)]
 pub struct SharedPart {
-    pub(super) file: CheckedFile,
+    pub(super) file: GuardedFile,
     /// What was moved aside for its sidecar.
     pub(super) moved: Arc<MoveLog>,
     segments: Mutex<Segments>,
@@ -38,7 +38,7 @@ pub struct SharedPart {
 impl SharedPart {
     pub(super) fn new(path: PathBuf, file: File, moved: Arc<MoveLog>) -> Self {
         Self {
-            file: CheckedFile::new(path, file),
+            file: GuardedFile::new(path, file),
             moved,
             segments: Mutex::default(),
             writer_left: Condvar::new(),

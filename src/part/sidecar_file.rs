@@ -14,7 +14,7 @@ use super::move_aside::MoveLog;
 use super::paths::{directory_of, sidecar_path, temporary_path};
 use super::platform;
 use super::sidecar::Sidecar;
-use super::sidecar_reader::{Found, Record, find_sidecar, is_owned_by};
+use super::sidecar_reader::{RawSidecar, SidecarState, find_sidecar, is_owned_by};
 use super::sidecar_temporary::{Durability, MAX_TRIES, create_temporary, link_new, remove_abandoned};
 use super::unnamed::LinkOutcome;
 use crate::error::Error;
@@ -32,13 +32,13 @@ pub fn claim(part: &Path, sidecar: &Sidecar, lock_is_proof: bool, moved: &MoveLo
             return Ok(());
         }
         match find_sidecar(part)? {
-            Found::Nothing => {}
-            Found::Foreign(why) => moved.move_aside(&sidecar_path(part), why)?,
-            Found::Ours(record) => {
+            SidecarState::Missing => {}
+            SidecarState::Foreign(why) => moved.move_aside(&sidecar_path(part), why)?,
+            SidecarState::Ours(record) => {
                 record.check_unowned(part, lock_is_proof)?;
                 // Synced, because after a power failure the old sidecar must not be there with the new bytes.
                 take_over(part, sidecar, &record, Durability::Synced, lock_is_proof, moved)?;
-                return platform::sync_directory(directory_of(part)).map_err(|source| cannot_write(part, source));
+                return platform::sync_directory(directory_of(part)).map_err(|error| cannot_write(part, error));
             }
         }
     }
@@ -53,13 +53,13 @@ pub fn claim(part: &Path, sidecar: &Sidecar, lock_is_proof: bool, moved: &MoveLo
 pub fn take_over(
     part: &Path,
     sidecar: &Sidecar,
-    seen: &Record,
+    seen: &RawSidecar,
     durability: Durability,
     lock_is_proof: bool,
     moved: &MoveLog,
 ) -> Result<(), Error> {
     create_temporary(part, &to_json(part, sidecar)?, durability, lock_is_proof, moved)?;
-    let is_unchanged = matches!(find_sidecar(part), Ok(Found::Ours(now)) if now.text == seen.text);
+    let is_unchanged = matches!(find_sidecar(part), Ok(SidecarState::Ours(now)) if now.text == seen.text);
     let is_replaced = is_unchanged && fs::rename(temporary_path(part), sidecar_path(part)).is_ok();
     if !is_replaced {
         let _ = fs::remove_file(temporary_path(part));
@@ -88,7 +88,7 @@ pub fn restore(part: &Path, sidecar: &Sidecar, moved: &MoveLog) -> Result<bool, 
 pub fn save(part: &Path, sidecar: &Sidecar, moved: &MoveLog) -> Result<(), Error> {
     create_temporary(part, &to_json(part, sidecar)?, Durability::Unsynced, false, moved)?;
     fs::rename(temporary_path(part), sidecar_path(part))
-        .map_err(|source| cannot_write(part, source))
+        .map_err(|error| cannot_write(part, error))
         .inspect_err(|_| _ = fs::remove_file(temporary_path(part)))
 }
 
@@ -104,7 +104,7 @@ pub fn remove_sidecar(part: &Path) {
 /// [`Error::Locked`] if its owner is alive: it has just renamed its part file to the target, or somebody removed that.
 pub fn remove_orphaned_sidecar(part: &Path) -> Result<(), Error> {
     // In this order: another process creates its part file before its sidecar.
-    let Ok(Found::Ours(record)) = find_sidecar(part) else { return Ok(()) };
+    let Ok(SidecarState::Ours(record)) = find_sidecar(part) else { return Ok(()) };
     record.check_unowned(part, false)?;
     if part.symlink_metadata().is_err() {
         remove_sidecar(part);
@@ -132,11 +132,11 @@ fn create_sidecar(part: &Path, text: &[u8], moved: &MoveLog) -> Result<bool, Err
 }
 
 fn to_json(part: &Path, sidecar: &Sidecar) -> Result<Vec<u8>, Error> {
-    sidecar.to_json().map_err(|source| cannot_write(part, source))
+    sidecar.to_json().map_err(|error| cannot_write(part, error))
 }
 
-fn cannot_write(part: &Path, source: io::Error) -> Error {
-    disk_error("write the sidecar of", part, source)
+fn cannot_write(part: &Path, error: io::Error) -> Error {
+    disk_error("write the sidecar of", part, error)
 }
 
 #[cfg(test)]
@@ -181,7 +181,7 @@ mod tests {
         assert!(is_owned_by(&part, &first).unwrap() && !is_owned_by(&part, &second).unwrap());
         // Without an owner, the first to claim it wins, and a process that read it earlier is too late.
         save(&part, &sidecar(), &MoveLog::default()).unwrap();
-        let Ok(Found::Ours(seen)) = find_sidecar(&part) else { panic!("it exists") };
+        let Ok(SidecarState::Ours(seen)) = find_sidecar(&part) else { panic!("it exists") };
         claim(&part, &sidecar().owned_by(Some(second.clone())), false, &MoveLog::default()).unwrap();
         let late = take_over(
             &part,
@@ -209,7 +209,7 @@ mod tests {
         for name in ["x.part.json", "x.part.tmp"] {
             std::os::unix::fs::symlink(&elsewhere, dir.path().join(name)).unwrap();
         }
-        assert!(matches!(find_sidecar(&part), Ok(Found::Foreign(NOT_OURS))));
+        assert!(matches!(find_sidecar(&part), Ok(SidecarState::Foreign(NOT_OURS))));
         let owner = Some(new_owner());
         claim(&part, &sidecar().owned_by(owner), false, &MoveLog::default()).unwrap();
         save(&part, &sidecar(), &MoveLog::default()).unwrap();

@@ -21,22 +21,22 @@ pub const NOT_OURS: &str = "is not tdl's";
 
 /// What is at a sidecar's path.
 #[derive(Debug)]
-pub enum Found {
-    Nothing,
+pub enum SidecarState {
+    Missing,
     /// Something that tdl did not make, or that is not safe to use: what is wrong with it.
     Foreign(&'static str),
-    Ours(Record),
+    Ours(RawSidecar),
 }
 
 /// A sidecar that tdl made, of any version and for any download.
 #[derive(Debug)]
-pub struct Record {
+pub struct RawSidecar {
     pub text: Vec<u8>,
     owner: Option<Owner>,
     modified: Option<SystemTime>,
 }
 
-impl Record {
+impl RawSidecar {
     pub fn new(text: Vec<u8>, meta: &Metadata) -> Self {
         Self { owner: sidecar::owner_in(&text).flatten(), text, modified: meta.modified().ok() }
     }
@@ -66,18 +66,18 @@ impl Record {
 /// # Errors
 ///
 /// [`Error::Disk`] if it exists and cannot be read.
-pub fn find_sidecar(part: &Path) -> Result<Found, Error> {
+pub fn find_sidecar(part: &Path) -> Result<SidecarState, Error> {
     // Left by a process that died in a rename by hard link.
     let temporary = temporary_path(part).symlink_metadata();
     if temporary.is_ok_and(|meta| platform::is_link_to(&meta, &sidecar_path(part))) {
         let _ = fs::remove_file(temporary_path(part));
     }
     let path = sidecar_path(part);
-    Ok(match read_untrusted(&path).map_err(|source| disk_error("read", &path, source))? {
-        Untrusted::Missing => Found::Nothing,
-        Untrusted::Foreign(why) => Found::Foreign(why),
-        Untrusted::Text(text, _) if sidecar::owner_in(&text).is_none() => Found::Foreign(NOT_OURS),
-        Untrusted::Text(text, meta) => Found::Ours(Record::new(text, &meta)),
+    Ok(match read_untrusted(&path).map_err(|error| disk_error("read", &path, error))? {
+        FileState::Missing => SidecarState::Missing,
+        FileState::Foreign(why) => SidecarState::Foreign(why),
+        FileState::Text(text, _) if sidecar::owner_in(&text).is_none() => SidecarState::Foreign(NOT_OURS),
+        FileState::Text(text, meta) => SidecarState::Ours(RawSidecar::new(text, &meta)),
     })
 }
 
@@ -94,13 +94,13 @@ pub fn check_foreign_unowned(part: &Path, lock_is_proof: bool) -> Result<(), Err
         return Ok(());
     }
     let record = match platform::open_to_read(&path).and_then(|file| read_text(&file, &meta)) {
-        Ok(text) => Record::new(text, &meta),
+        Ok(text) => RawSidecar::new(text, &meta),
         // It may name any process, so only its age decides.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            Record { text: Vec::new(), owner: Some(Owner::default()), modified: meta.modified().ok() }
+            RawSidecar { text: Vec::new(), owner: Some(Owner::default()), modified: meta.modified().ok() }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(disk_error("read", &path, source)),
+        Err(error) => return Err(disk_error("read", &path, error)),
     };
     record.check_unowned(part, lock_is_proof)
 }
@@ -124,36 +124,36 @@ pub fn is_owned_by(part: &Path, owner: &Owner) -> Result<bool, Error> {
         let meta = file.metadata()?;
         if meta.is_file() { read_text(&file, &meta).map(Some) } else { Ok(None) }
     };
-    let text = read().map_err(|source| disk_error("read", &path, source))?;
+    let text = read().map_err(|error| disk_error("read", &path, error))?;
     Ok(text.is_some_and(|text| sidecar::owner_in(&text).flatten().as_ref() == Some(owner)))
 }
 
 /// What was read at a path where anyone may have put a file.
-pub enum Untrusted {
+pub enum FileState {
     Missing,
     Foreign(&'static str),
     Text(Vec<u8>, Metadata),
 }
 
 /// Reads a file at a path where anyone may have put one.
-pub fn read_untrusted(path: &Path) -> io::Result<Untrusted> {
+pub fn read_untrusted(path: &Path) -> io::Result<FileState> {
     let file = match platform::open_to_read(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Untrusted::Missing),
-        Err(_) if platform::is_not_a_file(path) => return Ok(Untrusted::Foreign(NOT_OURS)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(FileState::Missing),
+        Err(_) if platform::is_not_a_file(path) => return Ok(FileState::Foreign(NOT_OURS)),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            return Ok(Untrusted::Foreign("cannot be read"));
+            return Ok(FileState::Foreign("cannot be read"));
         }
         Err(error) => return Err(error),
     };
     let meta = file.metadata()?;
     if !meta.is_file() || meta.len() > MAX_SIZE {
-        return Ok(Untrusted::Foreign(NOT_OURS));
+        return Ok(FileState::Foreign(NOT_OURS));
     }
-    if let Some(why) = trust::find_objection(&meta, directory_of(path))? {
-        return Ok(Untrusted::Foreign(why));
+    if let Some(why) = trust::find_trust_problem(&meta, directory_of(path))? {
+        return Ok(FileState::Foreign(why));
     }
-    Ok(Untrusted::Text(read_text(&file, &meta)?, meta))
+    Ok(FileState::Text(read_text(&file, &meta)?, meta))
 }
 
 fn read_text(file: &File, meta: &Metadata) -> io::Result<Vec<u8>> {
@@ -191,7 +191,7 @@ mod tests {
         let part = dir.path().join("x.part");
         fs::write(sidecar_path(&part), "{\"version\":1,\"url\":\"http://h/x\"}").unwrap();
         fs::hard_link(sidecar_path(&part), temporary_path(&part)).unwrap();
-        assert!(matches!(find_sidecar(&part), Ok(Found::Ours(_))));
+        assert!(matches!(find_sidecar(&part), Ok(SidecarState::Ours(_))));
         assert!(!temporary_path(&part).exists());
     }
 }

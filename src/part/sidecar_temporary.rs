@@ -10,7 +10,7 @@ use super::move_aside::MoveLog;
 use super::owner::{LiveOwnership, Liveness, live_ownership};
 use super::paths::{directory_of, temporary_path};
 use super::sidecar;
-use super::sidecar_reader::{NOT_OURS, Record, Untrusted, read_untrusted};
+use super::sidecar_reader::{FileState, NOT_OURS, RawSidecar, read_untrusted};
 use super::unnamed::{LinkOutcome, UnnamedFile};
 use crate::error::Error;
 
@@ -47,13 +47,13 @@ pub fn create_temporary(
         match created {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(source) => return Err(disk_error("write the sidecar of", part, source)),
+            Err(error) => return Err(disk_error("write the sidecar of", part, error)),
         }
         match judge_temporary(part, lock_is_proof) {
-            Temporary::Missing => {}
-            Temporary::Abandoned => _ = fs::remove_file(&path),
-            Temporary::Foreign(why) => moved.move_aside(&path, why)?,
-            Temporary::InUse(live) => return Err(live.into_error(part)),
+            TemporaryState::Missing => {}
+            TemporaryState::Abandoned => _ = fs::remove_file(&path),
+            TemporaryState::Foreign(why) => moved.move_aside(&path, why)?,
+            TemporaryState::InUse(live) => return Err(live.into_error(part)),
         }
     }
     Err(locked_error(part))
@@ -61,7 +61,7 @@ pub fn create_temporary(
 
 /// Removes the temporary file of a process that died, if it is certain to be tdl's.
 pub fn remove_abandoned(part: &Path, lock_is_proof: bool) {
-    if let Temporary::Abandoned = judge_temporary(part, lock_is_proof) {
+    if let TemporaryState::Abandoned = judge_temporary(part, lock_is_proof) {
         let _ = fs::remove_file(temporary_path(part));
     }
 }
@@ -85,7 +85,7 @@ fn write_new(path: &Path, text: &[u8], durability: Durability) -> io::Result<()>
 }
 
 /// What is at the path of the temporary file.
-enum Temporary {
+enum TemporaryState {
     Missing,
     /// A process is writing it.
     InUse(LiveOwnership),
@@ -94,12 +94,12 @@ enum Temporary {
     Foreign(&'static str),
 }
 
-fn judge_temporary(part: &Path, lock_is_proof: bool) -> Temporary {
+fn judge_temporary(part: &Path, lock_is_proof: bool) -> TemporaryState {
     let record = match read_untrusted(&temporary_path(part)) {
-        Ok(Untrusted::Missing) => return Temporary::Missing,
-        Ok(Untrusted::Foreign(why)) => return Temporary::Foreign(why),
-        Ok(Untrusted::Text(text, meta)) => Record::new(text, &meta),
-        Err(_) => return Temporary::InUse(LiveOwnership { free_in: None }),
+        Ok(FileState::Missing) => return TemporaryState::Missing,
+        Ok(FileState::Foreign(why)) => return TemporaryState::Foreign(why),
+        Ok(FileState::Text(text, meta)) => RawSidecar::new(text, &meta),
+        Err(_) => return TemporaryState::InUse(LiveOwnership { free_in: None }),
     };
     let is_whole = sidecar::owner_in(&record.text).is_some();
     let live = match is_whole {
@@ -109,8 +109,8 @@ fn judge_temporary(part: &Path, lock_is_proof: bool) -> Temporary {
     };
     match (sidecar::is_sidecar_prefix(&record.text), live) {
         // A new one is empty for a moment. One that stays empty may be anyone's.
-        (is_ours, Some(live)) if is_ours || record.text.is_empty() => Temporary::InUse(live),
-        (true, _) => Temporary::Abandoned,
-        (false, _) => Temporary::Foreign(NOT_OURS),
+        (is_ours, Some(live)) if is_ours || record.text.is_empty() => TemporaryState::InUse(live),
+        (true, _) => TemporaryState::Abandoned,
+        (false, _) => TemporaryState::Foreign(NOT_OURS),
     }
 }

@@ -13,7 +13,7 @@ use std::path::Path;
 ///
 /// No file could be created for the comparison.
 #[cfg(unix)]
-pub fn find_objection(meta: &Metadata, directory: &Path) -> io::Result<Option<&'static str>> {
+pub fn find_trust_problem(meta: &Metadata, directory: &Path) -> io::Result<Option<&'static str>> {
     use std::os::unix::fs::MetadataExt as _;
 
     use super::probe::probe;
@@ -40,7 +40,7 @@ pub fn find_objection(meta: &Metadata, directory: &Path) -> io::Result<Option<&'
 
 /// Owners and modes are not checked on this platform.
 #[cfg(not(unix))]
-pub const fn find_objection(_: &Metadata, _: &Path) -> io::Result<Option<&'static str>> {
+pub const fn find_trust_problem(_: &Metadata, _: &Path) -> io::Result<Option<&'static str>> {
     Ok(None)
 }
 
@@ -56,7 +56,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         fs::write(&path, "").unwrap();
-        let check = || find_objection(&path.metadata().unwrap(), dir.path()).unwrap();
+        let check = || find_trust_problem(&path.metadata().unwrap(), dir.path()).unwrap();
         assert_eq!(check(), None);
         let own = path.metadata().unwrap().permissions().mode() & 0o777;
         for mode in [own, 0o600, 0o444, own | 0o002, own | 0o020] {
@@ -78,6 +78,6 @@ mod tests {
             return;
         }
         let meta = path.metadata().unwrap();
-        assert_eq!(find_objection(&meta, dir.path()).unwrap(), Some("belongs to another user"));
+        assert_eq!(find_trust_problem(&meta, dir.path()).unwrap(), Some("belongs to another user"));
     }
 }

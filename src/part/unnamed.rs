@@ -39,7 +39,7 @@ impl UnnamedFile {
     ) -> Result<Option<Self>, Error> {
         // Whatever the reason, creating a file with a name reports it better.
         let Ok(mut file) = platform::open_unnamed(directory) else { return Ok(None) };
-        let cannot_write = |source| disk_error("write to", directory, source);
+        let cannot_write = |error| disk_error("write to", directory, error);
         file.write_all(bytes).map_err(cannot_write)?;
         if let Some(time) = modified {
             let _ = file.set_modified(time);
@@ -60,7 +60,7 @@ impl UnnamedFile {
             Ok(()) => Ok(LinkOutcome::Linked),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(LinkOutcome::NameTaken),
             Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(LinkOutcome::Unsupported),
-            Err(source) => Err(disk_error("create", target, source)),
+            Err(error) => Err(disk_error("create", target, error)),
         }
     }
 }

@@ -60,19 +60,19 @@ impl SegmentWriter {
 
     /// Returns how many bytes may be written next; 0 if the segment is full or writing has stopped.
     #[must_use]
-    pub fn room(&self) -> usize {
+    pub fn writable(&self) -> usize {
         loop {
-            let room = usize::try_from(self.segment.writable()).unwrap_or(usize::MAX);
+            let writable = usize::try_from(self.segment.writable()).unwrap_or(usize::MAX);
             if self.shared.is_stopped() {
                 return 0;
             }
-            if room > 0 || !self.shared.lock_segments().extend(&self.segment) {
-                return room;
+            if writable > 0 || !self.shared.lock_segments().extend(&self.segment) {
+                return writable;
             }
         }
     }
 
-    /// Writes the next bytes, at most as many as there is [`room`](Self::room) for.
+    /// Writes the next bytes, at most as many as are [`writable`](Self::writable).
     ///
     /// # Errors
     ///

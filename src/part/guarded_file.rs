@@ -15,7 +15,7 @@ const UNKNOWN: u64 = u64::MAX;
 
 /// A part file that several threads may write to at once.
 #[derive(Debug)]
-pub struct CheckedFile {
+pub struct GuardedFile {
     pub path: PathBuf,
     pub handle: File,
     /// The end of what has been written. The file is shorter only if another process truncated it.
@@ -38,7 +38,7 @@ pub enum Interference {
     Changed,
 }
 
-impl CheckedFile {
+impl GuardedFile {
     pub const fn new(path: PathBuf, handle: File) -> Self {
         Self {
             path,
@@ -57,19 +57,19 @@ impl CheckedFile {
     }
 
     pub fn metadata(&self) -> Result<Metadata, Error> {
-        self.handle.metadata().map_err(|source| disk_error("look at", &self.path, source))
+        self.handle.metadata().map_err(|error| disk_error("inspect", &self.path, error))
     }
 
     /// Whether the path still names this file, whose metadata is `meta`.
     pub fn is_in_place(&self, meta: &Metadata) -> Result<bool, Error> {
-        platform::is_at(&self.handle, meta, &self.path).map_err(|source| disk_error("look at", &self.path, source))
+        platform::is_at(&self.handle, meta, &self.path).map_err(|error| disk_error("inspect", &self.path, error))
     }
 
     /// Writes bytes, unless another process changed the file or took it over.
     pub fn write_at(&self, bytes: &[u8], position: u64) -> Result<(), Error> {
         self.check_sync_failure()?;
         self.check_not_truncated()?;
-        platform::write_at(&self.handle, bytes, position).map_err(|source| disk_error("write", &self.path, source))?;
+        platform::write_at(&self.handle, bytes, position).map_err(|error| disk_error("write", &self.path, error))?;
         self.written_end.fetch_max(position + bytes.len() as u64, Ordering::SeqCst);
         Ok(())
     }
@@ -91,7 +91,7 @@ impl CheckedFile {
     /// Truncates the file. It may grow again. No thread may be writing.
     pub fn truncate(&self, length: u64) -> Result<(), Error> {
         self.preallocated.store(UNKNOWN, Ordering::SeqCst);
-        self.handle.set_len(length).map_err(|source| disk_error("truncate", &self.path, source))
+        self.handle.set_len(length).map_err(|error| disk_error("truncate", &self.path, error))
     }
 
     /// Checks that the file has its preallocated length, or else that it is not shorter than what has been written.
@@ -101,8 +101,7 @@ impl CheckedFile {
         // Loaded before the length is read: another thread may write in between.
         let written_end = self.written_end.load(Ordering::SeqCst);
         // Seeking takes 0.1 µs. On NFS, fstat would wait until the server has everything that was written.
-        let length =
-            (&self.handle).seek(SeekFrom::End(0)).map_err(|source| disk_error("look at", &self.path, source))?;
+        let length = (&self.handle).seek(SeekFrom::End(0)).map_err(|error| disk_error("inspect", &self.path, error))?;
         let is_intact = match self.preallocated.load(Ordering::SeqCst) {
             UNKNOWN => length >= written_end,
             preallocated => length == preallocated,
