@@ -150,7 +150,7 @@ impl GuardedFile {
     fn record_sync_failure(&self, error: io::Error) -> Error {
         // A file system that does not support syncing has lost nothing.
         if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput) {
-            return disk_error("write", &self.path, error);
+            return disk_error("sync", &self.path, error);
         }
         self.to_error(self.sync_failure.get_or_init(|| error))
     }
@@ -158,7 +158,7 @@ impl GuardedFile {
     /// Copies an error, which `io::Error` itself cannot do.
     fn to_error(&self, failure: &io::Error) -> Error {
         let copy = failure.raw_os_error().map_or_else(|| failure.kind().into(), io::Error::from_raw_os_error);
-        disk_error("write", &self.path, copy)
+        disk_error("sync", &self.path, copy)
     }
 }
 

@@ -27,18 +27,18 @@ pub fn move_aside(path: &Path, why: &str) -> Result<PathBuf, Error> {
             if is_link && fs::remove_file(path).is_ok() {
                 return Ok(kept);
             }
-            Err(in_the_way(format!("{} is there already: remove or rename one of the two", safe_path(&kept))))
+            Err(in_the_way(format!("{} already exists; remove or rename one of them", safe_path(&kept))))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::PartGone(path.to_owned())),
         Err(error) => {
-            Err(in_the_way(format!("it cannot be moved aside ({error}): remove it, or choose another directory")))
+            Err(in_the_way(format!("it cannot be moved aside ({error}); remove it, or choose another directory")))
         }
     }
 }
 
 /// Returns what the user is told about a file that was moved aside.
 pub fn describe_move(path: &Path, why: &str, kept: &Path) -> String {
-    format!("{} {why}; it is {} now", safe_path(path), safe_path(kept))
+    format!("{} {why}; moved to {}", safe_path(path), safe_path(kept))
 }
 
 /// Collects what was moved aside for one part file, to be reported to the user.

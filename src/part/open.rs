@@ -23,8 +23,10 @@ use crate::url::WebUrl;
 pub struct Existing {
     /// The part file of an earlier attempt or run.
     pub part: Option<PartFile>,
-    /// Why its bytes cannot be resumed, for the user.
-    pub discard_reason: Option<String>,
+    /// Why its bytes cannot be resumed, as a message for the user.
+    pub unusable_because: Option<String>,
+    /// A message for the user about a file that was moved aside.
+    pub moved_aside: Option<String>,
 }
 
 impl PartFile {
@@ -62,26 +64,26 @@ impl PartFile {
             // Another process may be about to write its sidecar. The first to do so owns the file.
             SidecarState::Missing | SidecarState::Foreign(_) if is_empty => {
                 part.is_new = true;
-                return Ok(Existing { part: Some(part), discard_reason: None });
+                return Ok(Existing { part: Some(part), ..Existing::default() });
             }
             SidecarState::Missing | SidecarState::Foreign(NOT_OURS) => return report_moved(path, NOT_OURS),
             SidecarState::Foreign(why) => return report_moved(path, &format!("has a sidecar that {why}")),
         };
         record.check_unowned(path, lock_is_proof)?;
         remove_abandoned(path, lock_is_proof);
-        let discard_reason = part.take_over(&record, url, meta.len())?.filter(|_| !is_empty);
-        Ok(Existing { part: Some(part), discard_reason: discard_reason.map(ToOwned::to_owned) })
+        let unusable_because = part.take_over(&record, url, meta.len())?.filter(|_| !is_empty).map(ToOwned::to_owned);
+        Ok(Existing { part: Some(part), unusable_because, moved_aside: None })
     }
 
     /// Takes over what another attempt or run left, if it can be resumed; or else returns why it cannot.
     fn take_over(&self, record: &RawSidecar, url: &WebUrl, length: u64) -> Result<Option<&'static str>, Error> {
         let sidecar = match Sidecar::parse(&record.text, url, length) {
             Ok(sidecar) if sidecar.validator.is_some() => sidecar.owned_by(Some(new_owner())),
-            Ok(_) => return Ok(Some("the server sent nothing to prove that the rest is of the same file")),
+            Ok(_) => return Ok(Some("the server sent no usable validator (ETag or Last-Modified)")),
             Err(SidecarError::Invalid | SidecarError::NotOurs) => {
                 return Ok(Some("the sidecar of the partial download is damaged"));
             }
-            Err(SidecarError::OtherUrl) => return Ok(Some("the partial download is of another URL")),
+            Err(SidecarError::OtherUrl) => return Ok(Some("the partial download is from a different URL")),
             Err(SidecarError::NewerVersion) => {
                 return Ok(Some("the partial download was left by a newer version of tdl"));
             }
@@ -202,8 +204,8 @@ fn find_trust_problem(meta: &Metadata, path: &Path) -> Result<Option<&'static st
 }
 
 fn report_moved(path: &Path, why: &str) -> Result<Existing, Error> {
-    let kept = move_aside(path, why)?;
-    Ok(Existing { part: None, discard_reason: Some(describe_move(path, why, &kept)) })
+    let new_path = move_aside(path, why)?;
+    Ok(Existing { moved_aside: Some(describe_move(path, why, &new_path)), ..Existing::default() })
 }
 
 /// Locks the file for this process; returns `false` if the file system has no locks.
@@ -243,9 +245,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
 
         for name in ["x.part", "x.part.json"] {
-            for (case, why) in
-                [("mode", "may be written to by other users"), ("link", "has a second name, a hard link")]
-            {
+            for (case, why) in [("mode", "is writable by other users"), ("link", "has another hard link")] {
                 let dir = tempfile::tempdir().unwrap();
                 start_in(dir.path(), b"half").keep_for_resume();
                 let path = dir.path().join(name);
@@ -255,7 +255,7 @@ mod tests {
                 }
                 let existing = open_in(dir.path()).unwrap();
                 assert!(
-                    existing.part.is_none() && existing.discard_reason.as_ref().unwrap().contains(why),
+                    existing.part.is_none() && existing.moved_aside.as_ref().unwrap().contains(why),
                     "{existing:?}"
                 );
                 let mut part = start_in(dir.path(), b"new");
@@ -279,7 +279,7 @@ mod tests {
                 return;
             }
             let existing = open_in(dir.path()).unwrap();
-            assert!(existing.part.is_none() && existing.discard_reason.unwrap().contains("belongs to another user"));
+            assert!(existing.part.is_none() && existing.moved_aside.unwrap().contains("belongs to another user"));
         }
     }
 
@@ -288,14 +288,17 @@ mod tests {
         for (sidecar, why) in [
             (r#"{"version":1,"url":"http://h/x"}"#, "is damaged"),
             (r#"{"version":7,"url":"?"}"#, "a newer version of tdl"),
-            (r#"{"version":1,"url":"http://h/y","validator":null,"length":null,"done":[]}"#, "of another URL"),
-            (r#"{"version":1,"url":"http://h/x","validator":null,"length":null,"done":[]}"#, "sent nothing to prove"),
+            (r#"{"version":1,"url":"http://h/y","validator":null,"length":null,"done":[]}"#, "from a different URL"),
+            (
+                r#"{"version":1,"url":"http://h/x","validator":null,"length":null,"done":[]}"#,
+                "sent no usable validator",
+            ),
         ] {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join("x.part"), b"something much longer").unwrap();
             fs::write(dir.path().join("x.part.json"), sidecar).unwrap();
             let existing = open_in(dir.path()).unwrap();
-            assert!(existing.discard_reason.as_ref().unwrap().contains(why), "{existing:?}");
+            assert!(existing.unusable_because.as_ref().unwrap().contains(why), "{existing:?}");
             assert_eq!(existing.part.as_ref().unwrap().received(), 0);
             drop(existing);
             assert!(start_in(dir.path(), b"new").commit(&dir.path().join("x"), CommitMode::NoReplace).unwrap());
@@ -309,7 +312,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("x.part"), "the user's").unwrap();
         let existing = open_in(dir.path()).unwrap();
-        assert!(existing.part.is_none() && existing.discard_reason.unwrap().contains("is not tdl's"));
+        assert!(existing.part.is_none() && existing.moved_aside.unwrap().contains("is not tdl's"));
         assert_eq!(names(dir.path()), ["x.part.kept"]);
         assert_eq!(fs::read(dir.path().join("x.part.kept")).unwrap(), b"the user's");
     }

@@ -22,7 +22,7 @@ pub fn find_trust_problem(meta: &Metadata, directory: &Path) -> io::Result<Optio
     const SHARED: u32 = 0o022;
 
     if meta.nlink() > 1 {
-        return Ok(Some("has a second name, a hard link"));
+        return Ok(Some("has another hard link"));
     }
     let is_own = meta.uid() == rustix::process::geteuid().as_raw();
     if is_own && meta.mode() & SHARED == 0 {
@@ -32,7 +32,7 @@ pub fn find_trust_problem(meta: &Metadata, directory: &Path) -> io::Result<Optio
     Ok(if meta.uid() != created.uid() {
         Some("belongs to another user")
     } else if meta.mode() & SHARED & !created.mode() != 0 {
-        Some("may be written to by other users")
+        Some("is writable by other users")
     } else {
         None
     })
@@ -65,7 +65,7 @@ mod tests {
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(own)).unwrap();
         fs::hard_link(&path, dir.path().join("y")).unwrap();
-        assert_eq!(check(), Some("has a second name, a hard link"));
+        assert_eq!(check(), Some("has another hard link"));
     }
 
     #[test]

@@ -39,13 +39,12 @@ impl UnnamedFile {
     ) -> Result<Option<Self>, Error> {
         // Whatever the reason, creating a file with a name reports it better.
         let Ok(mut file) = platform::open_unnamed(directory) else { return Ok(None) };
-        let cannot_write = |error| disk_error("write to", directory, error);
-        file.write_all(bytes).map_err(cannot_write)?;
+        file.write_all(bytes).map_err(|error| disk_error("write to", directory, error))?;
         if let Some(time) = modified {
             let _ = file.set_modified(time);
         }
         if sync {
-            file.sync_all().map_err(cannot_write)?;
+            file.sync_all().map_err(|error| disk_error("sync a file in", directory, error))?;
         }
         Ok(Some(Self(file)))
     }
