@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::directory::sync_parent;
 use super::errors::{disk_error, locked_error};
 use super::move_aside::{MoveLog, describe_move, move_aside};
+use super::owner::LockScope;
 use super::part_file::PartFile;
 use super::paths::directory_of;
 use super::process::new_owner;
@@ -53,9 +54,9 @@ impl PartFile {
                 Ok(opened) => break opened,
             }
         };
-        let lock_is_proof = part.lock_is_proof();
+        let scope = part.lock_scope();
         if let Some(why) = find_trust_problem(&meta, path)? {
-            check_foreign_unowned(path, lock_is_proof)?;
+            check_foreign_unowned(path, scope)?;
             return report_moved(path, why);
         }
         let is_empty = meta.len() == 0;
@@ -69,8 +70,8 @@ impl PartFile {
             SidecarState::Missing | SidecarState::Foreign(NOT_OURS) => return report_moved(path, NOT_OURS),
             SidecarState::Foreign(why) => return report_moved(path, &format!("has a sidecar that {why}")),
         };
-        record.check_unowned(path, lock_is_proof)?;
-        remove_abandoned(path, lock_is_proof);
+        record.check_unowned(path, scope)?;
+        remove_abandoned(path, scope);
         let unusable_because = part.take_over(&record, url, meta.len())?.filter(|_| !is_empty).map(ToOwned::to_owned);
         Ok(Existing { part: Some(part), unusable_because, moved_aside: None })
     }
@@ -88,8 +89,8 @@ impl PartFile {
                 return Ok(Some("the partial download was left by a newer version of tdl"));
             }
         };
-        let (lock_is_proof, moved) = (self.lock_is_proof(), &self.shared.moved);
-        sidecar_file::take_over(self.path(), &sidecar, record, Durability::Unsynced, lock_is_proof, moved)?;
+        let (scope, moved) = (self.lock_scope(), &self.shared.moved);
+        sidecar_file::take_over(self.path(), &sidecar, record, Durability::Unsynced, scope, moved)?;
         let (done, length) = (sidecar.done.clone(), sidecar.length);
         self.shared.start_writing(Some(sidecar), done, length);
         Ok(None)
@@ -194,7 +195,7 @@ fn judge_unopenable(path: &Path, failure: Error) -> Result<Existing, Error> {
     if platform::open_to_read(path).is_ok_and(is_held) {
         return Err(locked_error(path));
     }
-    check_foreign_unowned(path, false)?;
+    check_foreign_unowned(path, LockScope::ThisMachine)?;
     report_moved(path, why)
 }
 

@@ -17,12 +17,22 @@ const DEAD_AFTER: Duration = Duration::from_secs(60);
 pub struct Owner {
     /// Host name, boot and process namespace: two processes with the same value can look each other up. Empty if
     /// unknown.
-    pub host: String,
+    #[serde(rename = "host")]
+    pub machine: String,
     pub process: u32,
     /// When the process started, in the system's own unit: process numbers are reused.
     pub started: Option<u64>,
     /// Random, for each part file that is opened.
     pub nonce: u64,
+}
+
+/// Which processes a lock on a part file excludes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockScope {
+    /// Every other process: the lock proves that no other one writes to the file.
+    AllMachines,
+    /// Those on this machine at most. The file system may have no locks at all.
+    ThisMachine,
 }
 
 /// What the system knows about an owner's process.

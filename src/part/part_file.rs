@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use super::move_aside::MoveLog;
+use super::owner::LockScope;
 use super::paths::directory_of;
 use super::process::new_owner;
 use super::ranges::Ranges;
@@ -50,7 +51,7 @@ impl PartFile {
     /// be written.
     pub fn start(&mut self, url: &WebUrl, validator: Option<&Validator>, length: Option<u64>) -> Result<(), Error> {
         let sidecar = Sidecar::new(url, validator.cloned(), length).owned_by(Some(new_owner()));
-        sidecar_file::claim(self.path(), &sidecar, self.lock_is_proof(), &self.shared.moved)?;
+        sidecar_file::claim(self.path(), &sidecar, self.lock_scope(), &self.shared.moved)?;
         if let Err(failure) = self.check_untouched() {
             sidecar_file::remove_sidecar(self.path());
             return Err(failure);
@@ -156,9 +157,9 @@ impl PartFile {
         self.is_locked
     }
 
-    /// Whether the lock alone proves that no other process writes to the file.
-    pub(super) const fn lock_is_proof(&self) -> bool {
-        self.is_locked && platform::LOCKS_ARE_PROOF
+    /// Returns which processes this one's lock excludes from the file.
+    pub(super) const fn lock_scope(&self) -> LockScope {
+        if self.is_locked && platform::LOCKS_SPAN_MACHINES { LockScope::AllMachines } else { LockScope::ThisMachine }
     }
 
     /// Returns what was moved aside for the file and its sidecar since the last call, as messages for the user.

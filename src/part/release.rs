@@ -76,7 +76,7 @@ impl PartFile {
             // Another process may be about to take it over: this one must claim it first.
             Ok(SidecarState::Ours(_) | SidecarState::Missing) => {
                 let sidecar = Sidecar::for_removal().owned_by(Some(new_owner()));
-                let claimed = sidecar_file::claim(self.path(), &sidecar, self.lock_is_proof(), &self.shared.moved);
+                let claimed = sidecar_file::claim(self.path(), &sidecar, self.lock_scope(), &self.shared.moved);
                 match claimed {
                     Ok(()) => Removable::FileAndSidecar,
                     Err(Error::Locked { .. }) => Removable::Nothing,

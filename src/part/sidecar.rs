@@ -124,17 +124,21 @@ impl Sidecar {
     }
 }
 
-/// Returns the owner that a sidecar of any version names; the outer `None` if the text is not tdl's. An owner that this
-/// version cannot read becomes the default one, of which nothing is known.
-pub fn owner_in(text: &[u8]) -> Option<Option<Owner>> {
-    let any: AnyVersion = serde_json::from_slice(text).ok()?;
-    Some(any.owner.map(|owner| serde_json::from_value(owner).unwrap_or_default()))
+/// Returns the owner that a sidecar of any version names, if it names one. An owner that this version cannot read becomes
+/// the default one, about which nothing is known.
+///
+/// # Errors
+///
+/// [`SidecarError::NotOurs`] if the text was not written by tdl.
+pub fn parse_owner(text: &[u8]) -> Result<Option<Owner>, SidecarError> {
+    let any: AnyVersion = serde_json::from_slice(text).map_err(|_| SidecarError::NotOurs)?;
+    Ok(any.owner.map(|owner| serde_json::from_value(owner).unwrap_or_default()))
 }
 
 /// Whether a text is a sidecar or the beginning of one.
 pub fn is_sidecar_prefix(text: &[u8]) -> bool {
     text.starts_with(b"{\"version\":")
-        && (owner_in(text).is_some() || serde_json::from_slice::<AnyVersion>(text).is_err_and(|error| error.is_eof()))
+        && (parse_owner(text).is_ok() || serde_json::from_slice::<AnyVersion>(text).is_err_and(|error| error.is_eof()))
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -177,12 +181,12 @@ mod tests {
     #[test]
     fn a_sidecar_is_read_as_it_was_written_and_keeps_no_secret() {
         let url = url("http://user:pass@h/x?token=secret");
-        let owner = Owner { host: "h".to_owned(), process: 1, started: Some(2), nonce: u64::MAX };
+        let owner = Owner { machine: "h".to_owned(), process: 1, started: Some(2), nonce: u64::MAX };
         for owner in [None, Some(owner)] {
             let written = Sidecar { owner, ..sidecar(&url, 40) };
             let text = String::from_utf8(written.to_json().unwrap()).unwrap();
             assert_eq!(Sidecar::parse(text.as_bytes(), &url, 50).as_ref(), Ok(&written));
-            assert_eq!(owner_in(text.as_bytes()), Some(written.owner));
+            assert_eq!(parse_owner(text.as_bytes()), Ok(written.owner));
             assert!(!text.contains("pass") && !text.contains("secret"), "{text}");
         }
     }

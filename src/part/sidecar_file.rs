@@ -11,6 +11,7 @@ use std::path::Path;
 
 use super::errors::{disk_error, locked_error};
 use super::move_aside::MoveLog;
+use super::owner::LockScope;
 use super::paths::{directory_of, sidecar_path, temporary_path};
 use super::platform;
 use super::sidecar::Sidecar;
@@ -25,7 +26,7 @@ use crate::error::Error;
 ///
 /// [`Error::Locked`] if another process owns the part file, [`Error::InTheWay`] if something that is not tdl's has
 /// the name and cannot be moved aside, or [`Error::Disk`].
-pub fn claim(part: &Path, sidecar: &Sidecar, lock_is_proof: bool, moved: &MoveLog) -> Result<(), Error> {
+pub fn claim(part: &Path, sidecar: &Sidecar, scope: LockScope, moved: &MoveLog) -> Result<(), Error> {
     let text = to_json(part, sidecar)?;
     for _ in 0..MAX_TRIES {
         if create_sidecar(part, &text, moved)? {
@@ -35,9 +36,9 @@ pub fn claim(part: &Path, sidecar: &Sidecar, lock_is_proof: bool, moved: &MoveLo
             SidecarState::Missing => {}
             SidecarState::Foreign(why) => moved.move_aside(&sidecar_path(part), why)?,
             SidecarState::Ours(record) => {
-                record.check_unowned(part, lock_is_proof)?;
+                record.check_unowned(part, scope)?;
                 // Synced, because after a power failure the old sidecar must not be there with the new bytes.
-                take_over(part, sidecar, &record, Durability::Synced, lock_is_proof, moved)?;
+                take_over(part, sidecar, &record, Durability::Synced, scope, moved)?;
                 return platform::sync_directory(directory_of(part)).map_err(|error| cannot_write(part, error));
             }
         }
@@ -55,10 +56,10 @@ pub fn take_over(
     sidecar: &Sidecar,
     seen: &RawSidecar,
     durability: Durability,
-    lock_is_proof: bool,
+    scope: LockScope,
     moved: &MoveLog,
 ) -> Result<(), Error> {
-    create_temporary(part, &to_json(part, sidecar)?, durability, lock_is_proof, moved)?;
+    create_temporary(part, &to_json(part, sidecar)?, durability, scope, moved)?;
     let is_unchanged = matches!(find_sidecar(part), Ok(SidecarState::Ours(now)) if now.text == seen.text);
     let is_replaced = is_unchanged && fs::rename(temporary_path(part), sidecar_path(part)).is_ok();
     if !is_replaced {
@@ -86,7 +87,7 @@ pub fn restore(part: &Path, sidecar: &Sidecar, moved: &MoveLog) -> Result<bool, 
 ///
 /// [`Error::Disk`] if it cannot be written; the last one stays.
 pub fn save(part: &Path, sidecar: &Sidecar, moved: &MoveLog) -> Result<(), Error> {
-    create_temporary(part, &to_json(part, sidecar)?, Durability::Unsynced, false, moved)?;
+    create_temporary(part, &to_json(part, sidecar)?, Durability::Unsynced, LockScope::ThisMachine, moved)?;
     fs::rename(temporary_path(part), sidecar_path(part))
         .map_err(|error| cannot_write(part, error))
         .inspect_err(|_| _ = fs::remove_file(temporary_path(part)))
@@ -105,10 +106,10 @@ pub fn remove_sidecar(part: &Path) {
 pub fn remove_orphaned_sidecar(part: &Path) -> Result<(), Error> {
     // In this order: another process creates its part file before its sidecar.
     let Ok(SidecarState::Ours(record)) = find_sidecar(part) else { return Ok(()) };
-    record.check_unowned(part, false)?;
+    record.check_unowned(part, LockScope::ThisMachine)?;
     if part.symlink_metadata().is_err() {
         remove_sidecar(part);
-        remove_abandoned(part, false);
+        remove_abandoned(part, LockScope::ThisMachine);
     }
     Ok(())
 }
@@ -120,7 +121,7 @@ fn create_sidecar(part: &Path, text: &[u8], moved: &MoveLog) -> Result<bool, Err
         LinkOutcome::NameTaken => return Ok(false),
         LinkOutcome::Unsupported => {}
     }
-    create_temporary(part, text, Durability::Unsynced, false, moved)?;
+    create_temporary(part, text, Durability::Unsynced, LockScope::ThisMachine, moved)?;
     match platform::rename_no_replace(&temporary_path(part), &sidecar_path(part)) {
         Ok(_) => Ok(true),
         Err(error) => {
@@ -175,26 +176,26 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let part = dir.path().join("x.part");
         let (first, second) = (new_owner(), new_owner());
-        claim(&part, &sidecar().owned_by(Some(first.clone())), false, &MoveLog::default()).unwrap();
-        let late = claim(&part, &sidecar().owned_by(Some(second.clone())), false, &MoveLog::default());
+        claim(&part, &sidecar().owned_by(Some(first.clone())), LockScope::ThisMachine, &MoveLog::default()).unwrap();
+        let late = claim(&part, &sidecar().owned_by(Some(second.clone())), LockScope::ThisMachine, &MoveLog::default());
         assert!(matches!(late, Err(Error::Locked { .. })), "{late:?}");
         assert!(is_owned_by(&part, &first).unwrap() && !is_owned_by(&part, &second).unwrap());
         // Without an owner, the first to claim it wins, and a process that read it earlier is too late.
         save(&part, &sidecar(), &MoveLog::default()).unwrap();
         let Ok(SidecarState::Ours(seen)) = find_sidecar(&part) else { panic!("it exists") };
-        claim(&part, &sidecar().owned_by(Some(second.clone())), false, &MoveLog::default()).unwrap();
+        claim(&part, &sidecar().owned_by(Some(second.clone())), LockScope::ThisMachine, &MoveLog::default()).unwrap();
         let late = take_over(
             &part,
             &sidecar().owned_by(Some(first.clone())),
             &seen,
             Durability::Unsynced,
-            false,
+            LockScope::ThisMachine,
             &MoveLog::default(),
         );
         assert!(matches!(late, Err(Error::Locked { .. })), "{late:?}");
         assert!(is_owned_by(&part, &second).unwrap() && !temporary_path(&part).exists());
         // On some platforms the lock is proof.
-        claim(&part, &sidecar().owned_by(Some(first.clone())), true, &MoveLog::default()).unwrap();
+        claim(&part, &sidecar().owned_by(Some(first.clone())), LockScope::AllMachines, &MoveLog::default()).unwrap();
         assert!(is_owned_by(&part, &first).unwrap());
     }
 
@@ -211,7 +212,7 @@ mod tests {
         }
         assert!(matches!(find_sidecar(&part), Ok(SidecarState::Foreign(NOT_OURS))));
         let owner = Some(new_owner());
-        claim(&part, &sidecar().owned_by(owner), false, &MoveLog::default()).unwrap();
+        claim(&part, &sidecar().owned_by(owner), LockScope::ThisMachine, &MoveLog::default()).unwrap();
         save(&part, &sidecar(), &MoveLog::default()).unwrap();
         assert_eq!(fs::read(&elsewhere).unwrap(), sidecar().to_json().unwrap());
         for kept in ["x.part.json.kept", "x.part.tmp.kept"] {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::errors::disk_error;
-use super::owner::{LiveOwnership, Owner, live_ownership};
+use super::owner::{LiveOwnership, LockScope, Owner, live_ownership};
 use super::paths::{directory_of, sidecar_path, temporary_path};
 use super::probe::probe;
 use super::process::liveness;
@@ -38,20 +38,20 @@ pub struct RawSidecar {
 
 impl RawSidecar {
     pub fn new(text: Vec<u8>, meta: &Metadata) -> Self {
-        Self { owner: sidecar::owner_in(&text).flatten(), text, modified: meta.modified().ok() }
+        Self { owner: sidecar::parse_owner(&text).ok().flatten(), text, modified: meta.modified().ok() }
     }
 
-    /// Checks that no other process owns the part file. `lock_is_proof`: this process holds a lock that rules it out.
+    /// Checks that no other process owns the part file. A lock that excludes all machines is proof of that.
     ///
     /// # Errors
     ///
     /// [`Error::Locked`] if one does.
-    pub fn check_unowned(&self, part: &Path, lock_is_proof: bool) -> Result<(), Error> {
-        self.live_ownership(part, lock_is_proof).map_or(Ok(()), |live| Err(live.into_error(part)))
+    pub fn check_unowned(&self, part: &Path, scope: LockScope) -> Result<(), Error> {
+        self.live_ownership(part, scope).map_or(Ok(()), |live| Err(live.into_error(part)))
     }
 
-    pub fn live_ownership(&self, part: &Path, lock_is_proof: bool) -> Option<LiveOwnership> {
-        let owner = self.owner.as_ref().filter(|_| !lock_is_proof)?;
+    pub fn live_ownership(&self, part: &Path, scope: LockScope) -> Option<LiveOwnership> {
+        let owner = self.owner.as_ref().filter(|_| scope == LockScope::ThisMachine)?;
         live_ownership(liveness(owner), || self.age(part))
     }
 
@@ -76,7 +76,7 @@ pub fn find_sidecar(part: &Path) -> Result<SidecarState, Error> {
     Ok(match read_untrusted(&path).map_err(|error| disk_error("read", &path, error))? {
         FileState::Missing => SidecarState::Missing,
         FileState::Foreign(why) => SidecarState::Foreign(why),
-        FileState::Text(text, _) if sidecar::owner_in(&text).is_none() => SidecarState::Foreign(NOT_OURS),
+        FileState::Text(text, _) if sidecar::parse_owner(&text).is_err() => SidecarState::Foreign(NOT_OURS),
         FileState::Text(text, meta) => SidecarState::Ours(RawSidecar::new(text, &meta)),
     })
 }
@@ -87,7 +87,7 @@ pub fn find_sidecar(part: &Path) -> Result<SidecarState, Error> {
 /// # Errors
 ///
 /// [`Error::Locked`] if one does.
-pub fn check_foreign_unowned(part: &Path, lock_is_proof: bool) -> Result<(), Error> {
+pub fn check_foreign_unowned(part: &Path, scope: LockScope) -> Result<(), Error> {
     let path = sidecar_path(part);
     let Ok(meta) = path.symlink_metadata() else { return Ok(()) };
     if !meta.is_file() || meta.len() > MAX_SIZE {
@@ -102,7 +102,7 @@ pub fn check_foreign_unowned(part: &Path, lock_is_proof: bool) -> Result<(), Err
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(disk_error("read", &path, error)),
     };
-    record.check_unowned(part, lock_is_proof)
+    record.check_unowned(part, scope)
 }
 
 /// Whether the sidecar of `part` still names this owner. Another process may have taken it for dead.
@@ -125,7 +125,7 @@ pub fn is_owned_by(part: &Path, owner: &Owner) -> Result<bool, Error> {
         if meta.is_file() { read_text(&file, &meta).map(Some) } else { Ok(None) }
     };
     let text = read().map_err(|error| disk_error("read", &path, error))?;
-    Ok(text.is_some_and(|text| sidecar::owner_in(&text).flatten().as_ref() == Some(owner)))
+    Ok(text.is_some_and(|text| sidecar::parse_owner(&text).ok().flatten().as_ref() == Some(owner)))
 }
 
 /// What was read at a path where anyone may have put a file.

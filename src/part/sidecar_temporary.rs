@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::errors::{disk_error, locked_error};
 use super::move_aside::MoveLog;
-use super::owner::{LiveOwnership, Liveness, live_ownership};
+use super::owner::{LiveOwnership, Liveness, LockScope, live_ownership};
 use super::paths::{directory_of, temporary_path};
 use super::sidecar;
 use super::sidecar_reader::{FileState, NOT_OURS, RawSidecar, read_untrusted};
@@ -34,7 +34,7 @@ pub fn create_temporary(
     part: &Path,
     text: &[u8],
     durability: Durability,
-    lock_is_proof: bool,
+    scope: LockScope,
     moved: &MoveLog,
 ) -> Result<(), Error> {
     let path = temporary_path(part);
@@ -49,7 +49,7 @@ pub fn create_temporary(
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(disk_error("write the sidecar of", part, error)),
         }
-        match judge_temporary(part, lock_is_proof) {
+        match judge_temporary(part, scope) {
             TemporaryState::Missing => {}
             TemporaryState::Abandoned => _ = fs::remove_file(&path),
             TemporaryState::Foreign(why) => moved.move_aside(&path, why)?,
@@ -60,8 +60,8 @@ pub fn create_temporary(
 }
 
 /// Removes the temporary file of a process that died, if it is certain to be tdl's.
-pub fn remove_abandoned(part: &Path, lock_is_proof: bool) {
-    if let TemporaryState::Abandoned = judge_temporary(part, lock_is_proof) {
+pub fn remove_abandoned(part: &Path, scope: LockScope) {
+    if let TemporaryState::Abandoned = judge_temporary(part, scope) {
         let _ = fs::remove_file(temporary_path(part));
     }
 }
@@ -94,18 +94,20 @@ enum TemporaryState {
     Foreign(&'static str),
 }
 
-fn judge_temporary(part: &Path, lock_is_proof: bool) -> TemporaryState {
+fn judge_temporary(part: &Path, scope: LockScope) -> TemporaryState {
     let record = match read_untrusted(&temporary_path(part)) {
         Ok(FileState::Missing) => return TemporaryState::Missing,
         Ok(FileState::Foreign(why)) => return TemporaryState::Foreign(why),
         Ok(FileState::Text(text, meta)) => RawSidecar::new(text, &meta),
         Err(_) => return TemporaryState::InUse(LiveOwnership { free_in: None }),
     };
-    let is_whole = sidecar::owner_in(&record.text).is_some();
-    let live = match is_whole {
-        true => record.live_ownership(part, lock_is_proof),
-        false if lock_is_proof => None,
-        false => live_ownership(Liveness::Unknown, || record.age(part)),
+    let is_whole = sidecar::parse_owner(&record.text).is_ok();
+    let live = if is_whole {
+        record.live_ownership(part, scope)
+    } else if scope == LockScope::AllMachines {
+        None
+    } else {
+        live_ownership(Liveness::Unknown, || record.age(part))
     };
     match (sidecar::is_sidecar_prefix(&record.text), live) {
         // A new one is empty for a moment. One that stays empty may be anyone's.

@@ -78,7 +78,7 @@ mod other {
         std::env::var("COMPUTERNAME").unwrap_or_default()
     }
 
-    /// Always unknown: a lock decides (see `LOCKS_ARE_PROOF`), or else the age of the sidecar.
+    /// Always unknown: a lock decides (see `LOCKS_SPAN_MACHINES`), or else the age of the sidecar.
     pub fn start_time(_: u32) -> io::Result<Option<u64>> {
         Err(io::ErrorKind::Unsupported.into())
     }

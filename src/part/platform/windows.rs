@@ -8,7 +8,7 @@ use std::path::Path;
 use windows_sys::Win32::Storage::FileSystem::FILE_FLAG_OPEN_REPARSE_POINT;
 
 /// Whether a lock excludes processes on every machine. The file server keeps it, so it does.
-pub const LOCKS_ARE_PROOF: bool = true;
+pub const LOCKS_SPAN_MACHINES: bool = true;
 
 /// Makes opening a symbolic link open the link itself.
 pub fn set_no_follow(options: &mut OpenOptions) {
