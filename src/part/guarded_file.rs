@@ -1,4 +1,4 @@
-//! An open part file that detects when another process changed it, or when the system failed to sync it to disk.
+//! An open part file that detects when another process has changed it, or when the system has failed to sync it to disk.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Seek as _, SeekFrom};
@@ -24,15 +24,15 @@ pub struct GuardedFile {
     /// written.
     preallocated: AtomicU64,
     interference: OnceLock<Interference>,
-    /// Why the system failed to sync bytes to disk. It does not report this twice, and then none of the bytes written
-    /// since the last checkpoint count.
+    /// The error of a failed sync. The system reports it only once; afterwards no byte written since the last checkpoint
+    /// can be trusted.
     sync_failure: OnceLock<io::Error>,
 }
 
 /// What another process did to the part file. Nothing more is written to it afterwards.
 #[derive(Debug, Clone, Copy)]
 pub enum Interference {
-    /// It is the owner now.
+    /// It took over the file.
     TakenOver,
     /// It truncated or extended the file.
     Changed,
@@ -50,7 +50,7 @@ impl GuardedFile {
         }
     }
 
-    /// Forgets the length of earlier writes; the file counts as written up to `written_end`.
+    /// Forgets earlier writes: from now on, the file is taken to be written up to `written_end`.
     pub fn reset(&self, written_end: u64) {
         self.written_end.store(written_end, Ordering::SeqCst);
         self.preallocated.store(UNKNOWN, Ordering::SeqCst);
@@ -74,8 +74,8 @@ impl GuardedFile {
         Ok(())
     }
 
-    /// Extends the file to its full length, if the file system can do that without writing zeros. Truncation then shows
-    /// until the end: a later write makes the file longer again, but not as long as it was. No thread may be writing.
+    /// Extends the file to its full length, if the file system can do that without writing zeros. From then on a
+    /// truncation can always be detected: a later write cannot restore the full length. No thread may be writing.
     pub fn preallocate(&self, length: u64) -> io::Result<()> {
         let written_end = self.written_end.load(Ordering::SeqCst);
         let allocated = platform::preallocate(&self.handle, length);
@@ -109,7 +109,7 @@ impl GuardedFile {
         if is_intact { Ok(()) } else { Err(self.record_interference(Interference::Changed)) }
     }
 
-    /// Checks that `actual`, the length that was found, is the expected one.
+    /// Checks that the file's `actual` length is the expected one.
     pub fn check_length(&self, actual: u64, expected: u64) -> Result<(), Error> {
         self.check_interference()?;
         if actual == expected { Ok(()) } else { Err(self.record_interference(Interference::Changed)) }
@@ -142,7 +142,7 @@ impl GuardedFile {
         self.sync_failure.get().is_some()
     }
 
-    /// Checks that the system has not failed to sync bytes to disk, as far as it has reported.
+    /// Checks that no sync has failed so far.
     pub fn check_sync_failure(&self) -> Result<(), Error> {
         self.sync_failure.get().map_or(Ok(()), |failure| Err(self.to_error(failure)))
     }
@@ -190,8 +190,8 @@ mod tests {
         });
     }
 
-    /// Between the check of a file's length and the next write, another process truncates the file. The write then makes
-    /// it at least as long as it was found to be.
+    /// Another process truncates the file between the check of its length and the next write, which makes it at least as
+    /// long again.
     #[cfg(target_os = "linux")]
     #[test]
     fn a_truncation_hidden_by_a_later_write_is_detected() {

@@ -1,4 +1,4 @@
-//! Moving a file that is not tdl's out of the way, so that nothing of the user's is lost.
+//! Moving a file that is not tdl's out of the way, so that the user loses nothing.
 
 use std::fs;
 use std::io;
@@ -36,12 +36,12 @@ pub fn move_aside(path: &Path, why: &str) -> Result<PathBuf, Error> {
     }
 }
 
-/// Returns what the user is told about a file that was moved aside.
+/// Returns the message for the user about a file that was moved aside.
 pub fn describe_move(path: &Path, why: &str, kept: &Path) -> String {
     format!("{} {why}; moved to {}", safe_path(path), safe_path(kept))
 }
 
-/// Collects what was moved aside for one part file, to be reported to the user.
+/// Collects messages for the user about files that were moved aside for one part file.
 #[derive(Debug, Default)]
 pub struct MoveLog(Mutex<Vec<String>>);
 

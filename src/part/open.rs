@@ -1,4 +1,4 @@
-//! Opening a part file: locking it, judging whose it is and whether it can be resumed, and claiming it.
+//! Opening a part file: locking it, determining who owns it and whether it can be resumed, and claiming it.
 
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io;
@@ -31,8 +31,8 @@ pub struct Existing {
 }
 
 impl PartFile {
-    /// Opens and locks what is at `path`, and judges what of it belongs to a download of `url` to `target`. A file that
-    /// is not tdl's is moved aside, to `path` with `.kept` appended.
+    /// Opens and locks the part file at `path`, and determines whether a download of `url` to `target` can resume it. A
+    /// file that is not tdl's is moved aside, to `path` with `.kept` appended.
     ///
     /// # Errors
     ///
@@ -60,8 +60,8 @@ impl PartFile {
             return report_moved(path, why);
         }
         let is_empty = meta.len() == 0;
-        let record = match find_sidecar(path)? {
-            SidecarState::Ours(record) => record,
+        let sidecar = match find_sidecar(path)? {
+            SidecarState::Ours(sidecar) => sidecar,
             // Another process may be about to write its sidecar. The first to do so owns the file.
             SidecarState::Missing | SidecarState::Foreign(_) if is_empty => {
                 part.is_new = true;
@@ -70,15 +70,15 @@ impl PartFile {
             SidecarState::Missing | SidecarState::Foreign(NOT_OURS) => return report_moved(path, NOT_OURS),
             SidecarState::Foreign(why) => return report_moved(path, &format!("has a sidecar that {why}")),
         };
-        record.check_unowned(path, scope)?;
+        sidecar.check_unowned(path, scope)?;
         remove_abandoned(path, scope);
-        let unusable_because = part.take_over(&record, url, meta.len())?.filter(|_| !is_empty).map(ToOwned::to_owned);
+        let unusable_because = part.take_over(&sidecar, url, meta.len())?.filter(|_| !is_empty).map(ToOwned::to_owned);
         Ok(Existing { part: Some(part), unusable_because, moved_aside: None })
     }
 
-    /// Takes over what another attempt or run left, if it can be resumed; or else returns why it cannot.
-    fn take_over(&self, record: &RawSidecar, url: &WebUrl, length: u64) -> Result<Option<&'static str>, Error> {
-        let sidecar = match Sidecar::parse(&record.text, url, length) {
+    /// Takes over what another attempt or run left. Returns why it cannot be resumed, if so.
+    fn take_over(&self, raw: &RawSidecar, url: &WebUrl, length: u64) -> Result<Option<&'static str>, Error> {
+        let sidecar = match Sidecar::parse(&raw.text, url, length) {
             Ok(sidecar) if sidecar.validator.is_some() => sidecar.owned_by(Some(new_owner())),
             Ok(_) => return Ok(Some("the server sent no usable validator (ETag or Last-Modified)")),
             Err(SidecarError::Invalid | SidecarError::NotOurs) => {
@@ -90,14 +90,14 @@ impl PartFile {
             }
         };
         let (scope, moved) = (self.lock_scope(), &self.shared.moved);
-        sidecar_file::take_over(self.path(), &sidecar, record, Durability::Unsynced, scope, moved)?;
+        sidecar_file::take_over(self.path(), &sidecar, raw, Durability::Unsynced, scope, moved)?;
         let (done, length) = (sidecar.done.clone(), sidecar.length);
         self.shared.start_writing(Some(sidecar), done, length);
         Ok(None)
     }
 
-    /// Opens the replacement that a killed run was writing beside another part file, if it can be resumed, or else
-    /// removes it. Without a sidecar made by tdl it stays untouched, because its name is not needed yet.
+    /// Opens the replacement that a killed run was writing beside another part file. Removes it if it cannot be resumed.
+    /// Without a sidecar made by tdl it stays untouched, because its name is not needed yet.
     ///
     /// # Errors
     ///
@@ -122,17 +122,17 @@ impl PartFile {
         }
     }
 
-    /// Creates and locks a file at `path`, where nothing is.
+    /// Creates and locks a file at `path`, which must not exist.
     ///
     /// # Errors
     ///
-    /// [`Error::Locked`] if another process created one meanwhile.
+    /// [`Error::Locked`] if another process has just created one.
     pub fn create(path: &Path) -> Result<Self, Error> {
         Self::create_with(path, &Arc::default())
     }
 
-    /// Replaces this part file by a new, empty one. It is removed rather than truncated: a process that was taken for
-    /// dead may still write to it.
+    /// Replaces this part file with a new, empty one. It is removed rather than truncated: a process presumed dead may
+    /// still be writing to it.
     ///
     /// # Errors
     ///
@@ -145,7 +145,7 @@ impl PartFile {
         let moved = Arc::clone(&self.shared.moved);
         self.discard();
         if had_bytes {
-            // After a power failure the old sidecar must not be there with the new bytes.
+            // After a power failure, the old sidecar must not be found beside the new bytes.
             sync_parent(&path)?;
         }
         Self::create_with(&path, &moved)
@@ -171,7 +171,7 @@ impl PartFile {
                 Err(error) => return Err(disk_error("open", path, error)),
             };
             let is_locked = try_lock(&file, path)?;
-            // Read after locking, because what another process wrote before it unlocked counts.
+            // Read after locking, to see what another process wrote before it unlocked.
             let meta = file.metadata().map_err(|error| disk_error("inspect", path, error))?;
             if !meta.is_file() {
                 return Err(Error::NotAFile(path.to_owned()));
@@ -185,7 +185,8 @@ impl PartFile {
     }
 }
 
-/// Handles a part file that could not be opened: moves it aside if it is another user's, unless a process writes to it.
+/// Handles a part file that could not be opened: moves it aside if it belongs to another user, unless a process is
+/// writing to it.
 fn judge_unopenable(path: &Path, failure: Error) -> Result<Existing, Error> {
     let is_denied = matches!(&failure, Error::Disk { source, .. } if source.kind() == io::ErrorKind::PermissionDenied);
     let Some(meta) = path.symlink_metadata().ok().filter(|_| is_denied) else { return Err(failure) };

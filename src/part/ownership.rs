@@ -1,5 +1,5 @@
-//! Whether an open part file still belongs to this process, by the sidecar on disk. Another process may have taken this
-//! one for dead.
+//! Whether an open part file still belongs to this process, according to the sidecar on disk. Another process may have
+//! presumed this one dead.
 
 use super::guarded_file::{GuardedFile, Interference};
 use super::move_aside::MoveLog;
@@ -12,15 +12,15 @@ use crate::error::Error;
 ///
 /// # Errors
 ///
-/// [`Error::Locked`] if another process owns it, [`Error::PartChanged`] if one has changed it before, or
+/// [`Error::Locked`] if another process owns it, [`Error::PartChanged`] if one has changed it, or
 /// [`Error::Disk`] if the sidecar cannot be read, so that its owner is unknown.
 pub fn check_ownership(file: &GuardedFile, sidecar: &Sidecar, moved: &MoveLog) -> Result<(), Error> {
     file.check_interference()?;
     if is_owner(file, sidecar, moved)? { Ok(()) } else { Err(file.record_interference(Interference::TakenOver)) }
 }
 
-/// Whether the sidecar on disk names this process as the owner, even if the bytes were changed. Restores a sidecar that
-/// somebody removed by hand.
+/// Whether the sidecar on disk names this process as the owner, even if another one has changed the bytes. Restores a
+/// sidecar that somebody removed by hand.
 ///
 /// # Errors
 ///
@@ -54,7 +54,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn without_locks_a_live_owner_is_not_disturbed() {
+    fn without_locks_a_live_owner_keeps_the_part_file() {
         let dir = tempfile::tempdir().unwrap();
         let first = without_lock(start_in(dir.path(), b"whole"));
         make_older(&sidecar_in(dir.path()), 50);
@@ -115,7 +115,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn of_two_that_open_an_empty_part_file_one_starts() {
+    fn only_one_of_two_openers_starts_an_empty_part_file() {
         for first_starts in [true, false] {
             let dir = tempfile::tempdir().unwrap();
             let mut first = without_lock(PartFile::create(&dir.path().join("x.part")).unwrap());

@@ -1,11 +1,11 @@
-//! This process as an owner of part files, and whether other owners still run.
+//! This process as an owner of part files, and whether other owners are still running.
 
 use std::sync::OnceLock;
 
 use super::owner::{Liveness, Owner};
 use super::platform::{machine_id, start_time};
 
-/// Returns this process as the owner of one more part file.
+/// Returns an owner that names this process, for one more part file.
 pub fn new_owner() -> Owner {
     static THIS: OnceLock<Owner> = OnceLock::new();
     let this = THIS.get_or_init(|| {
@@ -15,7 +15,7 @@ pub fn new_owner() -> Owner {
     Owner { nonce: fastrand::u64(..), ..this.clone() }
 }
 
-/// Returns a text by which other processes can tell whether this one still runs.
+/// Returns a token with which other processes can check whether this one is still running.
 #[cfg(feature = "cli")]
 #[must_use]
 pub fn process_token() -> String {
@@ -34,7 +34,7 @@ pub fn process_has_ended(token: &str) -> Option<bool> {
     }
 }
 
-/// Returns whether an owner's process still runs. For this process's own part files that is unknown: another thread may
+/// Returns whether an owner's process is still running. For this process's own part files that is unknown: another thread may
 /// have one open, or may have failed to release it.
 pub fn liveness(owner: &Owner) -> Liveness {
     let this = new_owner();

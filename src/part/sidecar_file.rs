@@ -1,9 +1,9 @@
 //! The sidecar on disk: which process may create it, replace it and remove it.
 //!
 //! A sidecar names the process that owns its part file. If there is none, it is created by a step that fails if another
-//! process was faster. Every later change goes through `NAME.part.tmp`, which only one process can create at a time:
+//! process was first. Every later change goes through `NAME.part.tmp`, which only one process can create at a time:
 //! that process reads the sidecar once more, and then renames the temporary file over it. So of two processes that find
-//! an owner dead, only one takes over, even where locks do not work.
+//! an owner dead, only one takes over, even if locks do not work.
 
 use std::fs;
 use std::io;
@@ -35,10 +35,10 @@ pub fn claim(part: &Path, sidecar: &Sidecar, scope: LockScope, moved: &MoveLog) 
         match find_sidecar(part)? {
             SidecarState::Missing => {}
             SidecarState::Foreign(why) => moved.move_aside(&sidecar_path(part), why)?,
-            SidecarState::Ours(record) => {
-                record.check_unowned(part, scope)?;
-                // Synced, because after a power failure the old sidecar must not be there with the new bytes.
-                take_over(part, sidecar, &record, Durability::Synced, scope, moved)?;
+            SidecarState::Ours(found) => {
+                found.check_unowned(part, scope)?;
+                // Synced, because after a power failure the old sidecar must not be found beside the new bytes.
+                take_over(part, sidecar, &found, Durability::Synced, scope, moved)?;
                 return platform::sync_directory(directory_of(part)).map_err(|error| cannot_write(part, error));
             }
         }
@@ -46,7 +46,7 @@ pub fn claim(part: &Path, sidecar: &Sidecar, scope: LockScope, moved: &MoveLog) 
     Err(locked_error(part))
 }
 
-/// Replaces the sidecar that was `seen` and whose owner is dead.
+/// Replaces the sidecar `seen`, whose owner is dead.
 ///
 /// # Errors
 ///
@@ -65,12 +65,12 @@ pub fn take_over(
     if !is_replaced {
         let _ = fs::remove_file(temporary_path(part));
     }
-    // Another process may have taken our temporary file for an abandoned one, and renamed its own instead.
+    // Another process may have mistaken this temporary file for an abandoned one, and renamed its own instead.
     let is_ours = || sidecar.owner.as_ref().map_or(Ok(true), |owner| is_owned_by(part, owner));
     if is_replaced && is_ours()? { Ok(()) } else { Err(locked_error(part)) }
 }
 
-/// Writes this process's sidecar again if it is missing, and returns whether it did. Somebody removed it by hand: a
+/// Writes this process's sidecar again if it is missing, and returns whether it did. It was removed by hand: a
 /// process that takes a part file over replaces its sidecar, and removes it only after the part file.
 ///
 /// # Errors
@@ -102,11 +102,12 @@ pub fn remove_sidecar(part: &Path) {
 ///
 /// # Errors
 ///
-/// [`Error::Locked`] if its owner is alive: it has just renamed its part file to the target, or somebody removed that.
+/// [`Error::Locked`] if its owner is alive: it has just renamed its part file to the target, or somebody removed the part
+/// file.
 pub fn remove_orphaned_sidecar(part: &Path) -> Result<(), Error> {
     // In this order: another process creates its part file before its sidecar.
-    let Ok(SidecarState::Ours(record)) = find_sidecar(part) else { return Ok(()) };
-    record.check_unowned(part, LockScope::ThisMachine)?;
+    let Ok(SidecarState::Ours(found)) = find_sidecar(part) else { return Ok(()) };
+    found.check_unowned(part, LockScope::ThisMachine)?;
     if part.symlink_metadata().is_err() {
         remove_sidecar(part);
         remove_abandoned(part, LockScope::ThisMachine);

@@ -1,4 +1,4 @@
-//! Reading a sidecar from disk: whether it is tdl's, which process it names, and whether that process still runs.
+//! Reads a sidecar from disk: whether it is tdl's, which process it names, and whether that process is still running.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _};
@@ -16,14 +16,14 @@ use crate::error::Error;
 /// A file larger than this is not a sidecar.
 const MAX_SIZE: u64 = 1024 * 1024;
 
-/// What is wrong with a file that tdl did not make.
+/// What is wrong with a file that tdl did not make, as a predicate like those of [`trust::find_trust_problem`].
 pub const NOT_OURS: &str = "is not tdl's";
 
 /// What is at a sidecar's path.
 #[derive(Debug)]
 pub enum SidecarState {
     Missing,
-    /// Something that tdl did not make, or that is not safe to use: what is wrong with it.
+    /// Something that tdl did not make, or that is not safe to use. The text says what is wrong with it.
     Foreign(&'static str),
     Ours(RawSidecar),
 }
@@ -82,7 +82,7 @@ pub fn find_sidecar(part: &Path) -> Result<SidecarState, Error> {
 }
 
 /// Checks that no process owns a part file that another user created. What its sidecar says about the bytes is not
-/// trusted, but a process that it names is not disturbed.
+/// trusted, but a live process that it names keeps the file.
 ///
 /// # Errors
 ///
@@ -93,7 +93,7 @@ pub fn check_foreign_unowned(part: &Path, scope: LockScope) -> Result<(), Error>
     if !meta.is_file() || meta.len() > MAX_SIZE {
         return Ok(());
     }
-    let record = match platform::open_to_read(&path).and_then(|file| read_text(&file, &meta)) {
+    let raw = match platform::open_to_read(&path).and_then(|file| read_text(&file, &meta)) {
         Ok(text) => RawSidecar::new(text, &meta),
         // It may name any process, so only its age decides.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -102,10 +102,10 @@ pub fn check_foreign_unowned(part: &Path, scope: LockScope) -> Result<(), Error>
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(disk_error("read", &path, error)),
     };
-    record.check_unowned(part, scope)
+    raw.check_unowned(part, scope)
 }
 
-/// Whether the sidecar of `part` still names this owner. Another process may have taken it for dead.
+/// Whether the sidecar of `part` still names this owner. Another process may have presumed it dead.
 ///
 /// # Errors
 ///
@@ -128,7 +128,7 @@ pub fn is_owned_by(part: &Path, owner: &Owner) -> Result<bool, Error> {
     Ok(text.is_some_and(|text| sidecar::parse_owner(&text).ok().flatten().as_ref() == Some(owner)))
 }
 
-/// What was read at a path where anyone may have put a file.
+/// What is at a path where anyone may have put a file, and its text if it is safe to use.
 pub enum FileState {
     Missing,
     Foreign(&'static str),
@@ -163,7 +163,7 @@ fn read_text(file: &File, meta: &Metadata) -> io::Result<Vec<u8>> {
 }
 
 /// Returns how long ago a file was written, by the clock of its file system: machines that share one need not agree on
-/// the time. A time in the future counts by its distance, in case that clock was set back.
+/// the time. A time in the future is treated as equally far in the past, in case the clock was set back.
 fn age(modified: SystemTime, directory: &Path) -> Option<Duration> {
     let now = probe(directory).ok()?.modified().ok()?;
     Some(now.duration_since(modified).unwrap_or_else(|error| error.duration()))

@@ -1,5 +1,5 @@
-//! The temporary file `NAME.part.tmp`, through which every change of a sidecar goes. Only one process can create it at a
-//! time.
+//! The temporary file `NAME.part.tmp`, which is written first and then renamed over the sidecar. Only one process can
+//! create it at a time.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -14,7 +14,7 @@ use super::sidecar_reader::{FileState, NOT_OURS, RawSidecar, read_untrusted};
 use super::unnamed::{LinkOutcome, UnnamedFile};
 use crate::error::Error;
 
-/// How often to try before giving up because another process was faster.
+/// How many times to try before giving up because another process was first.
 pub const MAX_TRIES: usize = 4;
 
 /// Whether a file is synced to disk when it is written.
@@ -95,23 +95,23 @@ enum TemporaryState {
 }
 
 fn judge_temporary(part: &Path, scope: LockScope) -> TemporaryState {
-    let record = match read_untrusted(&temporary_path(part)) {
+    let raw = match read_untrusted(&temporary_path(part)) {
         Ok(FileState::Missing) => return TemporaryState::Missing,
         Ok(FileState::Foreign(why)) => return TemporaryState::Foreign(why),
         Ok(FileState::Text(text, meta)) => RawSidecar::new(text, &meta),
         Err(_) => return TemporaryState::InUse(LiveOwnership { free_in: None }),
     };
-    let is_whole = sidecar::parse_owner(&record.text).is_ok();
+    let is_whole = sidecar::parse_owner(&raw.text).is_ok();
     let live = if is_whole {
-        record.live_ownership(part, scope)
+        raw.live_ownership(part, scope)
     } else if scope == LockScope::AllMachines {
         None
     } else {
-        live_ownership(Liveness::Unknown, || record.age(part))
+        live_ownership(Liveness::Unknown, || raw.age(part))
     };
-    match (sidecar::is_sidecar_prefix(&record.text), live) {
-        // A new one is empty for a moment. One that stays empty may be anyone's.
-        (is_ours, Some(live)) if is_ours || record.text.is_empty() => TemporaryState::InUse(live),
+    match (sidecar::is_sidecar_prefix(&raw.text), live) {
+        // A new one is briefly empty. One that stays empty may be anyone's.
+        (is_ours, Some(live)) if is_ours || raw.text.is_empty() => TemporaryState::InUse(live),
         (true, _) => TemporaryState::Abandoned,
         (false, _) => TemporaryState::Foreign(NOT_OURS),
     }

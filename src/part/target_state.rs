@@ -1,4 +1,4 @@
-//! What is at a target's path before its download starts, and what a killed run left beside it.
+//! What is at a target's path, and what a killed run left beside it.
 
 use std::fs;
 use std::io;

@@ -1,17 +1,17 @@
-//! Whether a part file or sidecar can be tdl's own. In a directory that other users can write to, they can put anything
-//! there under these names.
+//! Whether a part file or sidecar can be tdl's own. Other users who can write to the directory can put anything under
+//! these names.
 
 use std::fs::Metadata;
 use std::io;
 use std::path::Path;
 
-/// Returns what is wrong with a file, as the predicate of a sentence; `None` if tdl could have created it in
-/// `directory`. If its owner or mode is unusual, it is compared with a file just created there: root-squashed NFS, vfat
+/// Returns what is wrong with a file, as a predicate to follow its path in a message; `None` if tdl could have created
+/// it in `directory`. If its owner or mode is unusual, it is compared with a file just created there: root-squashed NFS, vfat
 /// and CIFS assign owners and modes of their own.
 ///
 /// # Errors
 ///
-/// No file could be created for the comparison.
+/// The error if no file could be created for the comparison.
 #[cfg(unix)]
 pub fn find_trust_problem(meta: &Metadata, directory: &Path) -> io::Result<Option<&'static str>> {
     use std::os::unix::fs::MetadataExt as _;

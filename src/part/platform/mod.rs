@@ -1,5 +1,5 @@
 //! What differs by platform: opening without following links, telling whether a path still names the file that was
-//! opened, renaming without replacing, files without a name, and finding out whether a process still runs.
+//! opened, renaming without replacing, files without a name, and finding out whether a process is still running.
 
 mod open;
 mod process;
