@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::checked_file::CheckedFile;
+use super::guarded_file::GuardedFile;
 use super::move_aside::MoveLog;
 use super::ownership::check_ownership;
 use super::ranges::Ranges;
@@ -10,17 +10,17 @@ use super::sidecar::Sidecar;
 use super::sidecar_file;
 use crate::error::Error;
 
-/// A sidecar is written again after this time even if nothing arrives: other machines take an owner for dead after a
+/// A sidecar is written again after this time even if nothing arrives: other machines presume an owner dead after a
 /// minute without a checkpoint.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(15);
 
-/// What the last checkpoint recorded, and when.
+/// The last checkpoint of a part file, and whether more may follow.
 #[derive(Debug)]
 pub struct Checkpoint {
-    /// What the sidecar says. It names an owner while the part file belongs to this process.
+    /// The content of the sidecar. It names an owner while the part file belongs to this process.
     pub sidecar: Option<Sidecar>,
     saved: Instant,
-    /// Set once the part file is about to be renamed or removed.
+    /// Whether automatic checkpoints have stopped, because the part file is about to be renamed or removed.
     is_closed: bool,
 }
 
@@ -45,23 +45,23 @@ impl Checkpoint {
         self.saved.elapsed() >= interval && !self.is_closed
     }
 
-    /// Syncs the bytes to disk and then records `written` in the sidecar, if there is anything new to record.
+    /// Syncs the bytes to disk and then records `written` in the sidecar, if it is not recorded yet.
     ///
     /// # Errors
     ///
     /// [`Error::Locked`] or [`Error::PartChanged`] if another process took the part file over or changed it, or
     /// [`Error::Disk`] if the bytes cannot be synced.
-    pub fn save(&mut self, written: Ranges, file: &CheckedFile, moved: &MoveLog) -> Result<(), Error> {
+    pub fn save(&mut self, written: Ranges, file: &GuardedFile, moved: &MoveLog) -> Result<(), Error> {
         let Some(sidecar) = &self.sidecar else { return Ok(()) };
-        let has_news = sidecar.validator.is_some() && !file.has_sync_failure() && written != sidecar.done;
-        if !has_news && self.saved.elapsed() < REFRESH_INTERVAL {
+        let has_new_bytes = sidecar.validator.is_some() && !file.has_sync_failure() && written != sidecar.done;
+        if !has_new_bytes && self.saved.elapsed() < REFRESH_INTERVAL {
             return Ok(());
         }
         let mut sidecar = sidecar.clone();
         check_ownership(file, &sidecar, moved)?;
         file.check_not_truncated()?;
         self.saved = Instant::now();
-        if has_news {
+        if has_new_bytes {
             file.sync_data()?;
             (sidecar.done, sidecar.failed_resumes, sidecar.unusable_responses) = (written, 0, 0);
         }
@@ -89,7 +89,7 @@ mod tests {
     use crate::url::WebUrl;
 
     #[test]
-    fn a_sidecar_is_written_again_though_nothing_arrives() {
+    fn a_sidecar_is_written_again_even_if_nothing_arrives() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.part");
         let mut part = PartFile::create(&path).unwrap();

@@ -33,7 +33,7 @@ impl Checkpointer {
                     save_all(&parts);
                 }
             };
-            // If the thread cannot start, a killed run downloads more again.
+            // Without the thread, a killed run has more to download again.
             let thread = thread::Builder::new().name("tdl-checkpointer".to_owned()).spawn(save_until_stopped).ok()?;
             Some((stop_tx, thread))
         });
@@ -47,7 +47,7 @@ fn save_all(parts: &Mutex<Vec<Weak<SharedPart>>>) {
         parts.iter().filter_map(Weak::upgrade).collect()
     };
     for shared in open {
-        // The thread that writes to the file runs into the same failure and reports it.
+        // The thread that writes to the file hits the same failure and reports it.
         let _ = shared.save_checkpoint_after(CHECKPOINT_INTERVAL);
     }
 }

@@ -11,12 +11,12 @@ use super::platform::{self, Renamed};
 use super::sidecar_file;
 use crate::error::Error;
 
-/// Whether a commit may replace a file.
+/// Whether a commit may replace an existing file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommitMode {
-    /// Replaces any file that has the name.
+    /// Replace any file that has the name.
     Replace,
-    /// Commits only if nothing has the name.
+    /// Commit only if nothing has the name.
     NoReplace,
 }
 
@@ -52,19 +52,19 @@ impl PartFile {
                 Ok(true)
             }
             Err(error) if mode == CommitMode::NoReplace && error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            Err(source) => Err(disk_error("rename the part file to", target, source)),
+            Err(error) => Err(disk_error("rename the part file to", target, error)),
         }
     }
 
     /// Checks that the file at `target` is this one, and whole.
     fn check_committed(&self, target: &Path) -> Result<(), Error> {
-        let cannot_look = |source| disk_error("look at", target, source);
+        let cannot_look = |error| disk_error("inspect", target, error);
         let handle = &self.shared.file.handle;
         // Read again, because a rename may change the inode number (FUSE).
         let meta = handle.metadata().map_err(cannot_look)?;
         self.check_whole_length(meta.len())?;
         let is_at_target = platform::is_at(handle, &meta, target).map_err(cannot_look)?;
-        // If nothing is there, it was this file, and somebody has moved it since.
+        // If nothing is there, this file was renamed and somebody has since moved it.
         let is_committed = is_at_target || target.symlink_metadata().is_err();
         if is_committed { Ok(()) } else { Err(Error::PartGone(self.path().to_owned())) }
     }
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_appeared_meanwhile_is_replaced_only_on_request() {
+    fn a_file_that_appeared_at_the_target_is_replaced_only_on_request() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("x");
         let part = start_in(dir.path(), b"new");
@@ -103,13 +103,13 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_moved_part_file_is_not_mistaken_for_another() {
+    fn another_file_at_the_part_path_is_not_committed_or_removed() {
         let dir = tempfile::tempdir().unwrap();
         let first = start_in(dir.path(), b"first");
         fs::remove_file(dir.path().join("x.part")).unwrap();
         let gone = first.commit(&dir.path().join("x"), CommitMode::NoReplace);
         assert!(matches!(gone, Err(Error::PartGone(_))), "{gone:?}");
-        // Its sidecar is removed, and the file that has its name now stays.
+        // Its sidecar is removed, and the file that now has its name stays.
         fs::write(dir.path().join("x.part"), "the user's").unwrap();
         first.discard();
         assert_eq!(names(dir.path()), ["x.part"]);

@@ -20,7 +20,7 @@ pub fn is_empty_directory(directory: &Path) -> bool {
 ///
 /// [`Error::Disk`] if the directory cannot be opened or synced.
 pub fn sync_directory(directory: &Path) -> Result<(), Error> {
-    platform::sync_directory(directory).map_err(|source| disk_error("write", directory, source))
+    platform::sync_directory(directory).map_err(|error| disk_error("sync", directory, error))
 }
 
 /// Syncs the directory entry of `path` to disk.

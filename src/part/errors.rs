@@ -5,12 +5,12 @@ use std::path::Path;
 
 use crate::error::Error;
 
-/// The file system refused: "cannot ACTION PATH".
+/// A failed file operation, with the message "cannot ACTION PATH".
 pub fn disk_error(action: &'static str, path: &Path, source: io::Error) -> Error {
     Error::Disk { action, path: path.to_owned(), source }
 }
 
-/// Another process has the part file, and it is unknown when it will let go.
+/// Another process holds the part file; it is not known for how long.
 pub fn locked_error(part: &Path) -> Error {
     Error::Locked { path: part.to_owned(), free_in: None }
 }

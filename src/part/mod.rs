@@ -1,18 +1,18 @@
 //! Where bytes land: the part file beside a target, its lock and its sidecar, and the one rename that gives it the final
-//! name. Knows no network.
+//! name. Does not use the network.
 //!
-//! A [`PartFile`] belongs to one download: `open` locks and judges it, `part_file` starts or resumes it, and `commit` or
+//! A [`PartFile`] belongs to one download: `open` locks it and decides whether to resume it, `part_file` starts or resumes it, and `commit` or
 //! `release` ends it. Its [`SharedPart`] is what the threads of that download see: each writes one of the `segments`
 //! through a [`SegmentWriter`], while the [`Checkpointer`] saves a `checkpoint` of what they have written. On disk, a
-//! `checked_file` detects changes by other processes, and the sidecar (`sidecar_reader`, `sidecar_temporary`,
+//! `guarded_file` detects changes made by other processes, and the sidecar (`sidecar_reader`, `sidecar_temporary`,
 //! `sidecar_file`) records ownership where locks cannot be trusted.
 
-mod checked_file;
 mod checkpoint;
 mod checkpointer;
 mod commit;
 mod directory;
 mod errors;
+mod guarded_file;
 mod meter;
 mod move_aside;
 mod open;
@@ -31,7 +31,7 @@ mod sidecar;
 mod sidecar_file;
 mod sidecar_reader;
 mod sidecar_temporary;
-mod target;
+mod target_state;
 mod trust;
 mod unnamed;
 mod writer;
@@ -47,7 +47,7 @@ pub use process::{process_has_ended, process_token};
 pub use ranges::Ranges;
 pub use shared_part::SharedPart;
 pub use sidecar::Sidecar;
-pub use target::{TargetState, remove_orphans, target_state};
+pub use target_state::{TargetState, remove_orphans, target_state};
 pub use unnamed::{LinkOutcome, UnnamedFile};
 pub use writer::SegmentWriter;
 

@@ -1,11 +1,11 @@
-//! Moving a file that is not tdl's out of the way, so that nothing of the user's is lost.
+//! Moving a file that is not tdl's out of the way, so that the user loses nothing.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::paths::kept_path;
+use super::paths::moved_aside_path;
 use super::platform;
 use crate::error::Error;
 use crate::text::safe_path;
@@ -17,7 +17,7 @@ use crate::text::safe_path;
 ///
 /// [`Error::InTheWay`] if there is already a `.kept` file, or if the rename fails.
 pub fn move_aside(path: &Path, why: &str) -> Result<PathBuf, Error> {
-    let kept = kept_path(path);
+    let kept = moved_aside_path(path);
     let in_the_way = |help: String| Error::InTheWay { path: path.to_owned(), reason: format!("it {why}, and {help}") };
     match platform::rename_no_replace(path, &kept) {
         Ok(_) => Ok(kept),
@@ -27,21 +27,21 @@ pub fn move_aside(path: &Path, why: &str) -> Result<PathBuf, Error> {
             if is_link && fs::remove_file(path).is_ok() {
                 return Ok(kept);
             }
-            Err(in_the_way(format!("{} is there already: remove or rename one of the two", safe_path(&kept))))
+            Err(in_the_way(format!("{} already exists; remove or rename one of them", safe_path(&kept))))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::PartGone(path.to_owned())),
         Err(error) => {
-            Err(in_the_way(format!("it cannot be moved aside ({error}): remove it, or choose another directory")))
+            Err(in_the_way(format!("it cannot be moved aside ({error}); remove it, or choose another directory")))
         }
     }
 }
 
-/// Returns what the user is told about a file that was moved aside.
+/// Returns the message for the user about a file that was moved aside.
 pub fn describe_move(path: &Path, why: &str, kept: &Path) -> String {
-    format!("{} {why}; it is {} now", safe_path(path), safe_path(kept))
+    format!("{} {why}; moved to {}", safe_path(path), safe_path(kept))
 }
 
-/// Collects what was moved aside for one part file, to be reported to the user.
+/// Collects messages for the user about files that were moved aside for one part file.
 #[derive(Debug, Default)]
 pub struct MoveLog(Mutex<Vec<String>>);
 

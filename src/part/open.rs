@@ -1,4 +1,4 @@
-//! Opening a part file: locking it, judging whose it is and whether it can be resumed, and claiming it.
+//! Opening a part file: locking it, determining who owns it and whether it can be resumed, and claiming it.
 
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io;
@@ -8,11 +8,12 @@ use std::sync::Arc;
 use super::directory::sync_parent;
 use super::errors::{disk_error, locked_error};
 use super::move_aside::{MoveLog, describe_move, move_aside};
+use super::owner::LockScope;
 use super::part_file::PartFile;
 use super::paths::directory_of;
 use super::process::new_owner;
 use super::sidecar::{Sidecar, SidecarError};
-use super::sidecar_reader::{Found, NOT_OURS, Record, check_foreign_unowned, find_sidecar};
+use super::sidecar_reader::{NOT_OURS, RawSidecar, SidecarState, check_foreign_unowned, find_sidecar};
 use super::sidecar_temporary::{Durability, remove_abandoned};
 use super::{platform, sidecar_file, trust};
 use crate::error::Error;
@@ -23,13 +24,15 @@ use crate::url::WebUrl;
 pub struct Existing {
     /// The part file of an earlier attempt or run.
     pub part: Option<PartFile>,
-    /// Why its bytes cannot be resumed, for the user.
-    pub discard_reason: Option<String>,
+    /// Why its bytes cannot be resumed, as a message for the user.
+    pub unusable_because: Option<String>,
+    /// A message for the user about a file that was moved aside.
+    pub moved_aside: Option<String>,
 }
 
 impl PartFile {
-    /// Opens and locks what is at `path`, and judges what of it belongs to a download of `url` to `target`. A file that
-    /// is not tdl's is moved aside, to `path` with `.kept` appended.
+    /// Opens and locks the part file at `path`, and determines whether a download of `url` to `target` can resume it. A
+    /// file that is not tdl's is moved aside, to `path` with `.kept` appended.
     ///
     /// # Errors
     ///
@@ -45,69 +48,69 @@ impl PartFile {
                 }
                 // Left by a run that died between linking a part file to its target and removing the part file.
                 Ok((_, meta)) if platform::is_link_to(&meta, target) => {
-                    fs::remove_file(path).map_err(|source| disk_error("remove", path, source))?;
+                    fs::remove_file(path).map_err(|error| disk_error("remove", path, error))?;
                 }
                 Err(failure) => return judge_unopenable(path, failure),
                 Ok(opened) => break opened,
             }
         };
-        let lock_is_proof = part.lock_is_proof();
-        if let Some(why) = find_objection(&meta, path)? {
-            check_foreign_unowned(path, lock_is_proof)?;
+        let scope = part.lock_scope();
+        if let Some(why) = find_trust_problem(&meta, path)? {
+            check_foreign_unowned(path, scope)?;
             return report_moved(path, why);
         }
         let is_empty = meta.len() == 0;
-        let record = match find_sidecar(path)? {
-            Found::Ours(record) => record,
+        let sidecar = match find_sidecar(path)? {
+            SidecarState::Ours(sidecar) => sidecar,
             // Another process may be about to write its sidecar. The first to do so owns the file.
-            Found::Nothing | Found::Foreign(_) if is_empty => {
+            SidecarState::Missing | SidecarState::Foreign(_) if is_empty => {
                 part.is_new = true;
-                return Ok(Existing { part: Some(part), discard_reason: None });
+                return Ok(Existing { part: Some(part), ..Existing::default() });
             }
-            Found::Nothing | Found::Foreign(NOT_OURS) => return report_moved(path, NOT_OURS),
-            Found::Foreign(why) => return report_moved(path, &format!("has a sidecar that {why}")),
+            SidecarState::Missing | SidecarState::Foreign(NOT_OURS) => return report_moved(path, NOT_OURS),
+            SidecarState::Foreign(why) => return report_moved(path, &format!("has a sidecar that {why}")),
         };
-        record.check_unowned(path, lock_is_proof)?;
-        remove_abandoned(path, lock_is_proof);
-        let discard_reason = part.take_over(&record, url, meta.len())?.filter(|_| !is_empty);
-        Ok(Existing { part: Some(part), discard_reason: discard_reason.map(ToOwned::to_owned) })
+        sidecar.check_unowned(path, scope)?;
+        remove_abandoned(path, scope);
+        let unusable_because = part.take_over(&sidecar, url, meta.len())?.filter(|_| !is_empty).map(ToOwned::to_owned);
+        Ok(Existing { part: Some(part), unusable_because, moved_aside: None })
     }
 
-    /// Takes over what another attempt or run left, if it can be resumed; or else returns why it cannot.
-    fn take_over(&self, record: &Record, url: &WebUrl, length: u64) -> Result<Option<&'static str>, Error> {
-        let sidecar = match Sidecar::parse(&record.text, url, length) {
+    /// Takes over what another attempt or run left. Returns why it cannot be resumed, if so.
+    fn take_over(&self, raw: &RawSidecar, url: &WebUrl, length: u64) -> Result<Option<&'static str>, Error> {
+        let sidecar = match Sidecar::parse(&raw.text, url, length) {
             Ok(sidecar) if sidecar.validator.is_some() => sidecar.owned_by(Some(new_owner())),
-            Ok(_) => return Ok(Some("the server sent nothing to prove that the rest is of the same file")),
+            Ok(_) => return Ok(Some("the server sent no usable validator (ETag or Last-Modified)")),
             Err(SidecarError::Invalid | SidecarError::NotOurs) => {
                 return Ok(Some("the sidecar of the partial download is damaged"));
             }
-            Err(SidecarError::OtherUrl) => return Ok(Some("the partial download is of another URL")),
+            Err(SidecarError::OtherUrl) => return Ok(Some("the partial download is from a different URL")),
             Err(SidecarError::NewerVersion) => {
                 return Ok(Some("the partial download was left by a newer version of tdl"));
             }
         };
-        let (lock_is_proof, moved) = (self.lock_is_proof(), &self.shared.moved);
-        sidecar_file::take_over(self.path(), &sidecar, record, Durability::Unsynced, lock_is_proof, moved)?;
+        let (scope, moved) = (self.lock_scope(), &self.shared.moved);
+        sidecar_file::take_over(self.path(), &sidecar, raw, Durability::Unsynced, scope, moved)?;
         let (done, length) = (sidecar.done.clone(), sidecar.length);
         self.shared.start_writing(Some(sidecar), done, length);
         Ok(None)
     }
 
-    /// Opens the replacement that a killed run was writing beside another part file, if it can be resumed, or else
-    /// removes it. Without a sidecar made by tdl it stays untouched, because its name is not needed yet.
+    /// Opens the replacement that a killed run was writing beside another part file. Removes it if it cannot be resumed.
+    /// Without a sidecar made by tdl it stays untouched, because its name is not needed yet.
     ///
     /// # Errors
     ///
     /// [`Error::Locked`] if another process holds it, or [`Error::Disk`].
     pub fn open_replacement(path: &Path, target: &Path, url: &WebUrl) -> Result<Option<Self>, Error> {
-        let Ok(Found::Ours(_)) = find_sidecar(path) else { return Ok(None) };
+        let Ok(SidecarState::Ours(_)) = find_sidecar(path) else { return Ok(None) };
         match path.symlink_metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 sidecar_file::remove_orphaned_sidecar(path).map(|()| None)
             }
-            Err(source) => Err(disk_error("look at", path, source)),
+            Err(error) => Err(disk_error("inspect", path, error)),
             Ok(meta) if !meta.is_file() => Ok(None),
-            Ok(meta) if !platform::is_link_to(&meta, target) && find_objection(&meta, path)?.is_some() => Ok(None),
+            Ok(meta) if !platform::is_link_to(&meta, target) && find_trust_problem(&meta, path)?.is_some() => Ok(None),
             Ok(_) => match Self::open_existing(path, target, url)?.part {
                 Some(part) if part.received() > 0 => Ok(Some(part)),
                 Some(part) => {
@@ -119,22 +122,22 @@ impl PartFile {
         }
     }
 
-    /// Creates and locks a file at `path`, where nothing is.
+    /// Creates and locks a file at `path`, which must not exist.
     ///
     /// # Errors
     ///
-    /// [`Error::Locked`] if another process created one meanwhile.
+    /// [`Error::Locked`] if another process has just created one.
     pub fn create(path: &Path) -> Result<Self, Error> {
         Self::create_with(path, &Arc::default())
     }
 
-    /// Replaces this part file by a new, empty one. It is removed rather than truncated: a process that was taken for
-    /// dead may still write to it.
+    /// Replaces this part file with a new, empty one. It is removed rather than truncated: a process presumed dead may
+    /// still be writing to it.
     ///
     /// # Errors
     ///
     /// [`Error::Locked`] if another process has the part file now, or [`Error::Disk`].
-    pub fn renew(self) -> Result<Self, Error> {
+    pub fn replace_with_empty(self) -> Result<Self, Error> {
         if self.is_new {
             return Ok(self);
         }
@@ -142,7 +145,7 @@ impl PartFile {
         let moved = Arc::clone(&self.shared.moved);
         self.discard();
         if had_bytes {
-            // After a power failure the old sidecar must not be there with the new bytes.
+            // After a power failure, the old sidecar must not be found beside the new bytes.
             sync_parent(&path)?;
         }
         Self::create_with(&path, &moved)
@@ -165,11 +168,11 @@ impl PartFile {
                 Err(error) if error.kind() != io::ErrorKind::NotFound && platform::is_not_a_file(path) => {
                     return Err(Error::NotAFile(path.to_owned()));
                 }
-                Err(source) => return Err(disk_error("open", path, source)),
+                Err(error) => return Err(disk_error("open", path, error)),
             };
             let is_locked = try_lock(&file, path)?;
-            // Read after locking, because what another process wrote before it unlocked counts.
-            let meta = file.metadata().map_err(|source| disk_error("look at", path, source))?;
+            // Read after locking, to see what another process wrote before it unlocked.
+            let meta = file.metadata().map_err(|error| disk_error("inspect", path, error))?;
             if !meta.is_file() {
                 return Err(Error::NotAFile(path.to_owned()));
             }
@@ -182,28 +185,29 @@ impl PartFile {
     }
 }
 
-/// Handles a part file that could not be opened: moves it aside if it is another user's, unless a process writes to it.
+/// Handles a part file that could not be opened: moves it aside if it belongs to another user, unless a process is
+/// writing to it.
 fn judge_unopenable(path: &Path, failure: Error) -> Result<Existing, Error> {
     let is_denied = matches!(&failure, Error::Disk { source, .. } if source.kind() == io::ErrorKind::PermissionDenied);
     let Some(meta) = path.symlink_metadata().ok().filter(|_| is_denied) else { return Err(failure) };
-    let Some(why) = find_objection(&meta, path)? else { return Err(failure) };
+    let Some(why) = find_trust_problem(&meta, path)? else { return Err(failure) };
     // Locking does not need write permission.
     let is_held = |file: File| matches!(file.try_lock(), Err(TryLockError::WouldBlock));
     if platform::open_to_read(path).is_ok_and(is_held) {
         return Err(locked_error(path));
     }
-    check_foreign_unowned(path, false)?;
+    check_foreign_unowned(path, LockScope::ThisMachine)?;
     report_moved(path, why)
 }
 
-fn find_objection(meta: &Metadata, path: &Path) -> Result<Option<&'static str>, Error> {
+fn find_trust_problem(meta: &Metadata, path: &Path) -> Result<Option<&'static str>, Error> {
     let directory = directory_of(path);
-    trust::find_objection(meta, directory).map_err(|source| disk_error("write to", directory, source))
+    trust::find_trust_problem(meta, directory).map_err(|error| disk_error("write to", directory, error))
 }
 
 fn report_moved(path: &Path, why: &str) -> Result<Existing, Error> {
-    let kept = move_aside(path, why)?;
-    Ok(Existing { part: None, discard_reason: Some(describe_move(path, why, &kept)) })
+    let new_path = move_aside(path, why)?;
+    Ok(Existing { moved_aside: Some(describe_move(path, why, &new_path)), ..Existing::default() })
 }
 
 /// Locks the file for this process; returns `false` if the file system has no locks.
@@ -212,7 +216,7 @@ fn try_lock(file: &File, path: &Path) -> Result<bool, Error> {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Err(locked_error(path)),
         Err(TryLockError::Error(error)) if platform::is_lock_unsupported(&error) => Ok(false),
-        Err(TryLockError::Error(source)) => Err(disk_error("lock", path, source)),
+        Err(TryLockError::Error(error)) => Err(disk_error("lock", path, error)),
     }
 }
 
@@ -231,7 +235,7 @@ mod tests {
         let mut slow = File::open(dir.path().join("x.part")).unwrap();
         let other = WebUrl::parse("http://h/other").unwrap();
         let existing = PartFile::open_existing(&dir.path().join("x.part"), &dir.path().join("x"), &other).unwrap();
-        assert!(existing.part.unwrap().renew().unwrap().start(&other, None, None).is_ok());
+        assert!(existing.part.unwrap().replace_with_empty().unwrap().start(&other, None, None).is_ok());
         let mut text = String::new();
         slow.read_to_string(&mut text).unwrap();
         assert_eq!(text, "half", "what another process has open is not truncated");
@@ -243,9 +247,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
 
         for name in ["x.part", "x.part.json"] {
-            for (case, why) in
-                [("mode", "may be written to by other users"), ("link", "has a second name, a hard link")]
-            {
+            for (case, why) in [("mode", "is writable by other users"), ("link", "has another hard link")] {
                 let dir = tempfile::tempdir().unwrap();
                 start_in(dir.path(), b"half").keep_for_resume();
                 let path = dir.path().join(name);
@@ -255,7 +257,7 @@ mod tests {
                 }
                 let existing = open_in(dir.path()).unwrap();
                 assert!(
-                    existing.part.is_none() && existing.discard_reason.as_ref().unwrap().contains(why),
+                    existing.part.is_none() && existing.moved_aside.as_ref().unwrap().contains(why),
                     "{existing:?}"
                 );
                 let mut part = start_in(dir.path(), b"new");
@@ -279,7 +281,7 @@ mod tests {
                 return;
             }
             let existing = open_in(dir.path()).unwrap();
-            assert!(existing.part.is_none() && existing.discard_reason.unwrap().contains("belongs to another user"));
+            assert!(existing.part.is_none() && existing.moved_aside.unwrap().contains("belongs to another user"));
         }
     }
 
@@ -288,14 +290,17 @@ mod tests {
         for (sidecar, why) in [
             (r#"{"version":1,"url":"http://h/x"}"#, "is damaged"),
             (r#"{"version":7,"url":"?"}"#, "a newer version of tdl"),
-            (r#"{"version":1,"url":"http://h/y","validator":null,"length":null,"done":[]}"#, "of another URL"),
-            (r#"{"version":1,"url":"http://h/x","validator":null,"length":null,"done":[]}"#, "sent nothing to prove"),
+            (r#"{"version":1,"url":"http://h/y","validator":null,"length":null,"done":[]}"#, "from a different URL"),
+            (
+                r#"{"version":1,"url":"http://h/x","validator":null,"length":null,"done":[]}"#,
+                "sent no usable validator",
+            ),
         ] {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join("x.part"), b"something much longer").unwrap();
             fs::write(dir.path().join("x.part.json"), sidecar).unwrap();
             let existing = open_in(dir.path()).unwrap();
-            assert!(existing.discard_reason.as_ref().unwrap().contains(why), "{existing:?}");
+            assert!(existing.unusable_because.as_ref().unwrap().contains(why), "{existing:?}");
             assert_eq!(existing.part.as_ref().unwrap().received(), 0);
             drop(existing);
             assert!(start_in(dir.path(), b"new").commit(&dir.path().join("x"), CommitMode::NoReplace).unwrap());
@@ -309,7 +314,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("x.part"), "the user's").unwrap();
         let existing = open_in(dir.path()).unwrap();
-        assert!(existing.part.is_none() && existing.discard_reason.unwrap().contains("is not tdl's"));
+        assert!(existing.part.is_none() && existing.moved_aside.unwrap().contains("is not tdl's"));
         assert_eq!(names(dir.path()), ["x.part.kept"]);
         assert_eq!(fs::read(dir.path().join("x.part.kept")).unwrap(), b"the user's");
     }

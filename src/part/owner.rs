@@ -1,6 +1,6 @@
 //! Which process writes to a part file. The sidecar names it, because a lock may hold on one machine only: NFS mounted
-//! with `local_lock`, Lustre with `localflock`, many FUSE file systems. Pure: what is known of the process, and the age
-//! of the sidecar, are arguments.
+//! with `local_lock`, Lustre with `localflock`, many FUSE file systems. Pure: what is known about the process, and the
+//! age of the sidecar, are arguments.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,20 +9,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// An owner that the system knows nothing about counts as dead after this time without a checkpoint.
+/// An owner whose process cannot be looked up is presumed dead after this long without a checkpoint.
 const DEAD_AFTER: Duration = Duration::from_secs(60);
+
+/// The resolution of a file system's timestamps may be this coarse.
+const TIMESTAMP_RESOLUTION: Duration = Duration::from_secs(1);
 
 /// The process that writes to a part file, distinct from every other process on any machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// Host name, boot and process namespace: two processes with the same value can look each other up. Empty if
     /// unknown.
-    pub host: String,
+    #[serde(rename = "host")]
+    pub machine: String,
     pub process: u32,
     /// When the process started, in the system's own unit: process numbers are reused.
     pub started: Option<u64>,
     /// Random, for each part file that is opened.
     pub nonce: u64,
+}
+
+/// Which processes a lock on a part file excludes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockScope {
+    /// Every other process: the lock proves that no other one writes to the file.
+    AllMachines,
+    /// Those on this machine at most. The file system may have no locks at all.
+    ThisMachine,
 }
 
 /// What the system knows about an owner's process.
@@ -37,7 +50,8 @@ pub enum Liveness {
 /// An ownership that has not ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LiveOwnership {
-    /// The time after which it ends unless the sidecar is written again; `None` if no time limit applies.
+    /// How long until it ends, unless the sidecar is written again; `None` if the process is alive or the sidecar's age
+    /// is unknown.
     pub free_in: Option<Duration>,
 }
 
@@ -46,9 +60,6 @@ impl LiveOwnership {
         Error::Locked { path: part.to_owned(), free_in: self.free_in }
     }
 }
-
-/// The resolution of a file system's timestamps may be this coarse.
-const TIMESTAMP_RESOLUTION: Duration = Duration::from_secs(1);
 
 /// Returns the ownership of a part file if it has not ended. `age` is the time since the sidecar was written, by the
 /// file system's own clock. It is computed only if needed, and an unknown age ends no ownership.

@@ -1,7 +1,7 @@
-//! Whether an open part file still belongs to this process, by the sidecar on disk. Another process may have taken this
-//! one for dead.
+//! Whether an open part file still belongs to this process, according to the sidecar on disk. Another process may have
+//! presumed this one dead.
 
-use super::checked_file::{CheckedFile, Interference};
+use super::guarded_file::{GuardedFile, Interference};
 use super::move_aside::MoveLog;
 use super::sidecar::Sidecar;
 use super::sidecar_file::restore;
@@ -12,20 +12,20 @@ use crate::error::Error;
 ///
 /// # Errors
 ///
-/// [`Error::Locked`] if another process owns it, [`Error::PartChanged`] if one has changed it before, or
+/// [`Error::Locked`] if another process owns it, [`Error::PartChanged`] if one has changed it, or
 /// [`Error::Disk`] if the sidecar cannot be read, so that its owner is unknown.
-pub fn check_ownership(file: &CheckedFile, sidecar: &Sidecar, moved: &MoveLog) -> Result<(), Error> {
+pub fn check_ownership(file: &GuardedFile, sidecar: &Sidecar, moved: &MoveLog) -> Result<(), Error> {
     file.check_interference()?;
     if is_owner(file, sidecar, moved)? { Ok(()) } else { Err(file.record_interference(Interference::TakenOver)) }
 }
 
-/// Whether the sidecar on disk names this process as the owner, even if the bytes were changed. Restores a sidecar that
-/// somebody removed by hand.
+/// Whether the sidecar on disk names this process as the owner, even if another one has changed the bytes. Restores a
+/// sidecar that somebody removed by hand.
 ///
 /// # Errors
 ///
 /// [`Error::Disk`] if the sidecar cannot be read, so that its owner is unknown.
-pub fn is_owner(file: &CheckedFile, sidecar: &Sidecar, moved: &MoveLog) -> Result<bool, Error> {
+pub fn is_owner(file: &GuardedFile, sidecar: &Sidecar, moved: &MoveLog) -> Result<bool, Error> {
     let Some(owner) = &sidecar.owner else { return Ok(false) };
     Ok(is_owned_by(&file.path, owner)?
         || (file.is_in_place(&file.metadata()?)? && restore(&file.path, sidecar, moved)?))
@@ -54,7 +54,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn without_locks_a_live_owner_is_not_disturbed() {
+    fn without_locks_a_live_owner_keeps_the_part_file() {
         let dir = tempfile::tempdir().unwrap();
         let first = without_lock(start_in(dir.path(), b"whole"));
         make_older(&sidecar_in(dir.path()), 50);
@@ -115,11 +115,11 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn of_two_that_open_an_empty_part_file_one_starts() {
+    fn only_one_of_two_openers_starts_an_empty_part_file() {
         for first_starts in [true, false] {
             let dir = tempfile::tempdir().unwrap();
             let mut first = without_lock(PartFile::create(&dir.path().join("x.part")).unwrap());
-            let mut second = open_in(dir.path()).unwrap().part.unwrap().renew().unwrap();
+            let mut second = open_in(dir.path()).unwrap().part.unwrap().replace_with_empty().unwrap();
             let (winner, mut loser) = if first_starts { (&mut first, second) } else { (&mut second, first) };
             winner.start(&url(), validator().as_ref(), None).unwrap();
             winner.write(b"whole").unwrap();
@@ -137,7 +137,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("x");
         let mut first = without_lock(PartFile::create(&dir.path().join("x.part")).unwrap());
-        let mut second = open_in(dir.path()).unwrap().part.unwrap().renew().unwrap();
+        let mut second = open_in(dir.path()).unwrap().part.unwrap().replace_with_empty().unwrap();
         first.start(&url(), validator().as_ref(), None).unwrap();
         first.write(b"whole").unwrap();
         assert!(first.commit(&target, CommitMode::NoReplace).unwrap());

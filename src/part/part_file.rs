@@ -1,5 +1,5 @@
-//! The part file while it is open: starting or resuming a download in it, and writing. How it is opened, committed,
-//! kept or removed is in files of their own.
+//! The part file while it is open: starting or resuming a download in it, and writing. Opening, committing, keeping and
+//! removing it are in separate files.
 
 use std::fs::File;
 use std::io;
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use super::move_aside::MoveLog;
+use super::owner::LockScope;
 use super::paths::directory_of;
 use super::process::new_owner;
 use super::ranges::Ranges;
@@ -32,7 +33,7 @@ pub struct PartFile {
     pub(super) renamed_non_atomically: AtomicBool,
 }
 
-/// Less than this is written without checking the free space first.
+/// Anything smaller is written without checking the free space.
 const MIN_CHECKED_SPACE: u64 = 64 * 1024;
 
 impl PartFile {
@@ -46,11 +47,11 @@ impl PartFile {
     ///
     /// # Errors
     ///
-    /// [`Error::Locked`] or [`Error::PartGone`] if another process was faster, or [`Error::Disk`] if the sidecar cannot
+    /// [`Error::Locked`] or [`Error::PartGone`] if another process was first, or [`Error::Disk`] if the sidecar cannot
     /// be written.
     pub fn start(&mut self, url: &WebUrl, validator: Option<&Validator>, length: Option<u64>) -> Result<(), Error> {
         let sidecar = Sidecar::new(url, validator.cloned(), length).owned_by(Some(new_owner()));
-        sidecar_file::claim(self.path(), &sidecar, self.lock_is_proof(), &self.shared.moved)?;
+        sidecar_file::claim(self.path(), &sidecar, self.lock_scope(), &self.shared.moved)?;
         if let Err(failure) = self.check_untouched() {
             sidecar_file::remove_sidecar(self.path());
             return Err(failure);
@@ -59,9 +60,8 @@ impl PartFile {
         Ok(())
     }
 
-    /// Checks that the file is as it was created. Another process may have opened it as well, and before this process
-    /// claimed it, may have filled it, committed it and removed its own claim. A write would then go into the finished
-    /// file.
+    /// Checks that the file is as it was created. Before this process claimed it, another one may have opened it too,
+    /// filled it, committed it and removed its own claim. A write would then go into the finished file.
     fn check_untouched(&self) -> Result<(), Error> {
         let meta = self.shared.file.metadata()?;
         let is_untouched =
@@ -96,12 +96,12 @@ impl PartFile {
         self.shared.next_segment().map_or(Ok(()), |writer| writer.write(bytes))
     }
 
-    /// Makes sure that there is room for a file of this length, and reserves it if the platform can. A file that does not
-    /// fit fails at once, and takes no room from those that do. The file has this length afterwards.
+    /// Makes sure that there is space for a file of this length, and reserves it if the platform can, which extends the
+    /// file to this length. A file that does not fit fails at once instead of using up the space of those that do.
     ///
     /// # Errors
     ///
-    /// [`Error::NoRoom`].
+    /// [`Error::NoRoom`] if the space is not free.
     pub fn reserve(&self, length: u64) -> Result<(), Error> {
         let needed = length.saturating_sub(self.received());
         if needed == 0 {
@@ -138,44 +138,44 @@ impl PartFile {
         let _ = self.shared.file.handle.set_modified(time);
     }
 
-    /// Returns what is known of the download, if it can be resumed.
+    /// Returns the current sidecar, if this process has claimed the file.
     #[must_use]
     pub fn sidecar(&self) -> Option<Sidecar> {
         self.shared.sidecar()
     }
 
-    /// Returns how many bytes are in the file.
+    /// Returns how many bytes of the download have been written.
     #[must_use]
     pub fn received(&self) -> u64 {
         self.shared.written_ranges().count()
     }
 
-    /// Whether the file system could lock the file.
+    /// Whether the file is locked. Some file systems have no locks.
     #[must_use]
     pub const fn is_locked(&self) -> bool {
         self.is_locked
     }
 
-    /// Whether the lock alone proves that no other process writes to the file.
-    pub(super) const fn lock_is_proof(&self) -> bool {
-        self.is_locked && platform::LOCKS_ARE_PROOF
+    /// Returns which processes this one's lock excludes from the file.
+    pub(super) const fn lock_scope(&self) -> LockScope {
+        if self.is_locked && platform::LOCKS_SPAN_MACHINES { LockScope::AllMachines } else { LockScope::ThisMachine }
     }
 
-    /// Returns what was moved aside for the file and its sidecar since the last call, as messages for the user.
+    /// Returns messages for the user about files that were moved aside since the last call.
     #[must_use]
     pub fn take_moved(&self) -> Vec<String> {
         self.shared.moved.take()
     }
 
-    /// Records how many requests in a row for the rest have failed, and how many had an unusable response, for the next
-    /// time the sidecar is written. Both are reset once more bytes are recorded.
+    /// Records, for the next checkpoint, how many requests for the rest have failed in a row and how many got an unusable
+    /// response. Both are reset once more bytes are recorded.
     pub fn note_failed_resumes(&self, failed: u32, unusable: u32) {
         if let Some(sidecar) = &mut self.shared.lock_checkpoint().sidecar {
             (sidecar.failed_resumes, sidecar.unusable_responses) = (failed, unusable);
         }
     }
 
-    /// Returns the file as the threads see it that write to it.
+    /// Returns the state shared by the threads that write to the file.
     #[must_use]
     pub const fn shared(&self) -> &Arc<SharedPart> {
         &self.shared

@@ -1,4 +1,4 @@
-//! The paths of the files beside a target, derived from the part file's path. Pure.
+//! The paths of the files beside a target, derived from the part file's path. Does no I/O.
 
 use std::path::{Path, PathBuf};
 
@@ -17,8 +17,8 @@ pub fn temporary_path(part: &Path) -> PathBuf {
     with_suffix(part, ".tmp")
 }
 
-/// Returns where a file that is not tdl's is moved.
-pub fn kept_path(path: &Path) -> PathBuf {
+/// Returns where to move a file that is not tdl's.
+pub fn moved_aside_path(path: &Path) -> PathBuf {
     with_suffix(path, ".kept")
 }
 

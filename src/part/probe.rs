@@ -14,10 +14,10 @@ use crate::error::{Error, has_too_many_open_files};
 /// # Errors
 ///
 /// [`Error::Disk`] if the directory cannot be written to. A full disk or too many open files are not reported here: they
-/// may pass, and a download that runs into them says so.
+/// may be temporary, and a download that hits them reports them.
 pub fn check_writable(directory: &Path) -> Result<(), Error> {
     match probe(directory) {
-        Err(source) if !is_passing(&source) => Err(disk_error("write to", directory, source)),
+        Err(error) if !is_transient(&error) => Err(disk_error("write to", directory, error)),
         _ => Ok(()),
     }
 }
@@ -27,7 +27,7 @@ pub fn check_writable(directory: &Path) -> Result<(), Error> {
 pub fn probe(directory: &Path) -> io::Result<Metadata> {
     match platform::open_unnamed(directory) {
         Ok(file) => file.metadata(),
-        // Unnamed files may be unsupported. If there is any other reason, a named file fails as well.
+        // Unnamed files may be unsupported. For any other reason, a named file fails as well.
         Err(_) => probe_with_name(directory),
     }
 }
@@ -40,7 +40,7 @@ fn probe_with_name(directory: &Path) -> io::Result<Metadata> {
     meta
 }
 
-fn is_passing(error: &io::Error) -> bool {
+fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory)
         || has_too_many_open_files(error)
 }
@@ -61,10 +61,10 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn only_lasting_failures_are_reported() {
+    fn only_permanent_failures_are_reported() {
         use rustix::io::Errno;
 
-        for (errno, is_temporary) in [
+        for (errno, expected) in [
             (Errno::MFILE, true),
             (Errno::NFILE, true),
             (Errno::NOSPC, true),
@@ -73,7 +73,7 @@ mod tests {
             (Errno::ROFS, false),
             (Errno::PERM, false),
         ] {
-            assert_eq!(is_passing(&errno.into()), is_temporary, "{errno}");
+            assert_eq!(is_transient(&errno.into()), expected, "{errno}");
         }
     }
 }

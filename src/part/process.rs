@@ -1,21 +1,21 @@
-//! This process as an owner of part files, and whether other owners still run.
+//! This process as an owner of part files, and whether other owners are still running.
 
 use std::sync::OnceLock;
 
 use super::owner::{Liveness, Owner};
 use super::platform::{machine_id, start_time};
 
-/// Returns this process as the owner of one more part file.
+/// Returns an owner that names this process, for one more part file.
 pub fn new_owner() -> Owner {
     static THIS: OnceLock<Owner> = OnceLock::new();
     let this = THIS.get_or_init(|| {
         let process = std::process::id();
-        Owner { host: machine_id(), process, started: start_time(process).ok().flatten(), nonce: 0 }
+        Owner { machine: machine_id(), process, started: start_time(process).ok().flatten(), nonce: 0 }
     });
     Owner { nonce: fastrand::u64(..), ..this.clone() }
 }
 
-/// Returns a text by which other processes can tell whether this one still runs.
+/// Returns a token with which other processes can check whether this one is still running.
 #[cfg(feature = "cli")]
 #[must_use]
 pub fn process_token() -> String {
@@ -34,11 +34,11 @@ pub fn process_has_ended(token: &str) -> Option<bool> {
     }
 }
 
-/// Returns whether an owner's process still runs. For this process's own part files that is unknown: another thread may
+/// Returns whether an owner's process is still running. For this process's own part files that is unknown: another thread may
 /// have one open, or may have failed to release it.
 pub fn liveness(owner: &Owner) -> Liveness {
     let this = new_owner();
-    if owner.host.is_empty() || owner.host != this.host {
+    if owner.machine.is_empty() || owner.machine != this.machine {
         return Liveness::Unknown;
     }
     match start_time(owner.process) {
@@ -71,8 +71,8 @@ mod tests {
         assert_eq!(liveness(&owner_of_child), Liveness::Dead, "a zombie writes nothing");
         child.wait().unwrap();
         assert_eq!(liveness(&owner_of_child), Liveness::Dead);
-        assert_eq!(liveness(&Owner { host: "elsewhere".to_owned(), ..owner_of_child.clone() }), Liveness::Unknown);
-        assert_eq!(liveness(&Owner { host: String::new(), ..owner_of_child }), Liveness::Unknown);
+        assert_eq!(liveness(&Owner { machine: "elsewhere".to_owned(), ..owner_of_child.clone() }), Liveness::Unknown);
+        assert_eq!(liveness(&Owner { machine: String::new(), ..owner_of_child }), Liveness::Unknown);
         assert_eq!(liveness(&Owner { nonce: 1, ..this.clone() }), Liveness::Unknown, "one of our own");
         assert_eq!(liveness(&Owner { started: Some(1), ..this.clone() }), Liveness::Dead, "a reused process number");
         for process in [0, u32::MAX] {

@@ -1,4 +1,4 @@
-//! A set of byte offsets, as in a sidecar's `done`. Pure.
+//! A set of byte offsets, as in a sidecar's `done`. Does no I/O.
 
 use serde::{Deserialize, Serialize};
 
@@ -49,9 +49,9 @@ impl Ranges {
     }
 }
 
-/// Ranges that are empty, out of order, or touch each other.
+/// Some ranges are empty, out of order, or touch each other.
 #[derive(Debug, thiserror::Error)]
-#[error("ranges that do not ascend")]
+#[error("ranges are not in ascending order")]
 pub struct NotAscending;
 
 impl TryFrom<Vec<(u64, u64)>> for Ranges {

@@ -1,4 +1,4 @@
-//! Letting go of a part file that is not committed: keeping it for a later attempt, removing it, or dropping it.
+//! Releasing a part file without committing it: keeping it for a later attempt, removing it, or dropping it.
 
 use std::fs;
 
@@ -6,15 +6,15 @@ use super::part_file::PartFile;
 use super::process::new_owner;
 use super::sidecar::Sidecar;
 use super::sidecar_file;
-use super::sidecar_reader::{Found, find_sidecar};
+use super::sidecar_reader::{SidecarState, find_sidecar};
 use crate::error::Error;
 
-/// What of a part file and its sidecar a process may remove.
+/// What a process may remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Removable {
-    /// They belong to a process that is still alive, or may do so.
+    /// The file and the sidecar belong to another process that is alive, or may be.
     Nothing,
-    /// The sidecar is not tdl's.
+    /// The part file only, because the sidecar is not tdl's.
     FileOnly,
     FileAndSidecar,
 }
@@ -26,7 +26,7 @@ impl PartFile {
         self.shared.stop_checkpoints();
         let recorded = || self.shared.sidecar().map_or(0, |sidecar| sidecar.done.count());
         let checked = self.shared.check_owned().and_then(|()| self.shared.file.check_not_truncated());
-        // Whether it still belongs to this process is unknown, so nothing is removed.
+        // It is unknown whether the file still belongs to this process, so remove nothing.
         if let Err(Error::Disk { .. }) = checked {
             return recorded();
         }
@@ -36,7 +36,7 @@ impl PartFile {
             let is_saved = self.shared.save_checkpoint().is_ok();
             let kept = recorded();
             if is_saved && kept > 0 {
-                // If that cannot be written, the sidecar still names this process, and is free once it has ended.
+                // If this fails, the sidecar still names this process, and is released when the process ends.
                 return self.shared.release_ownership().unwrap_or(kept);
             }
         }
@@ -66,17 +66,17 @@ impl PartFile {
         self.shared.forget_sidecar();
     }
 
-    /// Returns what this process may remove, after claiming a file that belongs to no live process.
+    /// Returns what this process may remove. Claims the file first, if no live process owns it.
     fn find_removable(&self) -> Removable {
         if self.shared.is_claimed() {
             return if self.shared.is_owned() { Removable::FileAndSidecar } else { Removable::Nothing };
         }
         match find_sidecar(self.path()) {
-            Ok(Found::Foreign(_)) => Removable::FileOnly,
+            Ok(SidecarState::Foreign(_)) => Removable::FileOnly,
             // Another process may be about to take it over: this one must claim it first.
-            Ok(Found::Ours(_) | Found::Nothing) => {
+            Ok(SidecarState::Ours(_) | SidecarState::Missing) => {
                 let sidecar = Sidecar::for_removal().owned_by(Some(new_owner()));
-                let claimed = sidecar_file::claim(self.path(), &sidecar, self.lock_is_proof(), &self.shared.moved);
+                let claimed = sidecar_file::claim(self.path(), &sidecar, self.lock_scope(), &self.shared.moved);
                 match claimed {
                     Ok(()) => Removable::FileAndSidecar,
                     Err(Error::Locked { .. }) => Removable::Nothing,
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dropped_part_file_is_free() {
+    fn a_dropped_part_file_has_no_owner() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(start_in(dir.path(), b"half").keep_for_resume(), 4);
         // As if the request for the rest had failed.
@@ -141,7 +141,7 @@ mod tests {
     fn a_kept_part_file_is_resumed() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(start_in(dir.path(), b"half").keep_for_resume(), 4);
-        // Bytes written after the last checkpoint do not count.
+        // Bytes written after the last checkpoint are ignored.
         let mut file = fs::OpenOptions::new().append(true).open(dir.path().join("x.part")).unwrap();
         file.write_all(b" and lost").unwrap();
         drop(file);

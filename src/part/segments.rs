@@ -1,28 +1,30 @@
-//! Which bytes of one file are written, which are assigned to a thread, and which are free; and where to split the range
-//! that a thread is writing. Pure: the file and the clock belong to others.
+//! Tracks which bytes of one file are written, which are assigned to a thread, and which are free, and decides where to
+//! split the range that a thread is writing. Does no I/O; the caller passes the time.
+//!
+//! A byte that is not written is *missing*. It is *free* if it is not assigned to a thread either.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use super::meter::Meter;
+use super::meter::SpeedMeter;
 use super::ranges::Ranges;
 
 /// Neither half of a split segment is smaller than this.
 const MIN_SEGMENT: u64 = 1024 * 1024;
 
-/// A segment is split only if it would take longer than this: another connection has a cost as well.
+/// A segment is split only if it would take longer than this: opening another connection takes time.
 const MIN_TIME_LEFT: Duration = Duration::from_secs(1);
 
-/// The most that a thread writes before it checks the end of its segment again. Less than half of any segment that is
-/// split.
+/// The maximum number of bytes that a thread writes before it checks the end of its segment again. Less than half of any
+/// segment that is split.
 pub const MAX_WRITE: u64 = MIN_SEGMENT / 2;
 
 /// Stands for the end of a file whose length is unknown.
 const UNKNOWN: u64 = u64::MAX;
 
-/// A byte range of a file that one thread writes from its start. Other threads may lower its end meanwhile, under the
-/// rule of [`Segments::split`]. The writing thread notices without taking a lock.
+/// A byte range of a file that one thread writes from its start. Other threads may lower its end, as [`Segments::split`]
+/// describes. The writing thread notices without taking a lock.
 #[derive(Debug)]
 pub struct Segment {
     position: AtomicU64,
@@ -48,7 +50,7 @@ impl Segment {
         self.end.load(SeqCst).saturating_sub(self.position()).min(MAX_WRITE)
     }
 
-    /// Records that its thread has written `count` bytes, at most what was [`writable`](Self::writable).
+    /// Records that its thread has written `count` bytes, at most as many as were [`writable`](Self::writable).
     pub fn advance(&self, count: u64) {
         self.position.fetch_add(count, SeqCst);
     }
@@ -77,7 +79,7 @@ struct ActiveSegment {
 struct ActiveResponse {
     /// Where the response ends. The segment may be extended up to there.
     range_end: u64,
-    meter: Meter,
+    meter: SpeedMeter,
 }
 
 impl Segments {
@@ -136,7 +138,7 @@ impl Segments {
         let Some(active) = self.active.iter_mut().find(|active| Arc::ptr_eq(&active.segment, segment)) else {
             return false;
         };
-        let meter = Meter::new(now, active.start, active.assumed_speed);
+        let meter = SpeedMeter::new(now, active.start, active.assumed_speed);
         active.response = Some(ActiveResponse { range_end: range_end.unwrap_or(UNKNOWN), meter });
         true
     }
@@ -185,7 +187,7 @@ impl Segments {
         is_within_response
     }
 
-    /// Takes the end of a segment's body for the end of the file, if that was unknown.
+    /// If the file's length is unknown, treats the end of this segment's body as the end of the file.
     pub fn infer_length(&mut self, segment: &Arc<Segment>) {
         if self.length.is_none() {
             self.length = Some(segment.position());
@@ -193,16 +195,15 @@ impl Segments {
         }
     }
 
-    /// Moves a segment back to its start, because what was written is not part of the file. Returns how many bytes that
-    /// is.
+    /// Moves a segment back to its start, because its bytes do not belong to the file. Returns how many they are.
     pub fn rewind(&mut self, segment: &Arc<Segment>) -> u64 {
         let active = self.active.iter().find(|active| Arc::ptr_eq(&active.segment, segment));
         let start = active.map_or(segment.position(), |active| active.start);
         segment.position.swap(start, SeqCst) - start
     }
 
-    /// Ends the assignment of a segment. What was written stays, and the rest is free. If nothing was written, the whole
-    /// range returns to the segment that it was split from, provided that one's response includes it.
+    /// Ends the assignment of a segment. The bytes it has written stay, and the others become free. If it has written
+    /// nothing, its whole range returns to the segment that it was split from, if that segment's response includes it.
     pub fn unassign(&mut self, segment: &Arc<Segment>) {
         let Some(index) = self.active.iter().position(|active| Arc::ptr_eq(&active.segment, segment)) else {
             return;
@@ -319,7 +320,7 @@ mod tests {
     #[test]
     fn only_a_slow_segment_is_split_and_in_the_middle() {
         let now = Instant::now();
-        // 4 MiB in a second with 8 or less to go; one that is too young to have a speed; one without a byte.
+        // 4 MiB in a second with 8 or less to go; one that is too young to have a speed; one without any bytes.
         for (length, position, after, middle) in [
             (12, 4, 1000, Some(8)),
             (8, 4, 1000, None),
@@ -385,7 +386,7 @@ mod tests {
         first.advance(4 * MIB);
         assert!(first.writable() == 0 && segments.extend(&first));
         assert_eq!(bounds(&first), (8, 12));
-        assert!(!segments.record_response(&half, Some(12 * MIB), later), "it is too late");
+        assert!(!segments.record_response(&half, Some(12 * MIB), later), "its range was taken back");
         segments.unassign(&half);
         assert_eq!(bounds(&first), (8, 12));
         first.advance(4 * MIB);

@@ -1,4 +1,5 @@
-//! One part file as all threads see it that write to it: its segments, its checkpoint, and whether writing has stopped.
+//! The state of a part file that its writing threads share: its segments, its checkpoint, and whether writing has
+//! stopped.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -6,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::checked_file::CheckedFile;
 use super::checkpoint::Checkpoint;
 use super::errors::locked_error;
+use super::guarded_file::GuardedFile;
 use super::move_aside::MoveLog;
 use super::ownership::{check_ownership, is_owner};
 use super::ranges::Ranges;
@@ -20,12 +21,12 @@ use crate::error::Error;
 /// A part file that threads write to, each its own segment, without holding a lock.
 ///
 /// Two locks may be held at once only in this order: pool → registry of splittable downloads → segments of a file; and
-/// checkpoint → segments. The segments lock is held for moments only. The checkpoint lock is held while bytes are synced
+/// checkpoint → segments. The segments lock is only ever held briefly. The checkpoint lock is held while bytes are synced
 /// to disk, so no writer may need it.
 #[derive(Debug)]
 pub struct SharedPart {
-    pub(super) file: CheckedFile,
-    /// What was moved aside for its sidecar.
+    pub(super) file: GuardedFile,
+    /// Which files were moved aside for its sidecar.
     pub(super) moved: Arc<MoveLog>,
     segments: Mutex<Segments>,
     /// Notified when a writer has left its segment.
@@ -38,7 +39,7 @@ pub struct SharedPart {
 impl SharedPart {
     pub(super) fn new(path: PathBuf, file: File, moved: Arc<MoveLog>) -> Self {
         Self {
-            file: CheckedFile::new(path, file),
+            file: GuardedFile::new(path, file),
             moved,
             segments: Mutex::default(),
             writer_left: Condvar::new(),
@@ -79,7 +80,7 @@ impl SharedPart {
         }
     }
 
-    /// Stops writing if no thread is doing it, and returns whether it was stopped.
+    /// Stops writing if no thread is writing, and returns whether it did.
     #[must_use]
     pub fn close_if_idle(&self) -> bool {
         let segments = self.lock_segments();
@@ -89,7 +90,7 @@ impl SharedPart {
         segments.is_idle()
     }
 
-    /// Saves a checkpoint, asks all writers to leave their segments, and waits until those have that could still write.
+    /// Saves a checkpoint, tells all writers to leave their segments, and waits for those that could still be writing.
     pub fn stop(&self) {
         if !self.close_if_idle() {
             let _ = self.save_checkpoint();
@@ -149,7 +150,7 @@ impl SharedPart {
         self.lock_checkpoint().sidecar.clone()
     }
 
-    /// Whether what has been written can be resumed.
+    /// Whether the bytes written so far can be resumed.
     pub(super) fn is_resumable(&self) -> bool {
         self.written_ranges().end() > 0 && self.sidecar().is_some_and(|sidecar| sidecar.validator.is_some())
     }
@@ -159,18 +160,18 @@ impl SharedPart {
         self.sidecar().is_some_and(|sidecar| sidecar.owner.is_some())
     }
 
-    /// Checks on disk that the part file still belongs to this process.
+    /// Checks the sidecar on disk: the part file must still belong to this process.
     pub(super) fn check_owned(&self) -> Result<(), Error> {
         let sidecar = self.sidecar().ok_or_else(|| locked_error(&self.file.path))?;
         check_ownership(&self.file, &sidecar, &self.moved)
     }
 
-    /// Whether the part file certainly still belongs to this process, even if its bytes were changed.
+    /// Whether the part file is known to belong to this process still, even if its bytes were changed.
     pub(super) fn is_owned(&self) -> bool {
         self.sidecar().is_some_and(|sidecar| is_owner(&self.file, &sidecar, &self.moved).unwrap_or(false))
     }
 
-    /// Gives up ownership, for another process or a later attempt. Returns how many bytes the sidecar records.
+    /// Gives up ownership, so that another process or a later attempt can take the file over. Returns how many bytes the sidecar records.
     pub(super) fn release_ownership(&self) -> Result<u64, Error> {
         let Some(sidecar) = self.sidecar() else { return Ok(0) };
         check_ownership(&self.file, &sidecar, &self.moved)?;
@@ -189,7 +190,6 @@ impl SharedPart {
         self.segments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lock order: the segments lock may be taken while this one is held, but not the other way round.
     pub(super) fn lock_checkpoint(&self) -> MutexGuard<'_, Checkpoint> {
         self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,5 @@
-//! The text of `NAME.part.json`: what a later attempt, or a later run, needs to resume a part file safely. Pure.
+//! The text of `NAME.part.json`: what a later attempt or run needs to resume a part file safely, and which process owns
+//! it now. Does no I/O.
 
 use std::io;
 
@@ -16,25 +17,25 @@ const VERSION: u32 = 1;
 /// A URL longer than this is stored as a hash, because a sidecar must stay small.
 const MAX_URL_LENGTH: usize = 8 * 1024;
 
-/// What is known of a part file.
+/// What is known about a part file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sidecar {
     version: u32,
     /// The [identity](WebUrl::identity) of the URL.
     url: String,
-    /// What proves that a response is of the same file. Without it the part file cannot be resumed.
+    /// Proves that a response is of the same file. Without it, the part file cannot be resumed.
     pub validator: Option<Validator>,
     /// The length of the whole file, if it was announced.
     pub length: Option<u64>,
     /// The bytes that are on disk.
     pub done: Ranges,
-    /// Failed requests in a row for the rest. A run without retries counts them too, so that resuming is not tried forever.
+    /// How many requests for the rest have failed in a row. A run without retries counts them too, so that resuming is not tried forever.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failed_resumes: u32,
-    /// Responses in a row that did not continue the part file.
+    /// How many responses in a row did not continue the part file.
     #[serde(rename = "unusable_answers", default, skip_serializing_if = "is_zero")]
     pub unusable_responses: u32,
-    /// The process that writes to the part file; none if it was left for a later run.
+    /// The process that writes to the part file; `None` if it was left for a later run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Owner>,
 }
@@ -54,9 +55,9 @@ struct AnyVersion {
 pub enum SidecarError {
     /// The text was not written by tdl.
     NotOurs,
-    /// It does not parse, or says something impossible.
+    /// It does not parse, or contradicts itself or the part file.
     Invalid,
-    /// It is about another URL.
+    /// It belongs to a different URL.
     OtherUrl,
     /// A newer version of tdl wrote it.
     NewerVersion,
@@ -94,11 +95,11 @@ impl Sidecar {
         Self { owner, ..self }
     }
 
-    /// Parses a sidecar's text, if it can be true of a part file of `available` bytes.
+    /// Parses a sidecar and checks that it is consistent with a part file of `available` bytes.
     ///
     /// # Errors
     ///
-    /// Why it cannot be used.
+    /// The reason why it cannot be used.
     pub fn parse(text: &[u8], url: &WebUrl, available: u64) -> Result<Self, SidecarError> {
         let any: AnyVersion = serde_json::from_slice(text).map_err(|_| SidecarError::NotOurs)?;
         if any.version > VERSION {
@@ -114,27 +115,31 @@ impl Sidecar {
         if is_possible && is_usable { Ok(sidecar) } else { Err(SidecarError::Invalid) }
     }
 
-    /// Serializes the sidecar.
+    /// Returns the text to write.
     ///
     /// # Errors
     ///
-    /// None is known.
+    /// Serialization is not expected to fail.
     pub fn to_json(&self) -> io::Result<Vec<u8>> {
         Ok(serde_json::to_vec(self)?)
     }
 }
 
-/// Returns the owner that a sidecar of any version names; the outer `None` if the text is not tdl's. An owner that this
-/// version cannot read becomes the default one, of which nothing is known.
-pub fn owner_in(text: &[u8]) -> Option<Option<Owner>> {
-    let any: AnyVersion = serde_json::from_slice(text).ok()?;
-    Some(any.owner.map(|owner| serde_json::from_value(owner).unwrap_or_default()))
+/// Returns the owner that a sidecar of any version names, if it names one. An owner that this version cannot read becomes
+/// the default one, about which nothing is known.
+///
+/// # Errors
+///
+/// [`SidecarError::NotOurs`] if the text was not written by tdl.
+pub fn parse_owner(text: &[u8]) -> Result<Option<Owner>, SidecarError> {
+    let any: AnyVersion = serde_json::from_slice(text).map_err(|_| SidecarError::NotOurs)?;
+    Ok(any.owner.map(|owner| serde_json::from_value(owner).unwrap_or_default()))
 }
 
 /// Whether a text is a sidecar or the beginning of one.
 pub fn is_sidecar_prefix(text: &[u8]) -> bool {
     text.starts_with(b"{\"version\":")
-        && (owner_in(text).is_some() || serde_json::from_slice::<AnyVersion>(text).is_err_and(|error| error.is_eof()))
+        && (parse_owner(text).is_ok() || serde_json::from_slice::<AnyVersion>(text).is_err_and(|error| error.is_eof()))
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -142,7 +147,7 @@ const fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// Returns what a URL is recognized by: its identity, or a hash of that if it is long.
+/// Returns the URL's identity as stored in a sidecar, or a hash of it if it is long.
 fn identity(url: &WebUrl) -> String {
     let identity = url.identity();
     if identity.len() <= MAX_URL_LENGTH {
@@ -177,12 +182,12 @@ mod tests {
     #[test]
     fn a_sidecar_is_read_as_it_was_written_and_keeps_no_secret() {
         let url = url("http://user:pass@h/x?token=secret");
-        let owner = Owner { host: "h".to_owned(), process: 1, started: Some(2), nonce: u64::MAX };
+        let owner = Owner { machine: "h".to_owned(), process: 1, started: Some(2), nonce: u64::MAX };
         for owner in [None, Some(owner)] {
             let written = Sidecar { owner, ..sidecar(&url, 40) };
             let text = String::from_utf8(written.to_json().unwrap()).unwrap();
             assert_eq!(Sidecar::parse(text.as_bytes(), &url, 50).as_ref(), Ok(&written));
-            assert_eq!(owner_in(text.as_bytes()), Some(written.owner));
+            assert_eq!(parse_owner(text.as_bytes()), Ok(written.owner));
             assert!(!text.contains("pass") && !text.contains("secret"), "{text}");
         }
     }

@@ -1,9 +1,9 @@
 //! The sidecar on disk: which process may create it, replace it and remove it.
 //!
 //! A sidecar names the process that owns its part file. If there is none, it is created by a step that fails if another
-//! process was faster. Every later change goes through `NAME.part.tmp`, which only one process can create at a time:
+//! process was first. Every later change goes through `NAME.part.tmp`, which only one process can create at a time:
 //! that process reads the sidecar once more, and then renames the temporary file over it. So of two processes that find
-//! an owner dead, only one takes over, even where locks do not work.
+//! an owner dead, only one takes over, even if locks do not work.
 
 use std::fs;
 use std::io;
@@ -11,10 +11,11 @@ use std::path::Path;
 
 use super::errors::{disk_error, locked_error};
 use super::move_aside::MoveLog;
+use super::owner::LockScope;
 use super::paths::{directory_of, sidecar_path, temporary_path};
 use super::platform;
 use super::sidecar::Sidecar;
-use super::sidecar_reader::{Found, Record, find_sidecar, is_owned_by};
+use super::sidecar_reader::{RawSidecar, SidecarState, find_sidecar, is_owned_by};
 use super::sidecar_temporary::{Durability, MAX_TRIES, create_temporary, link_new, remove_abandoned};
 use super::unnamed::LinkOutcome;
 use crate::error::Error;
@@ -25,27 +26,27 @@ use crate::error::Error;
 ///
 /// [`Error::Locked`] if another process owns the part file, [`Error::InTheWay`] if something that is not tdl's has
 /// the name and cannot be moved aside, or [`Error::Disk`].
-pub fn claim(part: &Path, sidecar: &Sidecar, lock_is_proof: bool, moved: &MoveLog) -> Result<(), Error> {
+pub fn claim(part: &Path, sidecar: &Sidecar, scope: LockScope, moved: &MoveLog) -> Result<(), Error> {
     let text = to_json(part, sidecar)?;
     for _ in 0..MAX_TRIES {
         if create_sidecar(part, &text, moved)? {
             return Ok(());
         }
         match find_sidecar(part)? {
-            Found::Nothing => {}
-            Found::Foreign(why) => moved.move_aside(&sidecar_path(part), why)?,
-            Found::Ours(record) => {
-                record.check_unowned(part, lock_is_proof)?;
-                // Synced, because after a power failure the old sidecar must not be there with the new bytes.
-                take_over(part, sidecar, &record, Durability::Synced, lock_is_proof, moved)?;
-                return platform::sync_directory(directory_of(part)).map_err(|source| cannot_write(part, source));
+            SidecarState::Missing => {}
+            SidecarState::Foreign(why) => moved.move_aside(&sidecar_path(part), why)?,
+            SidecarState::Ours(found) => {
+                found.check_unowned(part, scope)?;
+                // Synced, because after a power failure the old sidecar must not be found beside the new bytes.
+                take_over(part, sidecar, &found, Durability::Synced, scope, moved)?;
+                return platform::sync_directory(directory_of(part)).map_err(|error| cannot_write(part, error));
             }
         }
     }
     Err(locked_error(part))
 }
 
-/// Replaces the sidecar that was `seen` and whose owner is dead.
+/// Replaces the sidecar `seen`, whose owner is dead.
 ///
 /// # Errors
 ///
@@ -53,23 +54,23 @@ pub fn claim(part: &Path, sidecar: &Sidecar, lock_is_proof: bool, moved: &MoveLo
 pub fn take_over(
     part: &Path,
     sidecar: &Sidecar,
-    seen: &Record,
+    seen: &RawSidecar,
     durability: Durability,
-    lock_is_proof: bool,
+    scope: LockScope,
     moved: &MoveLog,
 ) -> Result<(), Error> {
-    create_temporary(part, &to_json(part, sidecar)?, durability, lock_is_proof, moved)?;
-    let is_unchanged = matches!(find_sidecar(part), Ok(Found::Ours(now)) if now.text == seen.text);
+    create_temporary(part, &to_json(part, sidecar)?, durability, scope, moved)?;
+    let is_unchanged = matches!(find_sidecar(part), Ok(SidecarState::Ours(now)) if now.text == seen.text);
     let is_replaced = is_unchanged && fs::rename(temporary_path(part), sidecar_path(part)).is_ok();
     if !is_replaced {
         let _ = fs::remove_file(temporary_path(part));
     }
-    // Another process may have taken our temporary file for an abandoned one, and renamed its own instead.
+    // Another process may have mistaken this temporary file for an abandoned one, and renamed its own instead.
     let is_ours = || sidecar.owner.as_ref().map_or(Ok(true), |owner| is_owned_by(part, owner));
     if is_replaced && is_ours()? { Ok(()) } else { Err(locked_error(part)) }
 }
 
-/// Writes this process's sidecar again if it is missing, and returns whether it did. Somebody removed it by hand: a
+/// Writes this process's sidecar again if it is missing, and returns whether it did. It was removed by hand: a
 /// process that takes a part file over replaces its sidecar, and removes it only after the part file.
 ///
 /// # Errors
@@ -86,9 +87,9 @@ pub fn restore(part: &Path, sidecar: &Sidecar, moved: &MoveLog) -> Result<bool, 
 ///
 /// [`Error::Disk`] if it cannot be written; the last one stays.
 pub fn save(part: &Path, sidecar: &Sidecar, moved: &MoveLog) -> Result<(), Error> {
-    create_temporary(part, &to_json(part, sidecar)?, Durability::Unsynced, false, moved)?;
+    create_temporary(part, &to_json(part, sidecar)?, Durability::Unsynced, LockScope::ThisMachine, moved)?;
     fs::rename(temporary_path(part), sidecar_path(part))
-        .map_err(|source| cannot_write(part, source))
+        .map_err(|error| cannot_write(part, error))
         .inspect_err(|_| _ = fs::remove_file(temporary_path(part)))
 }
 
@@ -101,14 +102,15 @@ pub fn remove_sidecar(part: &Path) {
 ///
 /// # Errors
 ///
-/// [`Error::Locked`] if its owner is alive: it has just renamed its part file to the target, or somebody removed that.
+/// [`Error::Locked`] if its owner is alive: it has just renamed its part file to the target, or somebody removed the part
+/// file.
 pub fn remove_orphaned_sidecar(part: &Path) -> Result<(), Error> {
     // In this order: another process creates its part file before its sidecar.
-    let Ok(Found::Ours(record)) = find_sidecar(part) else { return Ok(()) };
-    record.check_unowned(part, false)?;
+    let Ok(SidecarState::Ours(found)) = find_sidecar(part) else { return Ok(()) };
+    found.check_unowned(part, LockScope::ThisMachine)?;
     if part.symlink_metadata().is_err() {
         remove_sidecar(part);
-        remove_abandoned(part, false);
+        remove_abandoned(part, LockScope::ThisMachine);
     }
     Ok(())
 }
@@ -120,7 +122,7 @@ fn create_sidecar(part: &Path, text: &[u8], moved: &MoveLog) -> Result<bool, Err
         LinkOutcome::NameTaken => return Ok(false),
         LinkOutcome::Unsupported => {}
     }
-    create_temporary(part, text, Durability::Unsynced, false, moved)?;
+    create_temporary(part, text, Durability::Unsynced, LockScope::ThisMachine, moved)?;
     match platform::rename_no_replace(&temporary_path(part), &sidecar_path(part)) {
         Ok(_) => Ok(true),
         Err(error) => {
@@ -132,11 +134,11 @@ fn create_sidecar(part: &Path, text: &[u8], moved: &MoveLog) -> Result<bool, Err
 }
 
 fn to_json(part: &Path, sidecar: &Sidecar) -> Result<Vec<u8>, Error> {
-    sidecar.to_json().map_err(|source| cannot_write(part, source))
+    sidecar.to_json().map_err(|error| cannot_write(part, error))
 }
 
-fn cannot_write(part: &Path, source: io::Error) -> Error {
-    disk_error("write the sidecar of", part, source)
+fn cannot_write(part: &Path, error: io::Error) -> Error {
+    disk_error("write the sidecar of", part, error)
 }
 
 #[cfg(test)]
@@ -175,26 +177,26 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let part = dir.path().join("x.part");
         let (first, second) = (new_owner(), new_owner());
-        claim(&part, &sidecar().owned_by(Some(first.clone())), false, &MoveLog::default()).unwrap();
-        let late = claim(&part, &sidecar().owned_by(Some(second.clone())), false, &MoveLog::default());
+        claim(&part, &sidecar().owned_by(Some(first.clone())), LockScope::ThisMachine, &MoveLog::default()).unwrap();
+        let late = claim(&part, &sidecar().owned_by(Some(second.clone())), LockScope::ThisMachine, &MoveLog::default());
         assert!(matches!(late, Err(Error::Locked { .. })), "{late:?}");
         assert!(is_owned_by(&part, &first).unwrap() && !is_owned_by(&part, &second).unwrap());
         // Without an owner, the first to claim it wins, and a process that read it earlier is too late.
         save(&part, &sidecar(), &MoveLog::default()).unwrap();
-        let Ok(Found::Ours(seen)) = find_sidecar(&part) else { panic!("it exists") };
-        claim(&part, &sidecar().owned_by(Some(second.clone())), false, &MoveLog::default()).unwrap();
+        let Ok(SidecarState::Ours(seen)) = find_sidecar(&part) else { panic!("it exists") };
+        claim(&part, &sidecar().owned_by(Some(second.clone())), LockScope::ThisMachine, &MoveLog::default()).unwrap();
         let late = take_over(
             &part,
             &sidecar().owned_by(Some(first.clone())),
             &seen,
             Durability::Unsynced,
-            false,
+            LockScope::ThisMachine,
             &MoveLog::default(),
         );
         assert!(matches!(late, Err(Error::Locked { .. })), "{late:?}");
         assert!(is_owned_by(&part, &second).unwrap() && !temporary_path(&part).exists());
         // On some platforms the lock is proof.
-        claim(&part, &sidecar().owned_by(Some(first.clone())), true, &MoveLog::default()).unwrap();
+        claim(&part, &sidecar().owned_by(Some(first.clone())), LockScope::AllMachines, &MoveLog::default()).unwrap();
         assert!(is_owned_by(&part, &first).unwrap());
     }
 
@@ -209,9 +211,9 @@ mod tests {
         for name in ["x.part.json", "x.part.tmp"] {
             std::os::unix::fs::symlink(&elsewhere, dir.path().join(name)).unwrap();
         }
-        assert!(matches!(find_sidecar(&part), Ok(Found::Foreign(NOT_OURS))));
+        assert!(matches!(find_sidecar(&part), Ok(SidecarState::Foreign(NOT_OURS))));
         let owner = Some(new_owner());
-        claim(&part, &sidecar().owned_by(owner), false, &MoveLog::default()).unwrap();
+        claim(&part, &sidecar().owned_by(owner), LockScope::ThisMachine, &MoveLog::default()).unwrap();
         save(&part, &sidecar(), &MoveLog::default()).unwrap();
         assert_eq!(fs::read(&elsewhere).unwrap(), sidecar().to_json().unwrap());
         for kept in ["x.part.json.kept", "x.part.tmp.kept"] {

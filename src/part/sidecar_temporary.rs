@@ -1,5 +1,5 @@
-//! The temporary file `NAME.part.tmp`, through which every change of a sidecar goes. Only one process can create it at a
-//! time.
+//! The temporary file `NAME.part.tmp`, which is written first and then renamed over the sidecar. Only one process can
+//! create it at a time.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -7,14 +7,14 @@ use std::path::Path;
 
 use super::errors::{disk_error, locked_error};
 use super::move_aside::MoveLog;
-use super::owner::{LiveOwnership, Liveness, live_ownership};
+use super::owner::{LiveOwnership, Liveness, LockScope, live_ownership};
 use super::paths::{directory_of, temporary_path};
 use super::sidecar;
-use super::sidecar_reader::{NOT_OURS, Record, Untrusted, read_untrusted};
+use super::sidecar_reader::{FileState, NOT_OURS, RawSidecar, read_untrusted};
 use super::unnamed::{LinkOutcome, UnnamedFile};
 use crate::error::Error;
 
-/// How often to try before giving up because another process was faster.
+/// How many times to try before giving up because another process was first.
 pub const MAX_TRIES: usize = 4;
 
 /// Whether a file is synced to disk when it is written.
@@ -34,7 +34,7 @@ pub fn create_temporary(
     part: &Path,
     text: &[u8],
     durability: Durability,
-    lock_is_proof: bool,
+    scope: LockScope,
     moved: &MoveLog,
 ) -> Result<(), Error> {
     let path = temporary_path(part);
@@ -47,21 +47,21 @@ pub fn create_temporary(
         match created {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(source) => return Err(disk_error("write the sidecar of", part, source)),
+            Err(error) => return Err(disk_error("write the sidecar of", part, error)),
         }
-        match judge_temporary(part, lock_is_proof) {
-            Temporary::Missing => {}
-            Temporary::Abandoned => _ = fs::remove_file(&path),
-            Temporary::Foreign(why) => moved.move_aside(&path, why)?,
-            Temporary::InUse(live) => return Err(live.into_error(part)),
+        match judge_temporary(part, scope) {
+            TemporaryState::Missing => {}
+            TemporaryState::Abandoned => _ = fs::remove_file(&path),
+            TemporaryState::Foreign(why) => moved.move_aside(&path, why)?,
+            TemporaryState::InUse(live) => return Err(live.into_error(part)),
         }
     }
     Err(locked_error(part))
 }
 
 /// Removes the temporary file of a process that died, if it is certain to be tdl's.
-pub fn remove_abandoned(part: &Path, lock_is_proof: bool) {
-    if let Temporary::Abandoned = judge_temporary(part, lock_is_proof) {
+pub fn remove_abandoned(part: &Path, scope: LockScope) {
+    if let TemporaryState::Abandoned = judge_temporary(part, scope) {
         let _ = fs::remove_file(temporary_path(part));
     }
 }
@@ -85,7 +85,7 @@ fn write_new(path: &Path, text: &[u8], durability: Durability) -> io::Result<()>
 }
 
 /// What is at the path of the temporary file.
-enum Temporary {
+enum TemporaryState {
     Missing,
     /// A process is writing it.
     InUse(LiveOwnership),
@@ -94,23 +94,25 @@ enum Temporary {
     Foreign(&'static str),
 }
 
-fn judge_temporary(part: &Path, lock_is_proof: bool) -> Temporary {
-    let record = match read_untrusted(&temporary_path(part)) {
-        Ok(Untrusted::Missing) => return Temporary::Missing,
-        Ok(Untrusted::Foreign(why)) => return Temporary::Foreign(why),
-        Ok(Untrusted::Text(text, meta)) => Record::new(text, &meta),
-        Err(_) => return Temporary::InUse(LiveOwnership { free_in: None }),
+fn judge_temporary(part: &Path, scope: LockScope) -> TemporaryState {
+    let raw = match read_untrusted(&temporary_path(part)) {
+        Ok(FileState::Missing) => return TemporaryState::Missing,
+        Ok(FileState::Foreign(why)) => return TemporaryState::Foreign(why),
+        Ok(FileState::Text(text, meta)) => RawSidecar::new(text, &meta),
+        Err(_) => return TemporaryState::InUse(LiveOwnership { free_in: None }),
     };
-    let is_whole = sidecar::owner_in(&record.text).is_some();
-    let live = match is_whole {
-        true => record.live_ownership(part, lock_is_proof),
-        false if lock_is_proof => None,
-        false => live_ownership(Liveness::Unknown, || record.age(part)),
+    let is_whole = sidecar::parse_owner(&raw.text).is_ok();
+    let live = if is_whole {
+        raw.live_ownership(part, scope)
+    } else if scope == LockScope::AllMachines {
+        None
+    } else {
+        live_ownership(Liveness::Unknown, || raw.age(part))
     };
-    match (sidecar::is_sidecar_prefix(&record.text), live) {
-        // A new one is empty for a moment. One that stays empty may be anyone's.
-        (is_ours, Some(live)) if is_ours || record.text.is_empty() => Temporary::InUse(live),
-        (true, _) => Temporary::Abandoned,
-        (false, _) => Temporary::Foreign(NOT_OURS),
+    match (sidecar::is_sidecar_prefix(&raw.text), live) {
+        // A new one is briefly empty. One that stays empty may be anyone's.
+        (is_ours, Some(live)) if is_ours || raw.text.is_empty() => TemporaryState::InUse(live),
+        (true, _) => TemporaryState::Abandoned,
+        (false, _) => TemporaryState::Foreign(NOT_OURS),
     }
 }

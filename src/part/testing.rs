@@ -25,7 +25,7 @@ pub fn validator() -> Option<Validator> {
 /// Starts a download, over an existing part file if there is one, and writes these bytes.
 pub fn start_in(dir: &Path, bytes: &[u8]) -> PartFile {
     let mut part = match open_in(dir).unwrap().part {
-        Some(part) => part.renew().unwrap(),
+        Some(part) => part.replace_with_empty().unwrap(),
         None => PartFile::create(&dir.join("x.part")).unwrap(),
     };
     part.start(&url(), validator().as_ref(), None).unwrap();

@@ -1,19 +1,19 @@
-//! Whether a part file or sidecar can be tdl's own. In a directory that other users can write to, they can put anything
-//! there under these names.
+//! Whether a part file or sidecar can be tdl's own. Other users who can write to the directory can put anything under
+//! these names.
 
 use std::fs::Metadata;
 use std::io;
 use std::path::Path;
 
-/// Returns what is wrong with a file, as the predicate of a sentence; `None` if tdl could have created it in
-/// `directory`. If its owner or mode is unusual, it is compared with a file just created there: root-squashed NFS, vfat
+/// Returns what is wrong with a file, as a predicate to follow its path in a message; `None` if tdl could have created
+/// it in `directory`. If its owner or mode is unusual, it is compared with a file just created there: root-squashed NFS, vfat
 /// and CIFS assign owners and modes of their own.
 ///
 /// # Errors
 ///
-/// No file could be created for the comparison.
+/// The error if no file could be created for the comparison.
 #[cfg(unix)]
-pub fn find_objection(meta: &Metadata, directory: &Path) -> io::Result<Option<&'static str>> {
+pub fn find_trust_problem(meta: &Metadata, directory: &Path) -> io::Result<Option<&'static str>> {
     use std::os::unix::fs::MetadataExt as _;
 
     use super::probe::probe;
@@ -22,7 +22,7 @@ pub fn find_objection(meta: &Metadata, directory: &Path) -> io::Result<Option<&'
     const SHARED: u32 = 0o022;
 
     if meta.nlink() > 1 {
-        return Ok(Some("has a second name, a hard link"));
+        return Ok(Some("has another hard link"));
     }
     let is_own = meta.uid() == rustix::process::geteuid().as_raw();
     if is_own && meta.mode() & SHARED == 0 {
@@ -32,7 +32,7 @@ pub fn find_objection(meta: &Metadata, directory: &Path) -> io::Result<Option<&'
     Ok(if meta.uid() != created.uid() {
         Some("belongs to another user")
     } else if meta.mode() & SHARED & !created.mode() != 0 {
-        Some("may be written to by other users")
+        Some("is writable by other users")
     } else {
         None
     })
@@ -40,7 +40,7 @@ pub fn find_objection(meta: &Metadata, directory: &Path) -> io::Result<Option<&'
 
 /// Owners and modes are not checked on this platform.
 #[cfg(not(unix))]
-pub const fn find_objection(_: &Metadata, _: &Path) -> io::Result<Option<&'static str>> {
+pub const fn find_trust_problem(_: &Metadata, _: &Path) -> io::Result<Option<&'static str>> {
     Ok(None)
 }
 
@@ -56,7 +56,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         fs::write(&path, "").unwrap();
-        let check = || find_objection(&path.metadata().unwrap(), dir.path()).unwrap();
+        let check = || find_trust_problem(&path.metadata().unwrap(), dir.path()).unwrap();
         assert_eq!(check(), None);
         let own = path.metadata().unwrap().permissions().mode() & 0o777;
         for mode in [own, 0o600, 0o444, own | 0o002, own | 0o020] {
@@ -65,7 +65,7 @@ mod tests {
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(own)).unwrap();
         fs::hard_link(&path, dir.path().join("y")).unwrap();
-        assert_eq!(check(), Some("has a second name, a hard link"));
+        assert_eq!(check(), Some("has another hard link"));
     }
 
     #[test]
@@ -78,6 +78,6 @@ mod tests {
             return;
         }
         let meta = path.metadata().unwrap();
-        assert_eq!(find_objection(&meta, dir.path()).unwrap(), Some("belongs to another user"));
+        assert_eq!(find_trust_problem(&meta, dir.path()).unwrap(), Some("belongs to another user"));
     }
 }

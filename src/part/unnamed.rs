@@ -1,5 +1,5 @@
-//! Small files, written without a name and then given their final one. No part file can be left over, locked or
-//! resumed, and it takes half the system calls.
+//! Small files, written without a name and then linked to their final one. They need no part file, so none can be left
+//! behind, and half the system calls.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -37,15 +37,14 @@ impl UnnamedFile {
         modified: Option<SystemTime>,
         sync: bool,
     ) -> Result<Option<Self>, Error> {
-        // Whatever the reason, creating a file with a name reports it better.
+        // Whatever the reason, creating a named file reports it better.
         let Ok(mut file) = platform::open_unnamed(directory) else { return Ok(None) };
-        let cannot_write = |source| disk_error("write to", directory, source);
-        file.write_all(bytes).map_err(cannot_write)?;
+        file.write_all(bytes).map_err(|error| disk_error("write to", directory, error))?;
         if let Some(time) = modified {
             let _ = file.set_modified(time);
         }
         if sync {
-            file.sync_all().map_err(cannot_write)?;
+            file.sync_all().map_err(|error| disk_error("sync a file in", directory, error))?;
         }
         Ok(Some(Self(file)))
     }
@@ -54,13 +53,13 @@ impl UnnamedFile {
     ///
     /// # Errors
     ///
-    /// [`Error::Disk`] if the directory refuses.
+    /// [`Error::Disk`] if the name cannot be created.
     pub fn link(&self, target: &Path) -> Result<LinkOutcome, Error> {
         match platform::link_unnamed(&self.0, target) {
             Ok(()) => Ok(LinkOutcome::Linked),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(LinkOutcome::NameTaken),
             Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(LinkOutcome::Unsupported),
-            Err(source) => Err(disk_error("create", target, source)),
+            Err(error) => Err(disk_error("create", target, error)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What one thread writes of a part file: the segment assigned to it, as long as it holds the `SegmentWriter`.
+//! The segment of a part file that is assigned to one thread for as long as it holds the `SegmentWriter`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,7 +7,7 @@ use super::segments::Segment;
 use super::shared_part::SharedPart;
 use crate::error::Error;
 
-/// A segment assigned to one thread. Dropping it frees what is still missing for other threads.
+/// A segment assigned to one thread. Dropping it frees the bytes that are still missing, for other threads.
 #[derive(Debug)]
 pub struct SegmentWriter {
     shared: Arc<SharedPart>,
@@ -48,8 +48,8 @@ impl SegmentWriter {
         self.segment.end()
     }
 
-    /// Takes note of a response that starts at `start` and ends at `range_end`, if that is known. Returns whether it
-    /// fits the segment and the segment is still assigned; if not, none of it may be written.
+    /// Records a response that starts at `start` and ends at `range_end`, if that is known. Returns whether it fits the
+    /// segment and the segment is still assigned; if not, none of it may be written.
     #[must_use]
     pub fn accept_response(&self, start: u64, range_end: Option<u64>) -> bool {
         let mut segments = self.shared.lock_segments();
@@ -60,19 +60,19 @@ impl SegmentWriter {
 
     /// Returns how many bytes may be written next; 0 if the segment is full or writing has stopped.
     #[must_use]
-    pub fn room(&self) -> usize {
+    pub fn writable(&self) -> usize {
         loop {
-            let room = usize::try_from(self.segment.writable()).unwrap_or(usize::MAX);
+            let writable = usize::try_from(self.segment.writable()).unwrap_or(usize::MAX);
             if self.shared.is_stopped() {
                 return 0;
             }
-            if room > 0 || !self.shared.lock_segments().extend(&self.segment) {
-                return room;
+            if writable > 0 || !self.shared.lock_segments().extend(&self.segment) {
+                return writable;
             }
         }
     }
 
-    /// Writes the next bytes, at most as many as there is [`room`](Self::room) for.
+    /// Writes the next bytes, at most as many as are [`writable`](Self::writable).
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ impl SegmentWriter {
         Ok(())
     }
 
-    /// Treats what was written as missing again, because it is not part of the file. Returns how many bytes that is.
+    /// Treats the written bytes as missing again, because they do not belong to the file. Returns how many they are.
     #[must_use]
     pub fn discard_written(&self) -> u64 {
         self.shared.lock_segments().rewind(&self.segment)

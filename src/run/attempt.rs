@@ -135,7 +135,10 @@ impl<'t, 'a> Attempt<'t, 'a> {
         } else {
             Leftovers::open(self.part_path.clone(), target, &transfer.source().url)?
         };
-        if let (1, Some(reason)) = (transfer.attempts, &leftovers.discard_reason) {
+        if let Some(message) = &leftovers.moved_aside {
+            session.emit(&Event::Warning(message));
+        }
+        if let (1, Some(reason)) = (transfer.attempts, &leftovers.unusable_because) {
             session.emit(&Event::StartingOver(transfer.download, reason));
         }
         (self.part_path, self.replacement_path) = (leftovers.part_path, leftovers.replacement_path);
@@ -256,9 +259,9 @@ impl<'t, 'a> Attempt<'t, 'a> {
     ) -> Result<Outcome, Unfinished> {
         let url = &self.transfer.source().url;
         let replacement = match PartFile::open_existing(&self.replacement_path, &self.target, url) {
-            Ok(Existing { part, discard_reason }) => {
-                if let Some(reason) = discard_reason {
-                    self.session.emit(&Event::Warning(&reason));
+            Ok(Existing { part, moved_aside, .. }) => {
+                if let Some(message) = moved_aside {
+                    self.session.emit(&Event::Warning(&message));
                 }
                 part
             }

@@ -15,11 +15,11 @@ pub fn copy_body(
     session: &Session<'_>,
 ) -> Result<(), Error> {
     loop {
-        let room = writer.room().min(buffer.len());
-        if room == 0 {
+        let writable = writer.writable().min(buffer.len());
+        if writable == 0 {
             break;
         }
-        match read_body(response, &mut buffer[..room], progress, session)? {
+        match read_body(response, &mut buffer[..writable], progress, session)? {
             0 => {
                 writer.body_ended();
                 break;

@@ -17,19 +17,22 @@ pub struct Leftovers {
     /// Where the whole file is received while `part` is kept.
     pub replacement_path: PathBuf,
     /// Why what was found cannot be resumed.
-    pub discard_reason: Option<String>,
+    pub unusable_because: Option<String>,
+    /// A message about a file that was moved aside.
+    pub moved_aside: Option<String>,
 }
 
 impl Leftovers {
     /// No leftovers.
     pub fn none(part_path: PathBuf) -> Self {
-        Self { part: None, replacement_path: replacement_path(&part_path), part_path, discard_reason: None }
+        let replacement_path = replacement_path(&part_path);
+        Self { part: None, part_path, replacement_path, unusable_because: None, moved_aside: None }
     }
 
     /// Opens the part file of `target`. Of two, the longer one is kept and the other discarded.
     pub fn open(part_path: PathBuf, target: &Path, url: &WebUrl) -> Result<Self, Error> {
-        let Existing { part, discard_reason } = PartFile::open_existing(&part_path, target, url)?;
-        let found = Self { part, discard_reason, ..Self::none(part_path) };
+        let Existing { part, unusable_because, moved_aside } = PartFile::open_existing(&part_path, target, url)?;
+        let found = Self { part, unusable_because, moved_aside, ..Self::none(part_path) };
         let Some(replacement) = PartFile::open_replacement(&found.replacement_path, target, url)? else {
             return Ok(found);
         };
@@ -41,7 +44,8 @@ impl Leftovers {
             part.discard();
         }
         let (part_path, replacement_path) = (found.replacement_path, found.part_path);
-        Ok(Self { part: Some(replacement), part_path, replacement_path, discard_reason: None })
+        let moved_aside = found.moved_aside;
+        Ok(Self { part: Some(replacement), part_path, replacement_path, unusable_because: None, moved_aside })
     }
 
     pub fn discard(self) {

@@ -45,7 +45,7 @@ pub fn receive<'w>(
     } else {
         let mut part = match part {
             Some(part) if is_rest(&response) => part,
-            Some(part) => part.renew()?,
+            Some(part) => part.replace_with_empty()?,
             None => PartFile::create(destination.part_path)?,
         };
         if !part.is_locked() {

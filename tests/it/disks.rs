@@ -63,7 +63,7 @@ fn bytes_that_failed_to_sync_are_neither_committed_nor_resumed(mode: Mode) {
         wait_for(|| fs::read_to_string(&trace).is_ok_and(|trace| trace.contains("(INJECTED)")));
         gate.open();
         let output = Output::from(child).assert_code(1);
-        assert!(output.stderr.contains("cannot write out/x.part: Input/output error"), "{}", output.stderr);
+        assert!(output.stderr.contains("cannot sync out/x.part: Input/output error"), "{}", output.stderr);
         assert!(!tdl.names().contains(&"x".to_owned()), "{:?}", tdl.names());
         tdl.rerun(&[&server.url("/x")]).assert_code(0);
         assert_eq!(server.requests()[1].header("range"), None);

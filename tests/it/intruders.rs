@@ -271,15 +271,15 @@ fn a_part_file_that_others_could_have_written_is_not_resumed(mode: Mode) {
         let path = tdl.out().join(name);
         let why = if how == "mode" {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
-            "may be written to by other users"
+            "is writable by other users"
         } else {
             fs::hard_link(&path, tdl.dir.path().join("the user's")).unwrap();
-            "has a second name, a hard link"
+            "has another hard link"
         };
         let before = fs::read(&path).unwrap();
         let output = tdl.run().assert_code(0);
         let reason = if name == "x.part" { why.to_owned() } else { format!("has a sidecar that {why}") };
-        let message = format!("starting over: out/x.part {reason}; it is out/x.part.kept now\n");
+        let message = format!("warning: out/x.part {reason}; moved to out/x.part.kept\n");
         assert!(output.stderr.contains(&message), "{}", output.stderr);
         assert_eq!(server.requests()[1].header("range"), None);
         assert!(tdl.read("x") == body() && tdl.names().contains(&"x.part.kept".to_owned()));
@@ -357,7 +357,7 @@ fn as_root_another_users_bytes_are_never_committed(mode: Mode) {
             assert!(output.stderr.contains(message), "{}", output.stderr);
             assert_eq!(server.requests().len(), 1, "the file is not requested");
         } else {
-            assert!(output.stderr.contains("out/x.part belongs to another user; it is out/x.part.kept now"));
+            assert!(output.stderr.contains("out/x.part belongs to another user; moved to out/x.part.kept"));
             assert_eq!(server.requests()[1].header("range"), None);
             assert!(tdl.read("x") == body());
         }

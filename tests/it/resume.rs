@@ -178,11 +178,11 @@ fn a_complete_part_file_is_committed(mode: Mode) {
 in_both_modes!(a_part_of_another_url_or_without_a_valid_sidecar_is_started_over_with_a_reason);
 fn a_part_of_another_url_or_without_a_valid_sidecar_is_started_over_with_a_reason(mode: Mode) {
     for (change, why) in [
-        ("other url", "the partial download is of another URL"),
-        ("other query", "the partial download is of another URL"),
-        ("damaged", "out/x.part is not tdl's; it is out/x.part.kept now"),
-        ("newer", "the partial download was left by a newer version of tdl"),
-        ("shorter part", "the sidecar of the partial download is damaged"),
+        ("other url", "/x: starting over: the partial download is from a different URL"),
+        ("other query", ": starting over: the partial download is from a different URL"),
+        ("damaged", "warning: out/x.part is not tdl's; moved to out/x.part.kept"),
+        ("newer", "/x: starting over: the partial download was left by a newer version of tdl"),
+        ("shorter part", "/x: starting over: the sidecar of the partial download is damaged"),
     ] {
         let server = cuts_once(|request| Reply::file(request, &body(), TAG));
         let tdl = interrupted(mode, &server);
@@ -200,7 +200,7 @@ fn a_part_of_another_url_or_without_a_valid_sidecar_is_started_over_with_a_reaso
             _ => "/x",
         };
         let output = tdl.rerun(&[&server.url(path)]).assert_code(0);
-        assert!(output.stderr.contains(&format!(": starting over: {why}\n")), "{change}: {}", output.stderr);
+        assert!(output.stderr.contains(&format!("{why}\n")), "{change}: {}", output.stderr);
         assert_eq!(ranges(&server), [None, None], "{change}");
         let names = tdl.names();
         let kept: &[_] = if change == "damaged" { &["x.part.json.kept", "x.part.kept"] } else { &[] };

@@ -121,7 +121,7 @@ fn a_foreign_part_file_is_kept(mode: Mode) {
     let output = tdl.run().assert_code(0);
     assert_eq!(tdl.names(), ["a", "a.part.kept"]);
     assert_eq!((tdl.read("a"), tdl.read("a.part.kept")), (b"/a".to_vec(), b"the user's".to_vec()));
-    let message = "/a: starting over: out/a.part is not tdl's; it is out/a.part.kept now\n";
+    let message = "warning: out/a.part is not tdl's; moved to out/a.part.kept\n";
     assert!(output.stderr.contains(message), "{}", output.stderr);
 }
 
@@ -140,7 +140,7 @@ fn moving_files_aside_for_a_sidecar_is_reported(mode: Mode) {
     let output = Output::from(child).assert_code(0);
     assert_eq!(tdl.names(), ["a", kept[0], kept[1]]);
     for name in ["a.part.json", "a.part.tmp"] {
-        let message = format!("out/{name} is not tdl's; it is out/{name}.kept now\n");
+        let message = format!("out/{name} is not tdl's; moved to out/{name}.kept\n");
         assert_eq!(output.stderr.matches(&message).count(), 1, "{}", output.stderr);
     }
 }
@@ -150,7 +150,7 @@ fn only_one_foreign_part_file_is_kept(mode: Mode) {
     let server = Server::echo();
     let mut tdl = fetch_in(mode).arg(server.url("/a")).file("out/a.part", "second").file("out/a.part.kept", "first");
     let output = tdl.run().assert_code(1);
-    let message = "cannot use out/a.part: it is not tdl's, and out/a.part.kept is there already: remove or rename one";
+    let message = "cannot use out/a.part: it is not tdl's, and out/a.part.kept already exists; remove or rename one";
     assert!(output.stderr.contains(message), "{}", output.stderr);
     assert_eq!((tdl.read("a.part"), tdl.read("a.part.kept")), (b"second".to_vec(), b"first".to_vec()));
 }

@@ -1,5 +1,5 @@
 //! What differs by platform: opening without following links, telling whether a path still names the file that was
-//! opened, renaming without replacing, files without a name, and finding out whether a process still runs.
+//! opened, renaming without replacing, files without a name, and finding out whether a process is still running.
 
 mod open;
 mod process;
@@ -16,11 +16,11 @@ pub use rename::{Renamed, rename_no_replace};
 pub use tmpfile::{link_unnamed, open_unnamed};
 #[cfg(unix)]
 pub use unix::{
-    LOCKS_ARE_PROOF, free_space, has_single_link, is_at, is_link_to, is_lock_unsupported, preallocate, sync_directory,
-    write_at,
+    LOCKS_SPAN_MACHINES, free_space, has_single_link, is_at, is_link_to, is_lock_unsupported, preallocate,
+    sync_directory, write_at,
 };
 #[cfg(windows)]
 pub use windows::{
-    LOCKS_ARE_PROOF, free_space, has_single_link, is_at, is_link_to, is_lock_unsupported, preallocate, sync_directory,
-    write_at,
+    LOCKS_SPAN_MACHINES, free_space, has_single_link, is_at, is_link_to, is_lock_unsupported, preallocate,
+    sync_directory, write_at,
 };

@@ -17,7 +17,7 @@ pub fn open_part(path: &Path, create: bool) -> io::Result<File> {
     options.open(path)
 }
 
-/// Opens a file for reading that need not be tdl's.
+/// Opens a file, which may not be tdl's, for reading.
 pub fn open_to_read(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);

@@ -16,7 +16,7 @@ mod linux {
     use rustix::process::{Pid, test_kill_process};
 
     /// Returns host name, boot identifier and process namespace. Empty without a boot identifier, because machines made
-    /// from one image may share a host name, and where /proc shows another namespace than this process's.
+    /// from one image may share a host name, and if /proc shows a different namespace from this process's.
     pub fn machine_id() -> String {
         let number = std::process::id().to_string();
         if fs::read_link("/proc/self").ok().as_deref() != Some(Path::new(&number)) {
@@ -78,7 +78,7 @@ mod other {
         std::env::var("COMPUTERNAME").unwrap_or_default()
     }
 
-    /// Always unknown: a lock decides (see `LOCKS_ARE_PROOF`), or else the age of the sidecar.
+    /// Always unknown: a lock decides (see `LOCKS_SPAN_MACHINES`), or else the age of the sidecar.
     pub fn start_time(_: u32) -> io::Result<Option<u64>> {
         Err(io::ErrorKind::Unsupported.into())
     }

@@ -26,7 +26,7 @@ mod with_links {
 
     use super::{Path, Renamed, io};
 
-    /// Renames, or fails with `AlreadyExists`. Where the file system cannot do that in one step, a hard link does it.
+    /// Renames, or fails with `AlreadyExists`. If the file system cannot do that in one step, a hard link does it.
     /// Some FUSE file systems have no hard links either: there, a check precedes a plain rename.
     pub fn rename_no_replace(from: &Path, to: &Path) -> io::Result<Renamed> {
         match rename_exclusively(from, to) {

@@ -9,7 +9,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 /// Whether a lock excludes processes on every machine. On network file systems a lock may hold on one machine only.
-pub const LOCKS_ARE_PROOF: bool = false;
+pub const LOCKS_SPAN_MACHINES: bool = false;
 
 /// Makes opening fail on a symbolic link, and not wait for the other end of a FIFO.
 pub fn set_no_follow(options: &mut OpenOptions) {

@@ -8,7 +8,7 @@ use std::path::Path;
 use windows_sys::Win32::Storage::FileSystem::FILE_FLAG_OPEN_REPARSE_POINT;
 
 /// Whether a lock excludes processes on every machine. The file server keeps it, so it does.
-pub const LOCKS_ARE_PROOF: bool = true;
+pub const LOCKS_SPAN_MACHINES: bool = true;
 
 /// Makes opening a symbolic link open the link itself.
 pub fn set_no_follow(options: &mut OpenOptions) {
@@ -41,12 +41,12 @@ pub fn is_at(file: &File, _: &Metadata, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Always false: nothing commits by a hard link here, so a part file is never a link to its target.
+/// Always false: files are never committed by hard link on Windows, so a part file is never a link to its target.
 pub const fn is_link_to(_: &Metadata, _: &Path) -> bool {
     false
 }
 
-/// Always true: hard links are not checked here.
+/// Always true: hard links are not checked on Windows.
 pub const fn has_single_link(_: &Metadata) -> bool {
     true
 }

@@ -1,4 +1,4 @@
-//! What is at a target's path before its download starts, and what a killed run left beside it.
+//! What is at a target's path, and what a killed run left beside it.
 
 use std::fs;
 use std::io;
@@ -28,7 +28,7 @@ pub enum TargetState {
 pub fn target_state(target: &Path) -> Result<TargetState, Error> {
     match target.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(TargetState::Free),
-        Err(source) => Err(disk_error("look at", target, source)),
+        Err(error) => Err(disk_error("inspect", target, error)),
         Ok(meta) if meta.is_file() || meta.is_symlink() => Ok(TargetState::Occupied(meta.modified().ok())),
         Ok(_) => Ok(TargetState::NotAFile),
     }

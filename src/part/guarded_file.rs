@@ -1,4 +1,4 @@
-//! An open part file that detects when another process changed it, or when the system failed to sync it to disk.
+//! An open part file that detects when another process has changed it, or when the system has failed to sync it to disk.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Seek as _, SeekFrom};
@@ -15,7 +15,7 @@ const UNKNOWN: u64 = u64::MAX;
 
 /// A part file that several threads may write to at once.
 #[derive(Debug)]
-pub struct CheckedFile {
+pub struct GuardedFile {
     pub path: PathBuf,
     pub handle: File,
     /// The end of what has been written. The file is shorter only if another process truncated it.
@@ -24,21 +24,21 @@ pub struct CheckedFile {
     /// written.
     preallocated: AtomicU64,
     interference: OnceLock<Interference>,
-    /// Why the system failed to sync bytes to disk. It does not report this twice, and then none of the bytes written
-    /// since the last checkpoint count.
+    /// The error of a failed sync. The system reports it only once; afterwards no byte written since the last checkpoint
+    /// can be trusted.
     sync_failure: OnceLock<io::Error>,
 }
 
 /// What another process did to the part file. Nothing more is written to it afterwards.
 #[derive(Debug, Clone, Copy)]
 pub enum Interference {
-    /// It is the owner now.
+    /// It took over the file.
     TakenOver,
     /// It truncated or extended the file.
     Changed,
 }
 
-impl CheckedFile {
+impl GuardedFile {
     pub const fn new(path: PathBuf, handle: File) -> Self {
         Self {
             path,
@@ -50,32 +50,32 @@ impl CheckedFile {
         }
     }
 
-    /// Forgets the length of earlier writes; the file counts as written up to `written_end`.
+    /// Forgets earlier writes: from now on, the file is taken to be written up to `written_end`.
     pub fn reset(&self, written_end: u64) {
         self.written_end.store(written_end, Ordering::SeqCst);
         self.preallocated.store(UNKNOWN, Ordering::SeqCst);
     }
 
     pub fn metadata(&self) -> Result<Metadata, Error> {
-        self.handle.metadata().map_err(|source| disk_error("look at", &self.path, source))
+        self.handle.metadata().map_err(|error| disk_error("inspect", &self.path, error))
     }
 
     /// Whether the path still names this file, whose metadata is `meta`.
     pub fn is_in_place(&self, meta: &Metadata) -> Result<bool, Error> {
-        platform::is_at(&self.handle, meta, &self.path).map_err(|source| disk_error("look at", &self.path, source))
+        platform::is_at(&self.handle, meta, &self.path).map_err(|error| disk_error("inspect", &self.path, error))
     }
 
     /// Writes bytes, unless another process changed the file or took it over.
     pub fn write_at(&self, bytes: &[u8], position: u64) -> Result<(), Error> {
         self.check_sync_failure()?;
         self.check_not_truncated()?;
-        platform::write_at(&self.handle, bytes, position).map_err(|source| disk_error("write", &self.path, source))?;
+        platform::write_at(&self.handle, bytes, position).map_err(|error| disk_error("write", &self.path, error))?;
         self.written_end.fetch_max(position + bytes.len() as u64, Ordering::SeqCst);
         Ok(())
     }
 
-    /// Extends the file to its full length, if the file system can do that without writing zeros. Truncation then shows
-    /// until the end: a later write makes the file longer again, but not as long as it was. No thread may be writing.
+    /// Extends the file to its full length, if the file system can do that without writing zeros. From then on a
+    /// truncation can always be detected: a later write cannot restore the full length. No thread may be writing.
     pub fn preallocate(&self, length: u64) -> io::Result<()> {
         let written_end = self.written_end.load(Ordering::SeqCst);
         let allocated = platform::preallocate(&self.handle, length);
@@ -91,7 +91,7 @@ impl CheckedFile {
     /// Truncates the file. It may grow again. No thread may be writing.
     pub fn truncate(&self, length: u64) -> Result<(), Error> {
         self.preallocated.store(UNKNOWN, Ordering::SeqCst);
-        self.handle.set_len(length).map_err(|source| disk_error("truncate", &self.path, source))
+        self.handle.set_len(length).map_err(|error| disk_error("truncate", &self.path, error))
     }
 
     /// Checks that the file has its preallocated length, or else that it is not shorter than what has been written.
@@ -101,8 +101,7 @@ impl CheckedFile {
         // Loaded before the length is read: another thread may write in between.
         let written_end = self.written_end.load(Ordering::SeqCst);
         // Seeking takes 0.1 µs. On NFS, fstat would wait until the server has everything that was written.
-        let length =
-            (&self.handle).seek(SeekFrom::End(0)).map_err(|source| disk_error("look at", &self.path, source))?;
+        let length = (&self.handle).seek(SeekFrom::End(0)).map_err(|error| disk_error("inspect", &self.path, error))?;
         let is_intact = match self.preallocated.load(Ordering::SeqCst) {
             UNKNOWN => length >= written_end,
             preallocated => length == preallocated,
@@ -110,7 +109,7 @@ impl CheckedFile {
         if is_intact { Ok(()) } else { Err(self.record_interference(Interference::Changed)) }
     }
 
-    /// Checks that `actual`, the length that was found, is the expected one.
+    /// Checks that the file's `actual` length is the expected one.
     pub fn check_length(&self, actual: u64, expected: u64) -> Result<(), Error> {
         self.check_interference()?;
         if actual == expected { Ok(()) } else { Err(self.record_interference(Interference::Changed)) }
@@ -143,7 +142,7 @@ impl CheckedFile {
         self.sync_failure.get().is_some()
     }
 
-    /// Checks that the system has not failed to sync bytes to disk, as far as it has reported.
+    /// Checks that no sync has failed so far.
     pub fn check_sync_failure(&self) -> Result<(), Error> {
         self.sync_failure.get().map_or(Ok(()), |failure| Err(self.to_error(failure)))
     }
@@ -151,7 +150,7 @@ impl CheckedFile {
     fn record_sync_failure(&self, error: io::Error) -> Error {
         // A file system that does not support syncing has lost nothing.
         if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput) {
-            return disk_error("write", &self.path, error);
+            return disk_error("sync", &self.path, error);
         }
         self.to_error(self.sync_failure.get_or_init(|| error))
     }
@@ -159,7 +158,7 @@ impl CheckedFile {
     /// Copies an error, which `io::Error` itself cannot do.
     fn to_error(&self, failure: &io::Error) -> Error {
         let copy = failure.raw_os_error().map_or_else(|| failure.kind().into(), io::Error::from_raw_os_error);
-        disk_error("write", &self.path, copy)
+        disk_error("sync", &self.path, copy)
     }
 }
 
@@ -191,8 +190,8 @@ mod tests {
         });
     }
 
-    /// Between the check of a file's length and the next write, another process truncates the file. The write then makes
-    /// it at least as long as it was found to be.
+    /// Another process truncates the file between the check of its length and the next write, which makes it at least as
+    /// long again.
     #[cfg(target_os = "linux")]
     #[test]
     fn a_truncation_hidden_by_a_later_write_is_detected() {
