@@ -92,14 +92,14 @@ impl ProxyUrl {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("socks") => format!("socks5://{rest}"),
             Some(_) => text.trim().to_owned(),
         };
-        let url = Url::parse(&text).map_err(|_| ProxyUrlError::NoUrl)?;
+        let url = Url::parse(&text).map_err(|_| ProxyUrlError::Malformed)?;
         if !matches!(url.scheme(), "http" | "https" | "socks4" | "socks4a" | "socks5" | "socks5h") {
             return Err(ProxyUrlError::Scheme(url.scheme().to_owned()));
         }
         // What the HTTP library accepts as a host. It silently ignores a proxy whose host it does not accept.
         let is_host = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
         if !url.host_str().is_some_and(|host| !host.is_empty() && host.chars().all(is_host)) {
-            return Err(ProxyUrlError::NoUrl);
+            return Err(ProxyUrlError::Malformed);
         }
         Ok(Self(url))
     }
@@ -127,7 +127,7 @@ pub enum ProxyUrlError {
     Scheme(String),
     /// It has no host, an invalid port, or is not a URL at all.
     #[error("not the URL of a proxy")]
-    NoUrl,
+    Malformed,
 }
 
 /// How often failures are retried.
@@ -355,15 +355,15 @@ mod tests {
         for (text, error) in [
             ("ftp://secret@proxy:1", scheme("ftp")),
             ("file:///etc/passwd", scheme("file")),
-            ("not a url", ProxyUrlError::NoUrl),
-            ("", ProxyUrlError::NoUrl),
-            ("http://", ProxyUrlError::NoUrl),
-            ("socks5://", ProxyUrlError::NoUrl),
-            ("socks5://:1080", ProxyUrlError::NoUrl),
-            ("socks5://pro%20xy", ProxyUrlError::NoUrl),
-            ("proxy:port", ProxyUrlError::NoUrl),
-            ("proxy:65536", ProxyUrlError::NoUrl),
-            ("http:///proxy name", ProxyUrlError::NoUrl),
+            ("not a url", ProxyUrlError::Malformed),
+            ("", ProxyUrlError::Malformed),
+            ("http://", ProxyUrlError::Malformed),
+            ("socks5://", ProxyUrlError::Malformed),
+            ("socks5://:1080", ProxyUrlError::Malformed),
+            ("socks5://pro%20xy", ProxyUrlError::Malformed),
+            ("proxy:port", ProxyUrlError::Malformed),
+            ("proxy:65536", ProxyUrlError::Malformed),
+            ("http:///proxy name", ProxyUrlError::Malformed),
         ] {
             assert_eq!(ProxyUrl::parse(text), Err(error), "{text}");
         }

@@ -1,4 +1,4 @@
-//! The command line as typed (`Args`), and what it means (`FetchRequest`): resolved once, never changed afterwards.
+//! The command line as typed (`Args`), and what it means (`FetchCommand`): resolved once, never changed afterwards.
 
 use std::ffi::OsString;
 use std::num::{NonZeroU16, NonZeroUsize};
@@ -209,7 +209,7 @@ enum ProgressArg {
 
 /// What `tdl fetch` was asked to do.
 #[derive(Debug)]
-pub struct FetchRequest {
+pub struct FetchCommand {
     /// The URLs given as arguments, not yet parsed.
     pub urls: Vec<String>,
     pub lists: Vec<PathBuf>,
@@ -228,7 +228,7 @@ fn at_least_one() -> impl TypedValueParser<Value = NonZeroU16> {
 
 impl FetchArgs {
     /// Resolves what was typed. `environment` looks up the variables that may name proxies.
-    pub fn resolve(self, environment: impl Fn(&str) -> Option<OsString>) -> anyhow::Result<FetchRequest> {
+    pub fn resolve(self, environment: impl Fn(&str) -> Option<OsString>) -> anyhow::Result<FetchCommand> {
         let Self { urls, files, concurrency, retry, request, display } = self;
         let output_name = files.output_name.as_deref().map(parse_name).transpose()?;
         let count = urls.len();
@@ -252,7 +252,7 @@ impl FetchArgs {
         let retry = Retry { retries: retry.retries };
         let display = display.resolve(files.output_dir.clone(), concurrency.compare);
         let output = Output { directory: files.output_dir, if_exists: files.if_exists.into(), fsync: files.fsync };
-        Ok(FetchRequest {
+        Ok(FetchCommand {
             urls,
             lists: files.input,
             output_name,

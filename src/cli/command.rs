@@ -32,7 +32,7 @@ fn report_error(error: &anyhow::Error) -> Exit {
         return Exit::Temporary;
     }
     write_stderr(&format!("{error:#}\n"));
-    Exit::Usage
+    Exit::NotStarted
 }
 
 /// Prints what clap has to say: the requested help or version, or what is wrong with the command line.
@@ -48,5 +48,5 @@ fn report_usage(error: &clap::Error) -> Exit {
     } else {
         let _ = error.print();
     }
-    Exit::Usage
+    Exit::NotStarted
 }

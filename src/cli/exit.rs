@@ -12,7 +12,7 @@ pub enum Exit {
     /// At least one download failed permanently.
     Failed,
     /// The command line or a list is wrong; nothing was started.
-    Usage,
+    NotStarted,
     /// Some downloads failed, all of them temporarily: the same command may succeed later.
     Temporary,
     /// A signal ended the run; its number.
@@ -26,7 +26,7 @@ impl Exit {
         match self {
             Self::Success => 0,
             Self::Failed => 1,
-            Self::Usage => 2,
+            Self::NotStarted => 2,
             Self::Temporary => 75,
             Self::Interrupted(signal) => 128 + signal,
         }
@@ -80,7 +80,7 @@ mod tests {
         for (permanent, temporary, code) in [(0, 0, 0), (1, 0, 1), (1, 1, 1), (0, 3, 75)] {
             assert_eq!(Exit::from_counts(permanent, temporary).code(), code);
         }
-        assert_eq!(Exit::Usage.code(), 2);
+        assert_eq!(Exit::NotStarted.code(), 2);
         for (signal, code) in [(1, 129), (2, 130), (15, 143)] {
             assert_eq!(Exit::Interrupted(signal).code(), code);
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::bail;
 
-use super::args::FetchRequest;
+use super::args::FetchCommand;
 use super::exit::Exit;
 use super::input::read_urls;
 use super::supervise::supervise;
@@ -18,21 +18,21 @@ use crate::text::safe_path;
 use crate::url::WebUrl;
 
 /// Downloads what was requested.
-pub fn fetch(request: FetchRequest) -> anyhow::Result<Exit> {
-    let urls = read_urls(&request.urls, &request.lists)?;
-    let reporter = TerminalReporter::new(request.display.clone());
-    warn_of_shared_credentials(&urls, &request.options, &reporter);
-    let plan = make_plan(urls, &request);
+pub fn fetch(command: FetchCommand) -> anyhow::Result<Exit> {
+    let urls = read_urls(&command.urls, &command.lists)?;
+    let reporter = TerminalReporter::new(command.display.clone());
+    warn_of_shared_credentials(&urls, &command.options, &reporter);
+    let plan = make_plan(urls, &command);
     warn_of_duplicates(&plan, &reporter);
-    let directory = &request.options.output.directory;
-    if request.dry_run {
+    let directory = &command.options.output.directory;
+    if command.dry_run {
         reporter.write_plan(&plan, |download| is_taken(&download.target().path_in(directory)));
         return Ok(Exit::Success.check_output(&reporter));
     }
-    if request.compare {
+    if command.compare {
         refuse_existing(&plan, directory)?;
     }
-    supervise(plan, request, reporter)
+    supervise(plan, command, reporter)
 }
 
 /// Warns if a header that may be meant for one server goes to several: it is sent to the origin of every URL.
@@ -57,11 +57,11 @@ fn warn_of_duplicates(plan: &Plan, reporter: &TerminalReporter) {
     reporter.event(&Event::Warning(&warning));
 }
 
-fn make_plan(mut urls: Vec<WebUrl>, request: &FetchRequest) -> Plan {
-    let output = &request.options.output;
+fn make_plan(mut urls: Vec<WebUrl>, command: &FetchCommand) -> Plan {
+    let output = &command.options.output;
     let avoids_existing = output.if_exists == IfExists::Rename;
     let exists = |target: &Target| avoids_existing && is_taken(&target.path_in(&output.directory));
-    match &request.output_name {
+    match &command.output_name {
         // `FetchArgs::resolve` accepts a name only with a single URL.
         Some(name) => Plan::new([Entry::from(urls.swap_remove(0)).with_target(name.clone())], exists),
         None => Plan::new(urls, exists),

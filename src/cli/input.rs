@@ -30,7 +30,7 @@ pub fn read_urls(arguments: &[String], lists: &[PathBuf]) -> anyhow::Result<Vec<
     ensure!(stdin_count <= 1, "-i -: standard input can be read only once");
     for path in lists {
         let name = if is_stdin(path) { "standard input".to_owned() } else { safe_path(path) };
-        match list::parse(&name, &read_list(path, &name)?) {
+        match list::parse_plain(&name, &read_list(path, &name)?) {
             Ok(listed) => urls.extend(listed),
             Err(invalid) => errors.extend(invalid.iter().map(ToString::to_string)),
         }

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::args::FetchRequest;
+use super::args::FetchCommand;
 use super::exit::Exit;
 use super::signal::{self, Signal};
 use crate::error::Error;
-use crate::measure::{self, Compared, Scratch};
+use crate::measure::{self, CompareResult, Scratch};
 use crate::options::Options;
 use crate::plan::Plan;
 use crate::report::{TerminalReporter, write_stderr};
@@ -37,12 +37,12 @@ enum Message {
 /// The result of a run or comparison.
 enum Completed {
     Run(Summary),
-    Comparison(Compared),
+    Comparison(CompareResult),
 }
 
 /// Carries out the plan. The run has its own thread, so that a signal can end the process even if the run is stuck.
-pub fn supervise(plan: Plan, request: FetchRequest, reporter: TerminalReporter) -> anyhow::Result<Exit> {
-    let FetchRequest { options, compare, .. } = request;
+pub fn supervise(plan: Plan, command: FetchCommand, reporter: TerminalReporter) -> anyhow::Result<Exit> {
+    let FetchCommand { options, compare, .. } = command;
     let (tx, rx) = mpsc::channel();
     let signal_tx = tx.clone();
     signal::listen(move |signal| drop(signal_tx.send(Message::Signal(signal))))
@@ -149,11 +149,11 @@ fn write_result(completed: &Completed, reporter: &TerminalReporter) -> Exit {
             reporter.write_summary(summary);
             Exit::from_summary(summary)
         }
-        Completed::Comparison(Compared::FirstOnly(first)) => {
+        Completed::Comparison(CompareResult::FirstOnly(first)) => {
             reporter.write_summary(first);
             Exit::from_unfinished_comparison(first)
         }
-        Completed::Comparison(Compared::Both(comparison)) => {
+        Completed::Comparison(CompareResult::Both(comparison)) => {
             reporter.write_comparison(comparison);
             Exit::from_comparison(comparison)
         }

@@ -44,7 +44,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 
 /// Parses the value of `-O`.
 pub fn parse_name(name: &str) -> anyhow::Result<SafeName> {
-    match SafeName::chosen(name) {
+    match SafeName::from_user(name) {
         Some(name) => Ok(name),
         None if name.contains(['/', '\\']) => {
             bail!("-O {name:?}: a name cannot contain a directory; use -o DIR for that")

@@ -53,7 +53,7 @@ fn parse(name: &'static str, value: OsString) -> Result<ProxyUrl, ProxyError> {
 fn check_usable(name: &'static str, proxy: ProxyUrl) -> Result<ProxyUrl, ProxyError> {
     let matcher = Matcher::builder().all(proxy.url().as_str()).build();
     let is_used = matcher.intercept(&hyper::Uri::from_static("http://h/")).is_some();
-    if is_used { Ok(proxy) } else { Err(ProxyError { name, problem: Problem::Url(ProxyUrlError::NoUrl) }) }
+    if is_used { Ok(proxy) } else { Err(ProxyError { name, problem: Problem::Url(ProxyUrlError::Malformed) }) }
 }
 
 /// The proxies that the options name, or else this process's environment.
@@ -75,7 +75,7 @@ pub(super) fn configure(builder: ClientBuilder, proxies: &Proxies) -> Result<Cli
     };
     let except = NoProxy::from_string(&except.join(","));
     let rule = |proxy: ProxyUrl, new: fn(Url) -> reqwest::Result<Proxy>| {
-        let unusable = ProxyError { name: "proxy", problem: Problem::Url(ProxyUrlError::NoUrl) };
+        let unusable = ProxyError { name: "proxy", problem: Problem::Url(ProxyUrlError::Malformed) };
         let rule = new(check_usable("proxy", proxy)?.url().clone()).map_err(|_| unusable)?;
         Ok(rule.no_proxy(except.clone()))
     };

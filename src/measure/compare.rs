@@ -24,7 +24,7 @@ pub struct Comparison {
 
 /// What came of a comparison.
 #[derive(Debug, Clone)]
-pub enum Compared {
+pub enum CompareResult {
     /// Both runs finished.
     Both(Box<Comparison>),
     /// The first run was cancelled or used up all the time. Its files go with the scratch directory.
@@ -52,7 +52,7 @@ pub fn compare(
     scratch: &Path,
     reporter: &dyn Reporter,
     cancel: &CancelToken,
-) -> Result<Compared, Error> {
+) -> Result<CompareResult, Error> {
     let in_mode = |mode, directory: &Path| {
         let mut options = options.clone();
         options.limits.mode = mode;
@@ -67,7 +67,7 @@ pub fn compare(
     let sequential = execute(plan, &in_mode(Mode::Sequential, scratch), reporter, cancel)?;
     let time_left = options.limits.max_time.map(|time| time.saturating_sub(sequential.elapsed));
     if cancel.is_cancelled() || time_left.is_some_and(|time| time.is_zero()) {
-        return Ok(Compared::FirstOnly(sequential));
+        return Ok(CompareResult::FirstOnly(sequential));
     }
     let mut second_options = in_mode(Mode::Concurrent, directory);
     second_options.limits.max_time = time_left;
@@ -82,7 +82,7 @@ pub fn compare(
             Ok(false) | Err(_) => comparison.differing.push(download.url().to_string()),
         }
     }
-    Ok(Compared::Both(Box::new(comparison)))
+    Ok(CompareResult::Both(Box::new(comparison)))
 }
 
 fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {

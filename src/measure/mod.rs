@@ -3,5 +3,5 @@
 mod compare;
 mod scratch;
 
-pub use compare::{Compared, Comparison, compare};
+pub use compare::{CompareResult, Comparison, compare};
 pub use scratch::{Scratch, remove_dead};

@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn one_url_with_two_targets_is_two_downloads() {
         let entry = || Entry::from(WebUrl::parse("http://a/x").unwrap());
-        let named = |name| entry().with_target(SafeName::chosen(name).unwrap());
+        let named = |name| entry().with_target(SafeName::from_user(name).unwrap());
         let plan = Plan::new([entry(), named("y"), named("z"), named("y")], |_| false);
         let targets: Vec<_> = plan.downloads().iter().map(|download| download.target().as_str()).collect();
         assert_eq!((targets.as_slice(), plan.duplicates()), (["x", "y", "z"].as_slice(), 1));

@@ -40,7 +40,7 @@ impl SafeName {
     /// Accepts a name the user chose, or returns `None` if it is unsafe. The only change it makes is to reserved names:
     /// `x.part` becomes `x.part_`, as it does for a URL.
     #[must_use]
-    pub fn chosen(name: &str) -> Option<Self> {
+    pub fn from_user(name: &str) -> Option<Self> {
         let safe = Self::sanitized(name);
         let is_unchanged = &*safe.0 == name;
         let has_suffix_added = is_reserved(name) && safe.0.strip_suffix('_') == Some(name);
@@ -240,15 +240,15 @@ mod tests {
     #[test]
     fn numbers_go_before_the_last_extension() {
         for (name, numbered) in [("a.txt", "a-2.txt"), ("a.tar.gz", "a.tar-2.gz"), ("a", "a-2"), (".rc", ".rc-2")] {
-            assert_eq!(SafeName::chosen(name).unwrap().numbered(2).as_str(), numbered);
+            assert_eq!(SafeName::from_user(name).unwrap().numbered(2).as_str(), numbered);
         }
     }
 
     #[test]
     fn a_chosen_name_is_accepted_unchanged_or_refused() {
-        assert_eq!(SafeName::chosen("a b.txt").unwrap().as_str(), "a b.txt");
+        assert_eq!(SafeName::from_user("a b.txt").unwrap().as_str(), "a b.txt");
         for bad in ["", ".", "..", "a/b", "a\\b", "con", "x.", "a\nb"] {
-            assert_eq!(SafeName::chosen(bad), None, "{bad:?}");
+            assert_eq!(SafeName::from_user(bad), None, "{bad:?}");
         }
     }
 
@@ -257,12 +257,12 @@ mod tests {
         let all = ["", ".json", ".tmp", ".kept", ".new", ".new.json", ".new.tmp"];
         for suffix in all.iter().flat_map(|suffix| [format!("x.part{suffix}"), format!("x.part{suffix}.kept")]) {
             for name in [suffix.clone(), suffix.to_uppercase()] {
-                assert_eq!(SafeName::chosen(&name).unwrap().as_str(), format!("{name}_"));
+                assert_eq!(SafeName::from_user(&name).unwrap().as_str(), format!("{name}_"));
             }
         }
         // Some file systems fold these letters to s and k.
-        assert_eq!(SafeName::chosen("x.part.j\u{17f}on").unwrap().as_str(), "x.part.j\u{17f}on_");
-        assert_eq!(SafeName::chosen("x.part.\u{212a}ept").unwrap().as_str(), "x.part.\u{212a}ept_");
+        assert_eq!(SafeName::from_user("x.part.j\u{17f}on").unwrap().as_str(), "x.part.j\u{17f}on_");
+        assert_eq!(SafeName::from_user("x.part.\u{212a}ept").unwrap().as_str(), "x.part.\u{212a}ept_");
         let long = name(&format!("http://h/{}.part", "x".repeat(400)));
         assert!(long.len() == MAX_NAME && long.ends_with("x.part_"), "{long}");
         let device = name(&format!("http://h/CON{}x.part", "%20".repeat(MAX_NAME - "CONx.part".len())));
@@ -286,7 +286,7 @@ mod tests {
                 prop_assert!(!text.ends_with(['.', ' ']) && !is_device(text) && !is_reserved(text));
                 prop_assert_eq!(std::path::Path::new(text).components().count(), 1);
                 // A safe name is not changed again, so every run uses the same one.
-                let again = SafeName::chosen(text);
+                let again = SafeName::from_user(text);
                 prop_assert_eq!(again.as_ref(), Some(&name));
                 let numbered = name.numbered(9_999_999_999);
                 prop_assert!(numbered.part_name().len() + ".new.json.kept".len() <= 255);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::display::Verbosity;
+use super::options::Verbosity;
 use super::units::{format_count, format_size, format_time};
 use crate::error::Error;
 use crate::http::Framing;

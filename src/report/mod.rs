@@ -2,14 +2,14 @@
 //! nothing else writes to the terminal.
 
 mod bars;
-mod display;
 mod json;
 mod lines;
+mod options;
 mod streams;
 mod summary;
 mod terminal;
 mod units;
 
-pub use display::{DisplayOptions, ProgressMode, Verbosity};
+pub use options::{DisplayOptions, ProgressMode, Verbosity};
 pub use streams::write_stderr;
 pub use terminal::TerminalReporter;

@@ -4,8 +4,8 @@ use std::io;
 use std::sync::Arc;
 
 use super::bars::Bars;
-use super::display::{DisplayOptions, ProgressMode, Verbosity};
 use super::json::JsonLines;
+use super::options::{DisplayOptions, ProgressMode, Verbosity};
 use super::streams::{Stdout, can_draw, write_stderr};
 use super::{lines, summary};
 use crate::measure::Comparison;

@@ -102,7 +102,7 @@ mod tests {
                 scope.spawn(move || {
                     for round in 0..ROUNDS {
                         let file = Fetched {
-                            name: SafeName::chosen("x").unwrap().into(),
+                            name: SafeName::from_user("x").unwrap().into(),
                             path: "x".into(),
                             bytes: 3,
                             status: 200,

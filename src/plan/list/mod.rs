@@ -4,4 +4,4 @@ mod error;
 mod plain;
 
 pub use error::ListError;
-pub use plain::parse;
+pub use plain::parse_plain;
