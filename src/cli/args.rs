@@ -1,4 +1,4 @@
-//! The command line as typed (`Args`), and what it means (`FetchCommand`): resolved once, never changed afterwards.
+//! The command line as typed (`Args`), and what it means (`FetchCommand`): resolved once and never changed afterwards.
 
 use std::ffi::OsString;
 use std::num::{NonZeroU16, NonZeroUsize};
@@ -43,8 +43,8 @@ Examples:
   grep -o 'https://[^\"]*' page.html | tdl fetch -i -
   tdl fetch -i urls.txt -o downloads --compare
 
-Exit codes: 0 all fetched or already there, 1 some failed permanently, 2 wrong command line or list,
-75 some failed temporarily (run it again), 130, 143 or 129 interrupted";
+Exit codes: 0 all fetched or already there, 1 some failed permanently, 2 invalid command line or list, or
+output directory not writable, 75 some failed temporarily (run it again), 130, 143 or 129 interrupted";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -201,13 +201,13 @@ enum ProgressArg {
     Auto,
     /// Bars, if there is a terminal
     Bars,
-    /// A line when a download starts and ends
+    /// Lines, even on a terminal
     Plain,
     /// Failures only
     None,
 }
 
-/// What `tdl fetch` was asked to do.
+/// A `tdl fetch` command line, resolved.
 #[derive(Debug)]
 pub struct FetchCommand {
     /// The URLs given as arguments, not yet parsed.
@@ -221,7 +221,7 @@ pub struct FetchCommand {
     pub dry_run: bool,
 }
 
-/// Parses a number from 1 to 65535.
+/// Returns a parser for numbers from 1 to 65535.
 fn at_least_one() -> impl TypedValueParser<Value = NonZeroU16> {
     clap::value_parser!(u16).range(1..).try_map(NonZeroU16::try_from)
 }

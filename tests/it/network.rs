@@ -89,7 +89,7 @@ fn a_credential_for_several_servers_causes_one_warning() {
     let urls = servers.each_ref().map(|server| server.url("/x"));
     let output =
         fetch().args(urls).args(["-H", "Authorization: Bearer secret", "-H", "Cookie: a=b"]).run().assert_code(0);
-    let warning = "warning: the header Authorization goes to all 2 servers that the URLs name\n";
+    let warning = "warning: the header Authorization will be sent to all 2 servers in the list\n";
     assert_eq!(output.stderr.matches(warning).count(), 1, "{}", output.stderr);
     assert!(!output.stderr.contains("secret"));
 }

@@ -147,7 +147,11 @@ fn a_result_that_cannot_be_written_is_a_failure() {
     for argument in ["--json", "--dry-run", "--progress=none"] {
         let mut tdl = fetch().args([&server.url("/x"), argument]).into_full_device();
         let output = tdl.run().assert_code(1);
-        assert!(output.stderr.contains("standard output: No space left on device"), "{}", output.stderr);
+        assert!(
+            output.stderr.contains("cannot write to standard output: No space left on device"),
+            "{}",
+            output.stderr
+        );
         assert_eq!(tdl.names().len(), usize::from(argument != "--dry-run"));
     }
 }
