@@ -1,5 +1,5 @@
-//! What the user sees of a run: bars, plain lines, JSON Lines and the summary. Apart from clap's help and usage errors,
-//! nothing else writes to the terminal.
+//! Displays a run: bars, plain lines, JSON Lines and the summary. Apart from clap's help and usage errors, nothing else
+//! writes to the terminal.
 
 mod bars;
 mod json;
