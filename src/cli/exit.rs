@@ -20,7 +20,8 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// Returns the exit code. 75 is `EX_TEMPFAIL` of sysexits.h; 128 plus the signal's number is the shells' convention.
+    /// Returns the exit code. 75 is `EX_TEMPFAIL` of sysexits.h; 128 plus the signal's number is the convention of
+    /// shells.
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {

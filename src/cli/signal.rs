@@ -1,6 +1,6 @@
-//! Handles signals that ask the process to end. The first is passed on, so that the run can shut down cleanly; the second
-//! exits at once. SIGXFSZ, sent when a file exceeds the limit of `ulimit -f`, does not end the process: the write fails,
-//! and with it only that file.
+//! Handles signals that ask the process to end. The first is passed on, so that the run can shut down cleanly; the
+//! second exits at once. SIGXFSZ, sent when a file exceeds the limit of `ulimit -f`, does not end the process: the
+//! write fails, and with it only that file.
 
 use std::io;
 

@@ -170,7 +170,7 @@ fn write_result(completed: &Completed, reporter: &TerminalReporter) -> Exit {
     }
 }
 
-/// Writes the summary of an interrupted run, but gives up after [`SUMMARY_TIMEOUT`]: a full pipe must not keep the process
+/// Writes the summary of an interrupted run. Gives up after [`SUMMARY_TIMEOUT`]: a full pipe must not keep the process
 /// alive.
 fn write_last_summary(reporter: &Arc<TerminalReporter>, summary: Summary) {
     let (tx, rx) = mpsc::channel();

@@ -161,10 +161,10 @@ mod tests {
     #[test]
     fn an_unusable_value_is_an_error_that_names_the_variable_and_no_secret() {
         for (variables, message) in [
-            (&[("all_proxy", "ftp://user:secret@a:1")][..], "all_proxy: no proxy has the scheme ftp; write it as "),
-            (&[("HTTP_PROXY", "not a secret")], "HTTP_PROXY: not the URL of a proxy; write it as "),
-            (&[("https_proxy", "a:secret")], "https_proxy: not the URL of a proxy; "),
-            (&[("http_proxy", &"a".repeat(70_000))], "http_proxy: not the URL of a proxy; "),
+            (&[("all_proxy", "ftp://user:secret@a:1")][..], "all_proxy: unsupported proxy scheme 'ftp'; write it as "),
+            (&[("HTTP_PROXY", "not a secret")], "HTTP_PROXY: not a valid proxy URL; write it as "),
+            (&[("https_proxy", "a:secret")], "https_proxy: not a valid proxy URL; "),
+            (&[("http_proxy", &"a".repeat(70_000))], "http_proxy: not a valid proxy URL; "),
             // A variable that another one overrides is not checked.
             (&[("https_proxy", "a"), ("HTTPS_PROXY", "secret://"), ("all_proxy", "b:x")], "all_proxy: "),
         ] {

@@ -59,8 +59,8 @@ struct Details {
     status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<u32>,
-    /// In `finished`, whether truncation would have been detected. In `skipped`, whether the server said that the file is
-    /// unchanged.
+    /// In `finished`, whether truncation would have been detected. In `skipped`, whether the server said that the file
+    /// is unchanged.
     #[serde(skip_serializing_if = "Option::is_none")]
     checked: Option<bool>,
     /// The coding that the server applied without being asked; the file is saved as sent.

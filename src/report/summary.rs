@@ -1,5 +1,5 @@
-//! Formats the summary: the results of a run and the gain from concurrency. Each time that is compared says whether it is
-//! measured, an upper bound or a lower bound.
+//! Formats the summary: the results of a run and the gain from concurrency. Each time that is compared says whether it
+//! is measured, an upper bound or a lower bound.
 
 use std::fmt::Write as _;
 use std::time::Duration;

@@ -182,5 +182,5 @@ fn a_users_own_scratch_directory_survives() {
     assert_eq!(names(&tdl.out().join(".tdl-compare")), ["mine"]);
 
     let output = fetch().args([&server.url("/a"), "--compare"]).file("out/.tdl-compare", "a file").run().assert_code(2);
-    assert!(output.stderr.starts_with("cannot make the directory out/.tdl-compare: "), "{}", output.stderr);
+    assert!(output.stderr.starts_with("cannot create the directory out/.tdl-compare: "), "{}", output.stderr);
 }

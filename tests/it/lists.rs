@@ -63,10 +63,10 @@ fn likely_mistakes_come_with_their_fix() {
         (&["-H", "Range: bytes=1-", "http://h/x"], "-H \"Range\": Range is set by tdl itself\n"),
         (
             &["-H", "Proxy-Authorization: Basic secret", "http://h/x"],
-            "-H \"Proxy-Authorization\": it would go to the servers; give the proxy's URL the user info, as in \
+            "-H \"Proxy-Authorization\": it would be sent to the servers; put the credentials in the proxy URL, as in \
              http_proxy=http://USER:PASSWORD@HOST:PORT\n",
         ),
-        (&["-H", "secret", "http://h/x"], "-H \"...\": a header reads 'Name: value'\n"),
+        (&["-H", "secret", "http://h/x"], "-H \"...\": expected 'Name: value'\n"),
     ] {
         let output = fetch().args(arguments).file("urls.txt", "").run().assert_code(2);
         assert_eq!(output.stderr, message);
