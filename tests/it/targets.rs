@@ -96,7 +96,7 @@ in_both_modes!(an_output_directory_that_cannot_be_created_is_refused);
 fn an_output_directory_that_cannot_be_created_is_refused(mode: Mode) {
     let server = Server::echo();
     let output = fetch_in(mode).arg(server.url("/a")).file("out", "a file").run().assert_code(2);
-    assert!(output.stderr.starts_with("cannot make the directory out: "), "{}", output.stderr);
+    assert!(output.stderr.starts_with("cannot create the directory out: "), "{}", output.stderr);
     assert_eq!(server.requests().len(), 0);
 }
 

@@ -1,4 +1,4 @@
-//! Lists of URLs, already read into memory, one file per format. Every error names its list and line.
+//! Parsers for lists of URLs that have been read into memory, one file per format. Each error names its list and line.
 
 mod error;
 mod plain;

@@ -1,16 +1,16 @@
-//! The plain format: one URL per line, with blank lines and `#` comments.
+//! The plain list format: one URL per line, with blank lines and `#` comments.
 
 use super::error::{ListError, Problem};
 use crate::url::WebUrl;
 
-/// Parses a plain list and returns its URLs in order.
+/// Parses a plain list, which has one URL per line, and returns the URLs in order.
 ///
 /// Skips a byte-order mark, carriage returns, blank lines, lines that begin with `#`, and white space around URLs.
 /// `name` identifies the list in errors.
 ///
 /// # Errors
 ///
-/// Returns one error, in order, for every line that is not an absolute http or https URL.
+/// Returns an error for each invalid line, in order: one that is not an absolute http or https URL, for example.
 pub fn parse_plain(name: &str, bytes: &[u8]) -> Result<Vec<WebUrl>, Vec<ListError>> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(vec![ListError::new(name, 1, Problem::Utf16)]);
