@@ -41,7 +41,7 @@ fn main() -> io::Result<ExitCode> {
     Ok(tdl::cli::run_command(arguments))
 }
 
-/// Answers the requests of one connection. `/file-07.bin` has seven quarters of a MiB.
+/// Answers the requests of one connection. `/file-07.bin` is 7/4 MiB long.
 fn serve(stream: TcpStream) -> io::Result<()> {
     let mut requests = BufReader::new(stream.try_clone()?);
     let mut responses = stream;

@@ -1,4 +1,4 @@
-//! What a run was asked to do: resolved once, then never changed. Each group goes to the modules that need it.
+//! The options of a run: resolved once and never changed afterwards. Each group goes to the modules that need it.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use url::Url;
 
-/// Every choice of a run. `Options::default()` is what `tdl fetch` does without options.
+/// All options of a run. `Options::default()` is what `tdl fetch` does without options.
 ///
-/// More options will come, so outside this crate it is made with `Options::default()` and changed field by field:
+/// More options may be added, so construct this with `Options::default()` and set fields:
 ///
 /// ```
 /// use std::num::NonZeroUsize;
@@ -22,7 +22,7 @@ use url::Url;
 pub struct Options {
     /// How requests are made.
     pub network: Network,
-    /// How often failures are retried.
+    /// How many times failures are retried.
     pub retry: Retry,
     /// How much happens concurrently, and when to stop.
     pub limits: Limits,
@@ -34,10 +34,11 @@ pub struct Options {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Network {
-    /// Give up on a connection attempt after this time. Where it exceeds the stall time-out, it is spent on several
-    /// attempts to connect.
+    /// Give up on connecting after this time. If it is longer than the stall timeout, several connection attempts are
+    /// made within it. Must not be zero: requests would time out at once.
     pub connect_timeout: Duration,
-    /// Give up on a request after this time without a byte, before the headers as well as within the body.
+    /// Give up on a request after this time without a byte, before the headers as well as within the body. Must not be
+    /// zero: requests would time out at once.
     pub stall_timeout: Duration,
     /// Sent to each URL's own origin, never to one that a redirect leads to.
     pub headers: Vec<Header>,
@@ -62,21 +63,21 @@ impl Default for Network {
 /// The proxies that requests go through.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Proxies {
-    /// Those in the environment, or else in the system's settings.
+    /// From the environment, or else the system settings.
     #[default]
     System,
-    /// Exactly these.
+    /// These, and no others.
     Given {
         /// For http URLs.
         http: Option<ProxyUrl>,
         /// For https URLs.
         https: Option<ProxyUrl>,
-        /// Hosts that are reached directly: domain names (with all their subdomains), addresses and networks.
+        /// Hosts to connect to directly: domain names (including all subdomains), addresses and networks.
         except: Vec<String>,
     },
 }
 
-/// The URL of a proxy. Its `Debug` output hides the user info.
+/// The URL of a proxy. Its `Debug` output hides the credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ProxyUrl(Url);
 
@@ -85,26 +86,26 @@ impl ProxyUrl {
     ///
     /// # Errors
     ///
-    /// [`ProxyUrlError`], which shows only the scheme: the rest may be secret.
+    /// Returns [`ProxyUrlError`] if this is not a proxy URL. The error shows only the scheme: the rest may be secret.
     pub fn parse(text: &str) -> Result<Self, ProxyUrlError> {
         let text = match text.trim().split_once("://") {
             None => format!("http://{}", text.trim()),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("socks") => format!("socks5://{rest}"),
             Some(_) => text.trim().to_owned(),
         };
-        let url = Url::parse(&text).map_err(|_| ProxyUrlError::NoUrl)?;
+        let url = Url::parse(&text).map_err(|_| ProxyUrlError::Malformed)?;
         if !matches!(url.scheme(), "http" | "https" | "socks4" | "socks4a" | "socks5" | "socks5h") {
             return Err(ProxyUrlError::Scheme(url.scheme().to_owned()));
         }
-        // What the HTTP library accepts as a host. It silently ignores a proxy whose host it does not accept.
+        // The characters that the HTTP library accepts in a host. It silently ignores a proxy with any other host.
         let is_host = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
         if !url.host_str().is_some_and(|host| !host.is_empty() && host.chars().all(is_host)) {
-            return Err(ProxyUrlError::NoUrl);
+            return Err(ProxyUrlError::Malformed);
         }
         Ok(Self(url))
     }
 
-    /// The whole URL, user info included.
+    /// The whole URL, including credentials.
     #[must_use]
     pub const fn url(&self) -> &Url {
         &self.0
@@ -119,18 +120,18 @@ impl std::fmt::Debug for ProxyUrl {
     }
 }
 
-/// Why a text is not the URL of a proxy.
+/// Why a text is not a proxy URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyUrlError {
-    /// No proxy has this scheme.
-    #[error("no proxy has the scheme {0}")]
+    /// The scheme is not one of http, https, socks4, socks4a, socks5 and socks5h.
+    #[error("unsupported proxy scheme '{0}'")]
     Scheme(String),
-    /// It has no host, an invalid port, or is not a URL at all.
-    #[error("not the URL of a proxy")]
-    NoUrl,
+    /// It has no valid host, has an invalid port, or is not a URL at all.
+    #[error("not a valid proxy URL")]
+    Malformed,
 }
 
-/// How often failures are retried.
+/// How many times failures are retried.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Retry {
@@ -148,19 +149,19 @@ impl Default for Retry {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Limits {
-    /// One download at a time, or many.
+    /// Whether downloads are concurrent.
     pub mode: Mode,
-    /// Most threads.
+    /// Maximum number of threads.
     pub jobs: NonZeroUsize,
-    /// Most requests in flight to one host and port.
+    /// Maximum number of simultaneous requests to one host and port.
     pub per_host: NonZeroUsize,
     /// Let idle threads fetch segments of files that other threads are downloading.
     pub split: bool,
     /// Start nothing new after the first permanent failure.
     pub fail_fast: bool,
-    /// Stop the run after this time; unfinished downloads then fail temporarily.
+    /// Stop the run after this time; unfinished downloads then fail temporarily. With zero, nothing is downloaded.
     pub max_time: Option<Duration>,
-    /// Most bytes of one file; a longer one fails, before its body is read if the length is announced.
+    /// Maximum size of a file in bytes. A larger one fails, before its body is read if its length is announced.
     pub max_filesize: Option<u64>,
 }
 
@@ -181,7 +182,7 @@ impl Default for Limits {
 /// Whether the downloads of a run are concurrent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
-    /// Threads share the list; as long as it is no longer than `jobs`, each download has its own.
+    /// Threads share the list. If it has at most [`jobs`](Limits::jobs) entries, each download gets its own thread.
     #[default]
     Concurrent,
     /// A plain loop in the calling thread.
@@ -189,7 +190,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// Its name in reports.
+    /// Returns its name in reports.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -205,7 +206,7 @@ impl Mode {
 pub struct Output {
     /// The directory for every file; created if missing.
     pub directory: PathBuf,
-    /// What to do where a target exists already.
+    /// What to do if a target already exists.
     pub if_exists: IfExists,
     /// Sync each file and its name to disk before it counts as fetched, so that finished files survive a power failure.
     pub fsync: bool,
@@ -217,7 +218,7 @@ impl Default for Output {
     }
 }
 
-/// What to do where a target exists already.
+/// What to do if a target already exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum IfExists {
     /// Skip the download. The existing file is not checked.
@@ -227,7 +228,8 @@ pub enum IfExists {
     Overwrite,
     /// Keep it, and save the new file under the next free name.
     Rename,
-    /// Replace it if the file has changed since its modification time (`If-Modified-Since`), by the server's word.
+    /// Replace it if, according to the server, the file has changed since the existing one's modification time
+    /// (`If-Modified-Since`).
     Update,
     /// Fail the download.
     Fail,
@@ -245,7 +247,8 @@ impl Header {
     ///
     /// # Errors
     ///
-    /// [`HeaderError`], also for headers that tdl sets itself: it checks each response against what they asked for.
+    /// Returns [`HeaderError`] if the line is not a header, or is one that tdl sets itself and relies on to check
+    /// responses.
     pub fn parse(line: &str) -> Result<Self, HeaderError> {
         let (name, value) = line.split_once(':').ok_or(HeaderError::NoColon)?;
         let (name, value) = (name.trim(), value.trim());
@@ -256,10 +259,10 @@ impl Header {
         if value.chars().any(|c| c.is_control() && c != '\t') {
             return Err(HeaderError::Value(name.to_owned()));
         }
-        const OWN: [&str; 8] =
+        const RESERVED: [&str; 8] =
             ["accept-encoding", "connection", "content-length", "host", "if-range", "range", "te", "transfer-encoding"];
-        if OWN.contains(&name.to_ascii_lowercase().as_str()) {
-            return Err(HeaderError::Own(name.to_owned()));
+        if RESERVED.contains(&name.to_ascii_lowercase().as_str()) {
+            return Err(HeaderError::Reserved(name.to_owned()));
         }
         if name.eq_ignore_ascii_case("proxy-authorization") {
             return Err(HeaderError::ForProxy);
@@ -296,20 +299,21 @@ impl std::fmt::Debug for Header {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     /// It has no colon.
-    #[error("a header reads 'Name: value'")]
+    #[error("expected 'Name: value'")]
     NoColon,
     /// The name is empty, or not a token.
-    #[error("a header's name is one word of letters, digits and hyphens")]
+    #[error("not a valid header name")]
     Name,
     /// The value has a control character.
-    #[error("the value of {0} has a control character in it")]
+    #[error("the value of {0} contains a control character")]
     Value(String),
-    /// tdl sets this one itself, and checks the response against it.
+    /// tdl sets this header itself, and checks the response against it.
     #[error("{0} is set by tdl itself")]
-    Own(String),
-    /// It would send the proxy's password to every server.
+    Reserved(String),
+    /// `Proxy-Authorization` would send the proxy's password to every server.
     #[error(
-        "it would go to the servers; give the proxy's URL the user info, as in http_proxy=http://USER:PASSWORD@HOST:PORT"
+        "it would be sent to the servers; put the credentials in the proxy URL, as in \
+         http_proxy=http://USER:PASSWORD@HOST:PORT"
     )]
     ForProxy,
 }
@@ -319,7 +323,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_is_a_token_and_a_line() {
+    fn headers_have_a_token_as_name_and_one_line_as_value() {
         let header = Header::parse("X-Api-Key:  a b ").unwrap();
         assert_eq!((header.name(), header.value()), ("X-Api-Key", "a b"));
         assert!(!format!("{header:?}").contains("a b"));
@@ -328,8 +332,8 @@ mod tests {
             (": value", HeaderError::Name),
             ("two words: x", HeaderError::Name),
             ("X: a\r\nY: b", HeaderError::Value("X".to_owned())),
-            ("rAnge: bytes=0-", HeaderError::Own("rAnge".to_owned())),
-            ("Host: elsewhere", HeaderError::Own("Host".to_owned())),
+            ("rAnge: bytes=0-", HeaderError::Reserved("rAnge".to_owned())),
+            ("Host: elsewhere", HeaderError::Reserved("Host".to_owned())),
             ("proxy-authorization: Basic x", HeaderError::ForProxy),
         ] {
             assert_eq!(Header::parse(line), Err(error), "{line}");
@@ -337,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_is_a_url_that_can_be_spoken_to() {
+    fn proxy_urls_are_normalized_or_refused() {
         for (text, url) in [
             ("http://proxy:3128", "http://proxy:3128/"),
             ("proxy:3128", "http://proxy:3128/"),
@@ -355,15 +359,15 @@ mod tests {
         for (text, error) in [
             ("ftp://secret@proxy:1", scheme("ftp")),
             ("file:///etc/passwd", scheme("file")),
-            ("not a url", ProxyUrlError::NoUrl),
-            ("", ProxyUrlError::NoUrl),
-            ("http://", ProxyUrlError::NoUrl),
-            ("socks5://", ProxyUrlError::NoUrl),
-            ("socks5://:1080", ProxyUrlError::NoUrl),
-            ("socks5://pro%20xy", ProxyUrlError::NoUrl),
-            ("proxy:port", ProxyUrlError::NoUrl),
-            ("proxy:65536", ProxyUrlError::NoUrl),
-            ("http:///proxy name", ProxyUrlError::NoUrl),
+            ("not a url", ProxyUrlError::Malformed),
+            ("", ProxyUrlError::Malformed),
+            ("http://", ProxyUrlError::Malformed),
+            ("socks5://", ProxyUrlError::Malformed),
+            ("socks5://:1080", ProxyUrlError::Malformed),
+            ("socks5://pro%20xy", ProxyUrlError::Malformed),
+            ("proxy:port", ProxyUrlError::Malformed),
+            ("proxy:65536", ProxyUrlError::Malformed),
+            ("http:///proxy name", ProxyUrlError::Malformed),
         ] {
             assert_eq!(ProxyUrl::parse(text), Err(error), "{text}");
         }
@@ -372,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_known_whatever_their_case() {
+    fn credential_headers_are_recognized_in_any_case() {
         assert!(Header::parse("COOKIE: a=b").unwrap().is_credential());
         assert!(!Header::parse("Accept: */*").unwrap().is_credential());
     }

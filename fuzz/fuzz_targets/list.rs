@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use tdl::fuzzing::{is_hidden, list};
 
-fuzz_target!(|bytes: &[u8]| match list::parse("list", bytes) {
+fuzz_target!(|bytes: &[u8]| match list::parse_plain("list", bytes) {
     Ok(urls) => {
         for url in urls {
             assert!(!url.to_string().contains(is_hidden));

@@ -1,4 +1,4 @@
-//! The command line as typed (`Args`), and what it means (`FetchRequest`): resolved once, never changed afterwards.
+//! The command line as typed (`Args`), and what it means (`FetchCommand`): resolved once and never changed afterwards.
 
 use std::ffi::OsString;
 use std::num::{NonZeroU16, NonZeroUsize};
@@ -43,8 +43,8 @@ Examples:
   grep -o 'https://[^\"]*' page.html | tdl fetch -i -
   tdl fetch -i urls.txt -o downloads --compare
 
-Exit codes: 0 all fetched or already there, 1 some failed permanently, 2 wrong command line or list,
-75 some failed temporarily (run it again), 130, 143 or 129 interrupted";
+Exit codes: 0 all fetched or already there, 1 some failed permanently, 2 invalid command line or list, or
+output directory not writable, 75 some failed temporarily (run it again), 130, 143 or 129 interrupted";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -201,15 +201,15 @@ enum ProgressArg {
     Auto,
     /// Bars, if there is a terminal
     Bars,
-    /// A line when a download starts and ends
+    /// Lines, even on a terminal
     Plain,
     /// Failures only
     None,
 }
 
-/// What `tdl fetch` was asked to do.
+/// A `tdl fetch` command line, resolved.
 #[derive(Debug)]
-pub struct FetchRequest {
+pub struct FetchCommand {
     /// The URLs given as arguments, not yet parsed.
     pub urls: Vec<String>,
     pub lists: Vec<PathBuf>,
@@ -221,14 +221,14 @@ pub struct FetchRequest {
     pub dry_run: bool,
 }
 
-/// Parses a number from 1 to 65535.
+/// Returns a parser for numbers from 1 to 65535.
 fn at_least_one() -> impl TypedValueParser<Value = NonZeroU16> {
     clap::value_parser!(u16).range(1..).try_map(NonZeroU16::try_from)
 }
 
 impl FetchArgs {
     /// Resolves what was typed. `environment` looks up the variables that may name proxies.
-    pub fn resolve(self, environment: impl Fn(&str) -> Option<OsString>) -> anyhow::Result<FetchRequest> {
+    pub fn resolve(self, environment: impl Fn(&str) -> Option<OsString>) -> anyhow::Result<FetchCommand> {
         let Self { urls, files, concurrency, retry, request, display } = self;
         let output_name = files.output_name.as_deref().map(parse_name).transpose()?;
         let count = urls.len();
@@ -252,7 +252,7 @@ impl FetchArgs {
         let retry = Retry { retries: retry.retries };
         let display = display.resolve(files.output_dir.clone(), concurrency.compare);
         let output = Output { directory: files.output_dir, if_exists: files.if_exists.into(), fsync: files.fsync };
-        Ok(FetchRequest {
+        Ok(FetchCommand {
             urls,
             lists: files.input,
             output_name,

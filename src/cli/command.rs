@@ -1,4 +1,5 @@
-//! The entry point: parses the command line, runs the subcommand, and turns errors into messages and exit codes.
+//! The command's entry point: parses the command line, runs the subcommand, and turns errors into messages and exit
+//! codes.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -12,9 +13,10 @@ use super::fetch::fetch;
 use crate::error::Error;
 use crate::report::write_stderr;
 
-/// Runs `tdl` with these arguments, of which the first is the program's name, and returns the process's exit code.
+/// Runs `tdl` and returns the exit code for the process. The first argument is the program's name.
 ///
-/// Writes to standard output and standard error and installs signal handlers, as the `tdl` process does.
+/// Like the `tdl` process, it writes to standard output and standard error and installs signal handlers. At a second
+/// SIGINT, SIGTERM or SIGHUP, the handler exits the process.
 pub fn run_command(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
     let exit = match Args::try_parse_from(arguments) {
         Ok(Args { command: Command::Fetch(args) }) => {
@@ -25,20 +27,20 @@ pub fn run_command(arguments: impl IntoIterator<Item = impl Into<OsString> + Clo
     ExitCode::from(exit.code())
 }
 
-/// Reports an error that kept the run from starting. It is a usage error unless it is temporary.
+/// Reports an error that kept the run from starting.
 fn report_error(error: &anyhow::Error) -> Exit {
     if error.downcast_ref().is_some_and(Error::is_temporary) {
         write_stderr(&format!("{error:#}; the same command may succeed later\n"));
         return Exit::Temporary;
     }
     write_stderr(&format!("{error:#}\n"));
-    Exit::Usage
+    Exit::NotStarted
 }
 
-/// Prints what clap has to say: the requested help or version, or what is wrong with the command line.
+/// Prints clap's output: help, version or a usage error.
 fn report_usage(error: &clap::Error) -> Exit {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        // clap uses colours only where the terminal supports them. A closed standard output is not a failure.
+        // clap uses colours only if the terminal supports them. A closed standard output is not a failure.
         let _ = error.print();
         return Exit::Success;
     }
@@ -48,5 +50,5 @@ fn report_usage(error: &clap::Error) -> Exit {
     } else {
         let _ = error.print();
     }
-    Exit::Usage
+    Exit::NotStarted
 }

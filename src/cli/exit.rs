@@ -1,51 +1,52 @@
-//! How the process ends: the one place that maps results to exit codes.
+//! Maps results to exit codes. Nothing else does.
 
 use crate::measure::Comparison;
 use crate::report::{TerminalReporter, write_stderr};
 use crate::run::Summary;
 
-/// How the process ends.
+/// The result of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// Everything was fetched or rightly skipped.
+    /// Every file was fetched or was already there.
     Success,
     /// At least one download failed permanently.
     Failed,
-    /// The command line or a list is wrong; nothing was started.
-    Usage,
+    /// The command line or a list is invalid, or the output directory is not writable. Nothing was started.
+    NotStarted,
     /// Some downloads failed, all of them temporarily: the same command may succeed later.
     Temporary,
-    /// A signal ended the run; its number.
+    /// A signal with this number ended the run.
     Interrupted(u8),
 }
 
 impl Exit {
-    /// Returns the exit code. 75 is `EX_TEMPFAIL` of sysexits.h; 128 plus the signal's number is the shells' convention.
+    /// Returns the exit code. 75 is `EX_TEMPFAIL` of sysexits.h; 128 plus the signal's number is the convention of
+    /// shells.
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
             Self::Success => 0,
             Self::Failed => 1,
-            Self::Usage => 2,
+            Self::NotStarted => 2,
             Self::Temporary => 75,
             Self::Interrupted(signal) => 128 + signal,
         }
     }
 
-    /// After a run.
+    /// Returns the exit after a run.
     pub const fn from_summary(summary: &Summary) -> Self {
         Self::from_counts(summary.failed_permanently, summary.failed_temporarily)
     }
 
-    /// After a comparison. Files that differ count as permanent failures.
+    /// Returns the exit after a comparison. Files that differ count as permanent failures.
     pub const fn from_comparison(comparison: &Comparison) -> Self {
         let (first, second) = (&comparison.sequential, &comparison.concurrent);
         let permanent = first.failed_permanently + second.failed_permanently + comparison.differing.len();
         Self::from_counts(permanent, first.failed_temporarily + second.failed_temporarily)
     }
 
-    /// After a comparison that stopped in its first run. That run's files are discarded, so it is at least a temporary
-    /// failure.
+    /// Returns the exit after a comparison that stopped in its first run. That run's files are discarded, so this is at
+    /// least a temporary failure.
     pub const fn from_unfinished_comparison(first: &Summary) -> Self {
         let temporary = if first.failed_temporarily == 0 { 1 } else { first.failed_temporarily };
         Self::from_counts(first.failed_permanently, temporary)
@@ -59,12 +60,12 @@ impl Exit {
         }
     }
 
-    /// Turns any exit into a failure, with a message, if the result could not be written to standard output.
+    /// Returns a failure, and reports it, if the result could not be written to standard output.
     pub fn check_output(self, reporter: &TerminalReporter) -> Self {
         match reporter.output_error() {
             None => self,
             Some(error) => {
-                write_stderr(&format!("standard output: {error}\n"));
+                write_stderr(&format!("cannot write to standard output: {error}\n"));
                 Self::Failed
             }
         }
@@ -80,7 +81,7 @@ mod tests {
         for (permanent, temporary, code) in [(0, 0, 0), (1, 0, 1), (1, 1, 1), (0, 3, 75)] {
             assert_eq!(Exit::from_counts(permanent, temporary).code(), code);
         }
-        assert_eq!(Exit::Usage.code(), 2);
+        assert_eq!(Exit::NotStarted.code(), 2);
         for (signal, code) in [(1, 129), (2, 130), (15, 143)] {
             assert_eq!(Exit::Interrupted(signal).code(), code);
         }

@@ -1,11 +1,11 @@
-//! `tdl fetch`: from what was typed to a plan, and on to a dry run or a supervised run.
+//! `tdl fetch`: builds the plan, and either prints it or runs it.
 
 use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::bail;
 
-use super::args::FetchRequest;
+use super::args::FetchCommand;
 use super::exit::Exit;
 use super::input::read_urls;
 use super::supervise::supervise;
@@ -17,38 +17,38 @@ use crate::run::{Event, Reporter as _};
 use crate::text::safe_path;
 use crate::url::WebUrl;
 
-/// Downloads what was requested.
-pub fn fetch(request: FetchRequest) -> anyhow::Result<Exit> {
-    let urls = read_urls(&request.urls, &request.lists)?;
-    let reporter = TerminalReporter::new(request.display.clone());
-    warn_of_shared_credentials(&urls, &request.options, &reporter);
-    let plan = make_plan(urls, &request);
-    warn_of_duplicates(&plan, &reporter);
-    let directory = &request.options.output.directory;
-    if request.dry_run {
+/// Carries out a `tdl fetch` command.
+pub fn fetch(command: FetchCommand) -> anyhow::Result<Exit> {
+    let urls = read_urls(&command.urls, &command.lists)?;
+    let reporter = TerminalReporter::new(command.display.clone());
+    warn_about_shared_credentials(&urls, &command.options, &reporter);
+    let plan = make_plan(urls, &command);
+    warn_about_duplicates(&plan, &reporter);
+    let directory = &command.options.output.directory;
+    if command.dry_run {
         reporter.write_plan(&plan, |download| is_taken(&download.target().path_in(directory)));
         return Ok(Exit::Success.check_output(&reporter));
     }
-    if request.compare {
+    if command.compare {
         refuse_existing(&plan, directory)?;
     }
-    supervise(plan, request, reporter)
+    supervise(plan, command, reporter)
 }
 
-/// Warns if a header that may be meant for one server goes to several: it is sent to the origin of every URL.
-fn warn_of_shared_credentials(urls: &[WebUrl], options: &Options, reporter: &TerminalReporter) {
+/// Warns if credentials that may be meant for one server go to several: a header is sent to the origin of every URL.
+fn warn_about_shared_credentials(urls: &[WebUrl], options: &Options, reporter: &TerminalReporter) {
     let credential = options.network.headers.iter().find(|header| header.is_credential());
     let Some(name) = credential.map(Header::name) else {
         return;
     };
     let origins = urls.iter().map(WebUrl::origin).collect::<HashSet<_>>().len();
     if origins > 1 {
-        let warning = format!("the header {name} goes to all {origins} servers that the URLs name");
+        let warning = format!("the header {name} will be sent to all {origins} servers in the list");
         reporter.event(&Event::Warning(&warning));
     }
 }
 
-fn warn_of_duplicates(plan: &Plan, reporter: &TerminalReporter) {
+fn warn_about_duplicates(plan: &Plan, reporter: &TerminalReporter) {
     let warning = match plan.duplicates() {
         0 => return,
         1 => "1 duplicate URL skipped".to_owned(),
@@ -57,18 +57,18 @@ fn warn_of_duplicates(plan: &Plan, reporter: &TerminalReporter) {
     reporter.event(&Event::Warning(&warning));
 }
 
-fn make_plan(mut urls: Vec<WebUrl>, request: &FetchRequest) -> Plan {
-    let output = &request.options.output;
+fn make_plan(mut urls: Vec<WebUrl>, command: &FetchCommand) -> Plan {
+    let output = &command.options.output;
     let avoids_existing = output.if_exists == IfExists::Rename;
     let exists = |target: &Target| avoids_existing && is_taken(&target.path_in(&output.directory));
-    match &request.output_name {
+    match &command.output_name {
         // `FetchArgs::resolve` accepts a name only with a single URL.
         Some(name) => Plan::new([Entry::from(urls.swap_remove(0)).with_target(name.clone())], exists),
         None => Plan::new(urls, exists),
     }
 }
 
-/// Whether something exists at the path. If that cannot be determined, the download itself will report why.
+/// Whether something exists at the path. If that cannot be determined, the download itself reports why.
 fn is_taken(path: &Path) -> bool {
     matches!(part::target_state(path), Ok(TargetState::Occupied(_) | TargetState::NotAFile))
 }

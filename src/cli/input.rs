@@ -1,4 +1,4 @@
-//! Reads the URLs of the arguments and lists. Parsing a list is left to `plan::list`.
+//! Reads URLs from arguments and lists. `plan::list` parses the lists.
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use crate::plan::list;
 use crate::text::{safe, safe_path};
 use crate::url::{WebUrl, redacted};
 
-/// How many errors are listed; the others are only counted.
+/// How many errors are listed. The rest are only counted.
 const MAX_LISTED: usize = 10;
 
-/// Reads all URLs in the order given, those of the arguments first.
+/// Returns all URLs in the order given, starting with those from the arguments.
 ///
 /// # Errors
 ///
@@ -30,7 +30,7 @@ pub fn read_urls(arguments: &[String], lists: &[PathBuf]) -> anyhow::Result<Vec<
     ensure!(stdin_count <= 1, "-i -: standard input can be read only once");
     for path in lists {
         let name = if is_stdin(path) { "standard input".to_owned() } else { safe_path(path) };
-        match list::parse(&name, &read_list(path, &name)?) {
+        match list::parse_plain(&name, &read_list(path, &name)?) {
             Ok(listed) => urls.extend(listed),
             Err(invalid) => errors.extend(invalid.iter().map(ToString::to_string)),
         }
@@ -42,7 +42,7 @@ pub fn read_urls(arguments: &[String], lists: &[PathBuf]) -> anyhow::Result<Vec<
             more => bail!("{listed}\nand {more} more"),
         }
     }
-    ensure!(!urls.is_empty(), "nothing to download: give URLs, or a list with -i FILE");
+    ensure!(!urls.is_empty(), "nothing to download: pass URLs, or a list with -i FILE");
     Ok(urls)
 }
 
@@ -60,13 +60,13 @@ fn read_list(path: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
     match result {
         Ok(bytes) => Ok(bytes),
         Err(_) if WebUrl::parse(name).is_ok() => {
-            bail!("{} is a URL, not a list: give it without -i", safe(&redacted(name)))
+            bail!("{} is a URL, not a list: pass it without -i", safe(&redacted(name)))
         }
         Err(error) => bail!("{}: cannot read the list: {error}", safe(&redacted(name))),
     }
 }
 
-/// Suggests `-i` for an argument that looks like a list or standard input rather than a URL.
+/// Suggests `-i` if an argument looks like a list or standard input rather than a URL.
 fn suggest_fix(text: &str) -> Option<String> {
     let has_list_extension = Path::new(text).extension().is_some_and(|extension| {
         ["txt", "lst", "list", "urls"].iter().any(|list| extension.eq_ignore_ascii_case(list))

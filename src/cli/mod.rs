@@ -1,4 +1,4 @@
-//! The command: arguments in, exit code out. What a run does is left to the library.
+//! The command: takes arguments and returns an exit code. The library does the downloading.
 
 mod args;
 mod command;

@@ -1,6 +1,6 @@
-//! Signals that ask the process to end. The first is passed on, so that the run can stop in an orderly way; the second
-//! exits at once. SIGXFSZ, sent when a file exceeds the limit of `ulimit -f`, does not end the process: the write fails,
-//! and only that file with it.
+//! Handles signals that ask the process to end. The first is passed on, so that the run can shut down cleanly; the
+//! second exits at once. SIGXFSZ, sent when a file exceeds the limit of `ulimit -f`, does not end the process: the
+//! write fails, and with it only that file.
 
 use std::io;
 
@@ -21,21 +21,21 @@ mod imp {
     use super::*;
     use crate::cli::exit::Exit;
 
-    /// Calls `on_first` from a separate thread at the first SIGINT, SIGTERM or SIGHUP.
-    /// Signals that were ignored when the process started, as under nohup, remain ignored.
+    /// Calls `on_first` from a separate thread at the first SIGINT, SIGTERM or SIGHUP. Signals that were ignored when
+    /// the process started, as under nohup, remain ignored.
     ///
     /// # Errors
     ///
-    /// The handlers cannot be installed, or the thread cannot be started.
+    /// Returns an error if the handlers cannot be installed or the thread cannot be started.
     pub fn listen(on_first: impl FnOnce(Signal) + Send + 'static) -> io::Result<()> {
         // The default action kills the process. With any handler installed, the write fails with EFBIG instead.
         flag::register(SIGXFSZ, Arc::default())?;
         let handled: Vec<i32> = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)).collect();
-        // A signal that arrived between two of the steps below would be lost.
+        // Blocked, because a signal that arrived between two of these steps would be lost.
         let blocked = BlockedSignals::new(&handled)?;
         let seen = Arc::new(AtomicBool::new(false));
         for signal in &handled {
-            // The order matters: the conditional shutdown must check the flag before the first signal sets it.
+            // The order matters: the conditional shutdown must read the flag before the first signal sets it.
             let code = Exit::Interrupted(u8::try_from(*signal).unwrap_or_default()).code();
             flag::register_conditional_shutdown(*signal, i32::from(code), Arc::clone(&seen))?;
             flag::register(*signal, Arc::clone(&seen))?;
@@ -58,7 +58,7 @@ mod imp {
     impl BlockedSignals {
         #[expect(unsafe_code, reason = "std and signal-hook cannot block a signal")]
         fn new(signals: &[i32]) -> io::Result<Self> {
-            // SAFETY: all zeroes are a valid `sigset_t`; `sigemptyset` then initializes it.
+            // SAFETY: an all-zero `sigset_t` is valid; `sigemptyset` then initializes it.
             let (mut set, mut previous) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
             // SAFETY: the set is valid for writing.
             unsafe { libc::sigemptyset(&raw mut set) };
@@ -84,7 +84,7 @@ mod imp {
 
     #[expect(unsafe_code, reason = "std and signal-hook cannot tell how a signal is handled")]
     fn is_ignored(signal: i32) -> bool {
-        // SAFETY: all zeroes are a valid `sigaction`.
+        // SAFETY: an all-zero `sigaction` is valid.
         let mut current: libc::sigaction = unsafe { std::mem::zeroed() };
         // SAFETY: without a new action, the call only writes the current one, to a valid location.
         let known = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut current) } == 0;
@@ -101,7 +101,7 @@ mod imp {
     ///
     /// # Errors
     ///
-    /// The handler cannot be installed.
+    /// Returns an error if the handler cannot be installed.
     pub fn listen(on_first: impl FnOnce(Signal) + Send + 'static) -> io::Result<()> {
         const INTERRUPT: Signal = 2;
         let mut on_first = Some(on_first);

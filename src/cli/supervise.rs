@@ -1,5 +1,5 @@
-//! Runs a plan in its own thread while this one waits for its end, a signal or the deadline, and writes the summary.
-//! Ending the downloads is left to the run.
+//! Runs the plan on its own thread, waits for it to end, for a signal or for the deadline, and writes the summary. The
+//! run itself stops its downloads.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,20 +9,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::args::FetchRequest;
+use super::args::FetchCommand;
 use super::exit::Exit;
 use super::signal::{self, Signal};
 use crate::error::Error;
-use crate::measure::{self, Compared, Scratch};
+use crate::measure::{self, CompareResult, Scratch};
 use crate::options::Options;
 use crate::plan::Plan;
 use crate::report::{TerminalReporter, write_stderr};
 use crate::run::{CancelToken, Event, Reporter as _, RunStats, Summary, execute};
 
-/// How long an interrupted run may take to stop in an orderly way.
+/// How long an interrupted run has to shut down cleanly.
 const GRACE_PERIOD: Duration = Duration::from_millis(1000);
 
-/// How long a run may exceed its maximum time to stop by itself. A thread stuck in a read is then not waited for.
+/// How long past its maximum time a run has to stop by itself. After that, threads stuck in a read are abandoned.
 const OVERTIME: Duration = Duration::from_millis(400);
 
 /// How long writing the summary of an interrupted run may take.
@@ -37,12 +37,12 @@ enum Message {
 /// The result of a run or comparison.
 enum Completed {
     Run(Summary),
-    Comparison(Compared),
+    Comparison(CompareResult),
 }
 
-/// Carries out the plan. The run has its own thread, so that a signal can end the process even if the run is stuck.
-pub fn supervise(plan: Plan, request: FetchRequest, reporter: TerminalReporter) -> anyhow::Result<Exit> {
-    let FetchRequest { options, compare, .. } = request;
+/// Runs the plan on a separate thread, so that a signal can end the process even if the run is stuck.
+pub fn supervise(plan: Plan, command: FetchCommand, reporter: TerminalReporter) -> anyhow::Result<Exit> {
+    let FetchCommand { options, compare, .. } = command;
     let (tx, rx) = mpsc::channel();
     let signal_tx = tx.clone();
     signal::listen(move |signal| drop(signal_tx.send(Message::Signal(signal))))
@@ -55,7 +55,8 @@ pub fn supervise(plan: Plan, request: FetchRequest, reporter: TerminalReporter) 
     let timeout = options.limits.max_time.map(|time| time + OVERTIME);
     let reporter = Arc::new(reporter);
     let (cancel, latest) = (CancelToken::new(), LatestStats::default());
-    spawn_run(plan, options, scratch_path, (Arc::clone(&reporter), latest.clone()), cancel.clone(), tx)?;
+    let run = Run { plan, options, scratch: scratch_path, reporter: Arc::clone(&reporter), latest: latest.clone() };
+    run.start(cancel.clone(), tx)?;
 
     match wait_for_message(&rx, timeout) {
         Some(Message::Ended(Ok(completed))) => Ok(write_result(&completed, &reporter).check_output(&reporter)),
@@ -72,7 +73,7 @@ pub fn supervise(plan: Plan, request: FetchRequest, reporter: TerminalReporter) 
             write_last_summary(&reporter, latest.summary());
             Ok(Exit::Interrupted(signal))
         }
-        // The run has used up its time and overtime, so a thread is stuck in a read.
+        // The run has not stopped by itself, so a thread is stuck in a read.
         None => {
             cancel.cancel();
             let mut summary = latest.summary();
@@ -84,32 +85,40 @@ pub fn supervise(plan: Plan, request: FetchRequest, reporter: TerminalReporter) 
     }
 }
 
-/// Starts the thread of the run. It sends one message when the run ends or panics.
-fn spawn_run(
+/// A run or comparison, and where its events go.
+struct Run {
     plan: Plan,
     options: Options,
+    /// The directory for the first run of a comparison.
     scratch: Option<PathBuf>,
-    (reporter, latest): (Arc<TerminalReporter>, LatestStats),
-    cancel: CancelToken,
-    tx: Sender<Message>,
-) -> Result<(), Error> {
-    let carry_out = move || {
+    reporter: Arc<TerminalReporter>,
+    latest: LatestStats,
+}
+
+impl Run {
+    /// Starts a thread for the run. The thread sends one message, when the run ends or panics.
+    fn start(self, cancel: CancelToken, tx: Sender<Message>) -> Result<(), Error> {
+        let thread = move || {
+            // The run, and its reference to the reporter, are dropped before the message is sent.
+            let result = catch_unwind(AssertUnwindSafe(move || self.execute(&cancel)))
+                .unwrap_or_else(|_| Err(Error::Panicked("the thread of the run panicked".to_owned())));
+            let _ = tx.send(Message::Ended(result));
+        };
+        thread::Builder::new().name("tdl-run".to_owned()).spawn(thread).map_err(exhausted("start a thread"))?;
+        Ok(())
+    }
+
+    fn execute(&self, cancel: &CancelToken) -> Result<Completed, Error> {
+        let Self { plan, options, scratch, reporter, latest } = self;
         let reporter = |event: &Event<'_>| {
             latest.record(event);
             reporter.event(event);
         };
         match scratch {
-            Some(scratch) => measure::compare(&plan, &options, &scratch, &reporter, &cancel).map(Completed::Comparison),
-            None => execute(&plan, &options, &reporter, &cancel).map(Completed::Run),
+            Some(scratch) => measure::compare(plan, options, scratch, &reporter, cancel).map(Completed::Comparison),
+            None => execute(plan, options, &reporter, cancel).map(Completed::Run),
         }
-    };
-    let thread = move || {
-        let result = catch_unwind(AssertUnwindSafe(carry_out))
-            .unwrap_or_else(|_| Err(Error::Panicked("the thread of the run panicked".to_owned())));
-        let _ = tx.send(Message::Ended(result));
-    };
-    thread::Builder::new().name("tdl-run".to_owned()).spawn(thread).map_err(exhausted("start a thread"))?;
-    Ok(())
+    }
 }
 
 /// Waits for a message, or returns `None` after the timeout.
@@ -131,36 +140,38 @@ impl LatestStats {
         }
     }
 
-    /// The summary so far; an empty one before the run has started.
+    /// Returns the summary so far, which is empty before the run has started.
     fn summary(&self) -> Summary {
         let stats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         stats.as_ref().map_or_else(Summary::default, |stats| stats.snapshot())
     }
 }
 
-/// Makes an error for a thread or file that the system cannot provide at the moment.
+/// Returns a constructor for the error that the system currently cannot provide a thread or file.
 fn exhausted(action: &'static str) -> impl Fn(io::Error) -> Error {
     move |source| Error::Exhausted { action, source }
 }
 
+/// Writes the summary of a completed run or comparison, and returns the exit.
 fn write_result(completed: &Completed, reporter: &TerminalReporter) -> Exit {
     match completed {
         Completed::Run(summary) => {
             reporter.write_summary(summary);
             Exit::from_summary(summary)
         }
-        Completed::Comparison(Compared::FirstOnly(first)) => {
+        Completed::Comparison(CompareResult::FirstOnly(first)) => {
             reporter.write_summary(first);
             Exit::from_unfinished_comparison(first)
         }
-        Completed::Comparison(Compared::Both(comparison)) => {
+        Completed::Comparison(CompareResult::Both(comparison)) => {
             reporter.write_comparison(comparison);
             Exit::from_comparison(comparison)
         }
     }
 }
 
-/// Writes the summary of an interrupted run, but gives up after a time: a full pipe must not keep the process alive.
+/// Writes the summary of an interrupted run. Gives up after [`SUMMARY_TIMEOUT`]: a full pipe must not keep the process
+/// alive.
 fn write_last_summary(reporter: &Arc<TerminalReporter>, summary: Summary) {
     let (tx, rx) = mpsc::channel();
     let reporter = Arc::clone(reporter);

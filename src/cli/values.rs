@@ -1,4 +1,4 @@
-//! Parses the values of options: sizes, durations, names and headers.
+//! Parses the values of command-line options: sizes, durations, names and headers.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use crate::options::Header;
 use crate::plan::SafeName;
 
-/// Parses a size such as `500k`, `20M` or `4GiB`: powers of 1000, or of 1024 with an `i`. A bare number is bytes.
+/// Parses a size such as `500k`, `20M` or `4GiB`: powers of 1000, or of 1024 with an `i`. A bare number means bytes.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let invalid = || "expected a size such as 500k, 20M or 4GiB".to_owned();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -26,7 +26,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     number.checked_mul(unit).ok_or_else(|| "too large".to_owned())
 }
 
-/// Parses a duration such as `500ms`, `30s` or `5m`. A bare number is seconds.
+/// Parses a duration such as `500ms`, `30s` or `5m`. A bare number means seconds.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let duration = match seconds {
@@ -44,16 +44,16 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 
 /// Parses the value of `-O`.
 pub fn parse_name(name: &str) -> anyhow::Result<SafeName> {
-    match SafeName::chosen(name) {
+    match SafeName::from_user(name) {
         Some(name) => Ok(name),
         None if name.contains(['/', '\\']) => {
             bail!("-O {name:?}: a name cannot contain a directory; use -o DIR for that")
         }
-        None => bail!("-O {name:?}: not a valid file name on every system"),
+        None => bail!("-O {name:?}: not a valid file name on all platforms"),
     }
 }
 
-/// Parses the values of `-H`, and reads the files that they name with `@FILE`.
+/// Parses the values of `-H`. A value `@FILE` stands for the headers in that file, one per line.
 pub fn parse_headers(values: &[String]) -> anyhow::Result<Vec<Header>> {
     let mut headers = Vec::new();
     for value in values {

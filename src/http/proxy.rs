@@ -53,7 +53,7 @@ fn parse(name: &'static str, value: OsString) -> Result<ProxyUrl, ProxyError> {
 fn check_usable(name: &'static str, proxy: ProxyUrl) -> Result<ProxyUrl, ProxyError> {
     let matcher = Matcher::builder().all(proxy.url().as_str()).build();
     let is_used = matcher.intercept(&hyper::Uri::from_static("http://h/")).is_some();
-    if is_used { Ok(proxy) } else { Err(ProxyError { name, problem: Problem::Url(ProxyUrlError::NoUrl) }) }
+    if is_used { Ok(proxy) } else { Err(ProxyError { name, problem: Problem::Url(ProxyUrlError::Malformed) }) }
 }
 
 /// The proxies that the options name, or else this process's environment.
@@ -75,7 +75,7 @@ pub(super) fn configure(builder: ClientBuilder, proxies: &Proxies) -> Result<Cli
     };
     let except = NoProxy::from_string(&except.join(","));
     let rule = |proxy: ProxyUrl, new: fn(Url) -> reqwest::Result<Proxy>| {
-        let unusable = ProxyError { name: "proxy", problem: Problem::Url(ProxyUrlError::NoUrl) };
+        let unusable = ProxyError { name: "proxy", problem: Problem::Url(ProxyUrlError::Malformed) };
         let rule = new(check_usable("proxy", proxy)?.url().clone()).map_err(|_| unusable)?;
         Ok(rule.no_proxy(except.clone()))
     };
@@ -161,10 +161,10 @@ mod tests {
     #[test]
     fn an_unusable_value_is_an_error_that_names_the_variable_and_no_secret() {
         for (variables, message) in [
-            (&[("all_proxy", "ftp://user:secret@a:1")][..], "all_proxy: no proxy has the scheme ftp; write it as "),
-            (&[("HTTP_PROXY", "not a secret")], "HTTP_PROXY: not the URL of a proxy; write it as "),
-            (&[("https_proxy", "a:secret")], "https_proxy: not the URL of a proxy; "),
-            (&[("http_proxy", &"a".repeat(70_000))], "http_proxy: not the URL of a proxy; "),
+            (&[("all_proxy", "ftp://user:secret@a:1")][..], "all_proxy: unsupported proxy scheme 'ftp'; write it as "),
+            (&[("HTTP_PROXY", "not a secret")], "HTTP_PROXY: not a valid proxy URL; write it as "),
+            (&[("https_proxy", "a:secret")], "https_proxy: not a valid proxy URL; "),
+            (&[("http_proxy", &"a".repeat(70_000))], "http_proxy: not a valid proxy URL; "),
             // A variable that another one overrides is not checked.
             (&[("https_proxy", "a"), ("HTTPS_PROXY", "secret://"), ("all_proxy", "b:x")], "all_proxy: "),
         ] {

@@ -1,4 +1,4 @@
-//! Carries out a plan twice, and compares the times and the files.
+//! Runs a plan twice, and compares the times and the files.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
@@ -12,9 +12,9 @@ use crate::run::{CancelToken, Reporter, Summary, create_directory, execute};
 /// Both runs of a comparison.
 #[derive(Debug, Clone)]
 pub struct Comparison {
-    /// The plain loop, which ran first.
+    /// The first run, a plain loop.
     pub sequential: Summary,
-    /// The threads, whose files are kept.
+    /// The second run, with threads. Its files are kept.
     pub concurrent: Summary,
     /// Redacted URLs of the files that differ between the two runs.
     pub differing: Vec<String>,
@@ -22,17 +22,18 @@ pub struct Comparison {
     pub same: usize,
 }
 
-/// What came of a comparison.
+/// The result of a comparison.
 #[derive(Debug, Clone)]
-pub enum Compared {
+pub enum CompareResult {
     /// Both runs finished.
     Both(Box<Comparison>),
-    /// The first run was cancelled or used up all the time. Its files go with the scratch directory.
+    /// The first run was cancelled or used up all the time. Its files are removed with the scratch directory.
     FirstOnly(Summary),
 }
 
 impl Comparison {
-    /// How many times as fast the threads were. `None` unless both runs got every file: the times say nothing then.
+    /// How many times faster the concurrent run was. `None` unless both runs got every file, because otherwise the times
+    /// are not comparable.
     pub fn speed_up(&self) -> Option<f64> {
         let is_complete = self.same == self.concurrent.total;
         let seconds = self.concurrent.elapsed.as_secs_f64();
@@ -40,23 +41,23 @@ impl Comparison {
     }
 }
 
-/// Downloads a plan with the plain loop into `scratch`, then with threads into its output directory, and compares the
-/// files. Only the first run takes place if it is cancelled.
+/// Downloads a plan with the plain loop into `scratch`, then with threads into the output directory, and compares the
+/// files. If the first run is cancelled, the second does not take place.
 ///
 /// # Errors
 ///
-/// A run could not start.
+/// Returns an error if a run could not start.
 pub fn compare(
     plan: &Plan,
     options: &Options,
     scratch: &Path,
     reporter: &dyn Reporter,
     cancel: &CancelToken,
-) -> Result<Compared, Error> {
+) -> Result<CompareResult, Error> {
     let in_mode = |mode, directory: &Path| {
         let mut options = options.clone();
         options.limits.mode = mode;
-        // A thread for each file is compared with a loop, not several threads for one.
+        // Otherwise the comparison would measure not only threads for several files, but also several for one file.
         options.limits.split = false;
         options.output.directory = directory.to_owned();
         options.output.if_exists = IfExists::Fail;
@@ -67,7 +68,7 @@ pub fn compare(
     let sequential = execute(plan, &in_mode(Mode::Sequential, scratch), reporter, cancel)?;
     let time_left = options.limits.max_time.map(|time| time.saturating_sub(sequential.elapsed));
     if cancel.is_cancelled() || time_left.is_some_and(|time| time.is_zero()) {
-        return Ok(Compared::FirstOnly(sequential));
+        return Ok(CompareResult::FirstOnly(sequential));
     }
     let mut second_options = in_mode(Mode::Concurrent, directory);
     second_options.limits.max_time = time_left;
@@ -77,12 +78,12 @@ pub fn compare(
         let (one, other) = (download.target().path_in(scratch), download.target().path_in(directory));
         match same_bytes(&one, &other) {
             Ok(true) => comparison.same += 1,
-            // One of the runs did not get it, as its summary says.
+            // One of the runs did not get the file, as its summary says.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Ok(false) | Err(_) => comparison.differing.push(download.url().to_string()),
         }
     }
-    Ok(Compared::Both(Box::new(comparison)))
+    Ok(CompareResult::Both(Box::new(comparison)))
 }
 
 fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_compared_to_the_last() {
+    fn all_bytes_are_compared() {
         let scratch = tempfile::tempdir().unwrap();
         let file = |name: &str, bytes: &[u8]| {
             let path = scratch.path().join(name);

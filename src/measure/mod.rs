@@ -1,7 +1,9 @@
-//! `--compare`: carries out a plan twice, one download after another and then side by side, and measures both.
+//! `--compare`: runs a plan twice, first sequentially and then concurrently, and measures both runs.
 
+mod cleanup;
 mod compare;
 mod scratch;
 
-pub use compare::{Compared, Comparison, compare};
-pub use scratch::{Scratch, remove_dead};
+pub use cleanup::remove_dead;
+pub use compare::{CompareResult, Comparison, compare};
+pub use scratch::Scratch;

@@ -1,4 +1,4 @@
-//! From list entries to a plan: duplicates are dropped, and each download gets a target that no other has.
+//! Turns list entries into a plan: drops duplicates, and gives each download a target of its own.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,9 +17,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Gives each entry its target: the one it names, or what its first URL ends in. An entry whose first URL and
-    /// target were given before is dropped. A target that is taken, by an earlier download or by a file that
-    /// `exists`, becomes `name-2.ext`, and so on.
+    /// Makes a download of each entry, in order. Its target is the one that the entry has, or is named after its first
+    /// URL. An entry with the same first URL and target as an earlier one is dropped as a duplicate. A target that an
+    /// earlier download has becomes `name-2.ext`, and so on.
+    ///
+    /// So does a target for which `exists` returns true. That is for [`IfExists::Rename`](crate::options::IfExists),
+    /// which keeps existing files; otherwise, pass `|_| false`.
     #[must_use]
     pub fn new<E: Into<Entry>>(entries: impl IntoIterator<Item = E>, exists: impl Fn(&Target) -> bool) -> Self {
         let entries: Vec<Entry> = entries.into_iter().map(Into::into).collect();
@@ -39,27 +42,27 @@ impl Plan {
         plan
     }
 
-    /// The downloads in list order.
+    /// Returns the downloads in list order.
     #[must_use]
     pub fn downloads(&self) -> &[Download] {
         &self.downloads
     }
 
-    /// How many entries were dropped as duplicates.
+    /// Returns how many entries were dropped as duplicates.
     #[must_use]
     pub const fn duplicates(&self) -> usize {
         self.duplicates
     }
 
-    /// Whether a download of the plan has this target. Part files and sidecars do not matter: no target has such a
-    /// name.
+    /// Whether a download of the plan has this target. Names of part files and sidecars need no check: no
+    /// target has one.
     #[must_use]
     pub fn contains(&self, target: &Target) -> bool {
         self.keys.contains(&target.key())
     }
 
-    /// `target`, or its first numbered alternative that neither the plan nor the file system has. `numbers` remembers
-    /// where to continue counting: without it, a list in which every name is `download` takes quadratic time.
+    /// Returns `target`, or its first numbered alternative that neither the plan nor the file system has. `numbers`
+    /// stores where to continue counting: without it, a list in which every name is `download` takes quadratic time.
     fn first_free(
         &self,
         target: Target,
@@ -81,7 +84,7 @@ impl Plan {
     }
 }
 
-/// For each entry, whether no earlier one has the same first URL and target.
+/// Returns, for each entry, whether no earlier one has the same first URL and target.
 fn first_occurrences(entries: &[Entry]) -> Vec<bool> {
     let mut seen = HashSet::with_capacity(entries.len());
     entries.iter().map(|entry| seen.insert((&entry.sources[0].url, &entry.target))).collect()
@@ -102,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn two_urls_with_one_name_both_keep_their_files() {
+    fn urls_with_the_same_name_get_different_files() {
         assert_eq!(
             targets(&["http://a/x.gz", "http://b/x.gz", "http://c/X.GZ", "http://d/x-2.gz"], &[]),
             ["x.gz", "x-2.gz", "X-3.GZ", "x-2-2.gz"]
@@ -110,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_such_as_a_part_file_has_is_no_target() {
+    fn a_part_file_name_is_never_a_target() {
         assert_eq!(targets(&["http://a/x", "http://a/x.part"], &[]), ["x", "x.part_"]);
         assert_eq!(targets(&["http://a/x.part", "http://b/x.part"], &[]), ["x.part_", "x-2.part_"]);
         assert_eq!(targets(&["http://a/x", "http://a/X.part.json"], &[]), ["x", "X.part.json_"]);
@@ -129,7 +132,7 @@ mod tests {
     #[test]
     fn one_url_with_two_targets_is_two_downloads() {
         let entry = || Entry::from(WebUrl::parse("http://a/x").unwrap());
-        let named = |name| entry().with_target(SafeName::chosen(name).unwrap());
+        let named = |name| entry().with_target(SafeName::from_user(name).unwrap());
         let plan = Plan::new([entry(), named("y"), named("z"), named("y")], |_| false);
         let targets: Vec<_> = plan.downloads().iter().map(|download| download.target().as_str()).collect();
         assert_eq!((targets.as_slice(), plan.duplicates()), (["x", "y", "z"].as_slice(), 1));
@@ -149,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn existing_files_are_passed_over_where_they_count() {
+    fn names_of_existing_files_are_skipped() {
         assert_eq!(targets(&["http://a/x", "http://b/x"], &["x", "x-3"]), ["x-2", "x-4"]);
     }
 

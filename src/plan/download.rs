@@ -1,4 +1,4 @@
-//! One file to get: where it can come from, where it goes, and what is known of it beforehand.
+//! One file to get: its sources, its target, and what is known about it in advance.
 
 use crate::error::Error;
 use crate::options::Header;
@@ -19,9 +19,9 @@ pub struct Download {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Source {
-    /// Where to ask.
+    /// The URL to request.
     pub url: WebUrl,
-    /// Headers for this source alone. Like all headers, they are sent to the URL's own origin only.
+    /// Headers for this source only. Like all headers, they are sent only to the URL's own origin.
     pub headers: Vec<Header>,
 }
 
@@ -29,41 +29,41 @@ pub struct Source {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Expected {
-    /// The length in bytes. A file of any other length fails.
+    /// The length in bytes. A download fails if its file has any other length.
     pub length: Option<u64>,
 }
 
 impl Download {
-    /// `sources` must not be empty.
+    /// Creates a download. `sources` must not be empty.
     pub(super) const fn new(id: usize, sources: Vec<Source>, target: Target, expected: Expected) -> Self {
         Self { id, sources, target, expected }
     }
 
-    /// Its position in the plan, from 0.
+    /// Returns its position in the plan, from 0.
     #[must_use]
     pub const fn id(&self) -> usize {
         self.id
     }
 
-    /// The URL that it is known by: that of its first source.
+    /// Returns the URL of its first source, which identifies it in messages.
     #[must_use]
     pub fn url(&self) -> &WebUrl {
         &self.sources[0].url
     }
 
-    /// Where it can come from, in order of preference; never empty.
+    /// Returns its sources in order of preference. There is at least one.
     #[must_use]
     pub fn sources(&self) -> &[Source] {
         &self.sources
     }
 
-    /// Where it goes.
+    /// Returns the path that the finished file will have, below the output directory.
     #[must_use]
     pub const fn target(&self) -> &Target {
         &self.target
     }
 
-    /// What is known of the file beforehand.
+    /// Returns what is known about the file in advance.
     #[must_use]
     pub const fn expected(&self) -> &Expected {
         &self.expected
@@ -81,7 +81,7 @@ impl Expected {
 }
 
 impl From<WebUrl> for Source {
-    /// A source without headers of its own.
+    /// Creates a source without headers of its own.
     fn from(url: WebUrl) -> Self {
         Self { url, headers: Vec::new() }
     }

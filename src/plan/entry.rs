@@ -1,11 +1,11 @@
-//! One entry of a list, before the plan gives it a target that no other download has.
+//! One entry of a list, before the plan makes a download of it.
 
 use super::download::{Expected, Source};
 use super::target::Target;
 use crate::options::Header;
 use crate::url::WebUrl;
 
-/// One line or record of a list.
+/// One entry of a list: the URLs that a file can come from, and optionally its name and length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub(super) sources: Vec<Source>,
@@ -14,14 +14,14 @@ pub struct Entry {
 }
 
 impl From<WebUrl> for Entry {
-    /// A file with one source, named after its URL.
+    /// Creates an entry with one source. The file is named after the URL.
     fn from(url: WebUrl) -> Self {
         Self { sources: vec![url.into()], target: None, expected: Expected::default() }
     }
 }
 
 impl Entry {
-    /// Adds a mirror, which is used when the sources before it have failed.
+    /// Adds a mirror: another source of the same file. It is used if the sources before it fail.
     #[must_use]
     pub fn with_mirror(mut self, url: WebUrl) -> Self {
         self.sources.push(url.into());
@@ -37,7 +37,7 @@ impl Entry {
         self
     }
 
-    /// Names the file.
+    /// Sets the path of the file below the output directory.
     #[must_use]
     pub fn with_target(mut self, target: impl Into<Target>) -> Self {
         self.target = Some(target.into());
@@ -51,7 +51,7 @@ impl Entry {
         self
     }
 
-    /// The sources, in order of preference.
+    /// Returns the sources, in order of preference.
     #[must_use]
     pub fn sources(&self) -> &[Source] {
         &self.sources

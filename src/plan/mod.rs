@@ -1,4 +1,4 @@
-//! What to fetch: list entries become downloads, each with a target of its own. Knows no file system and no network.
+//! What to fetch: list entries become downloads, each with a target of its own. Uses neither file system nor network.
 
 mod build;
 mod download;

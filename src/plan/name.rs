@@ -1,5 +1,5 @@
-//! Turns the last path segment of a URL into a safe file name. The result is the same on every platform, even where
-//! the platform would allow more. Choosing between equal names is left to the plan.
+//! Turns the last path segment of a URL into a safe file name. The result is the same on every platform, even if the
+//! platform would allow more. The plan numbers equal names.
 
 use std::fmt;
 
@@ -26,28 +26,28 @@ const RESERVED_SUFFIXES: [&str; 7] =
 /// A file name that is a single path component on every platform.
 ///
 /// It has no separator, no hidden character, none of `< > : " | ? *`, no trailing dot or space, and at most 225 bytes
-/// before a number. It is not `.` or `..`, no Windows device name, and no name of a part file or sidecar.
+/// before a number. It is not `.`, `..`, the name of a Windows device, or that of a part file or sidecar.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SafeName(Box<str>);
 
 impl SafeName {
-    /// Derives the name from the URL's last path segment, decoded once and made safe; `index.html` if that is empty.
+    /// Derives a name from the URL's last path segment, decoded once and made safe, or `index.html` if that is empty.
     #[must_use]
     pub fn from_url(url: &WebUrl) -> Self {
         Self::sanitized(&percent_decode(url.last_segment()))
     }
 
-    /// Accepts a name the user chose, or returns `None` if it is unsafe. The only change it makes is to reserved names:
-    /// `x.part` becomes `x.part_`, as it does for a URL.
+    /// Accepts a name chosen by the user, or returns `None` if it is unsafe. Only reserved names are changed: `x.part`
+    /// becomes `x.part_`, as it does for a URL.
     #[must_use]
-    pub fn chosen(name: &str) -> Option<Self> {
+    pub fn from_user(name: &str) -> Option<Self> {
         let safe = Self::sanitized(name);
         let is_unchanged = &*safe.0 == name;
         let has_suffix_added = is_reserved(name) && safe.0.strip_suffix('_') == Some(name);
         (is_unchanged || has_suffix_added).then_some(safe)
     }
 
-    /// Makes any text a safe name.
+    /// Turns any text into a safe name.
     fn sanitized(text: &str) -> Self {
         // Fast path: most names are safe already.
         if is_plain(text) && !is_device(text) && !is_reserved(text) {
@@ -71,20 +71,17 @@ impl SafeName {
     }
 
     /// Inserts a number before the last extension: `name-2.ext`.
-    #[must_use]
-    pub fn numbered(&self, number: usize) -> Self {
+    pub(super) fn numbered(&self, number: usize) -> Self {
         let (stem, extension) = split_extension(&self.0);
         Self(format!("{stem}-{number}{extension}").into())
     }
 
     /// Returns the name of the part file for this target.
-    #[must_use]
-    pub fn part_name(&self) -> String {
+    pub(super) fn part_name(&self) -> String {
         format!("{}{PART_SUFFIX}", self.0)
     }
 
     /// Returns a key that is equal for two names if a case-insensitive file system treats them as the same.
-    #[must_use]
     pub(super) fn key(&self) -> String {
         fold_case(&self.0)
     }
@@ -116,14 +113,14 @@ fn is_device(name: &str) -> bool {
     })
 }
 
-/// Whether tdl itself may write a file of this name beside some target.
+/// Whether tdl itself may write a file with this name beside a target.
 fn is_reserved(name: &str) -> bool {
     let name = fold_case(name);
     let name = name.strip_suffix(".kept").unwrap_or(&name);
     name == COMPARE_DIRECTORY || RESERVED_SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
 }
 
-/// Removes differences of case, which a file system may ignore.
+/// Removes differences in case, which a file system may ignore.
 fn fold_case(name: &str) -> String {
     if name.is_ascii() {
         return name.to_ascii_lowercase();
@@ -132,7 +129,7 @@ fn fold_case(name: &str) -> String {
     name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
-/// Fixes the first problem with a name other than unsafe characters.
+/// Fixes one problem with a name whose unsafe characters have been replaced.
 fn repaired(name: &str) -> String {
     let name = shortened(trimmed(name));
     if name.is_empty() {
@@ -146,7 +143,7 @@ fn repaired(name: &str) -> String {
     }
 }
 
-/// Whether a text is short, has only characters that every system can store, and does not end in a dot.
+/// Whether a text is short, has only characters that are safe on all platforms, and does not end in a dot.
 fn is_plain(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     (1..=MAX_NAME).contains(&text.len()) && !text.ends_with('.') && text.bytes().all(is_plain)
@@ -157,14 +154,14 @@ fn trimmed(name: &str) -> &str {
     name.trim_end_matches(['.', ' '])
 }
 
-/// Shortens a long name before its extension, at a character boundary.
+/// Shortens a long name, at a character boundary before its extension.
 fn shortened(name: &str) -> String {
     if name.len() <= MAX_NAME {
         return name.to_owned();
     }
     let (stem, extension) = split_extension(name);
-    let room = MAX_NAME - extension.len();
-    let end = (0..=room).rev().find(|at| stem.is_char_boundary(*at)).unwrap_or_default();
+    let max_stem = MAX_NAME - extension.len();
+    let end = (0..=max_stem).rev().find(|at| stem.is_char_boundary(*at)).unwrap_or_default();
     format!("{}{extension}", &stem[..end])
 }
 
@@ -187,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn names_from_urls_seen_in_the_wild() {
+    fn names_from_urls() {
         for (url, expected) in [
             ("http://h/data/set.csv", "set.csv"),
             ("http://h/a%20b.txt?version=2#top", "a b.txt"),
@@ -240,15 +237,15 @@ mod tests {
     #[test]
     fn numbers_go_before_the_last_extension() {
         for (name, numbered) in [("a.txt", "a-2.txt"), ("a.tar.gz", "a.tar-2.gz"), ("a", "a-2"), (".rc", ".rc-2")] {
-            assert_eq!(SafeName::chosen(name).unwrap().numbered(2).as_str(), numbered);
+            assert_eq!(SafeName::from_user(name).unwrap().numbered(2).as_str(), numbered);
         }
     }
 
     #[test]
-    fn a_chosen_name_is_accepted_unchanged_or_refused() {
-        assert_eq!(SafeName::chosen("a b.txt").unwrap().as_str(), "a b.txt");
+    fn a_users_name_is_accepted_unchanged_or_refused() {
+        assert_eq!(SafeName::from_user("a b.txt").unwrap().as_str(), "a b.txt");
         for bad in ["", ".", "..", "a/b", "a\\b", "con", "x.", "a\nb"] {
-            assert_eq!(SafeName::chosen(bad), None, "{bad:?}");
+            assert_eq!(SafeName::from_user(bad), None, "{bad:?}");
         }
     }
 
@@ -257,12 +254,12 @@ mod tests {
         let all = ["", ".json", ".tmp", ".kept", ".new", ".new.json", ".new.tmp"];
         for suffix in all.iter().flat_map(|suffix| [format!("x.part{suffix}"), format!("x.part{suffix}.kept")]) {
             for name in [suffix.clone(), suffix.to_uppercase()] {
-                assert_eq!(SafeName::chosen(&name).unwrap().as_str(), format!("{name}_"));
+                assert_eq!(SafeName::from_user(&name).unwrap().as_str(), format!("{name}_"));
             }
         }
         // Some file systems fold these letters to s and k.
-        assert_eq!(SafeName::chosen("x.part.j\u{17f}on").unwrap().as_str(), "x.part.j\u{17f}on_");
-        assert_eq!(SafeName::chosen("x.part.\u{212a}ept").unwrap().as_str(), "x.part.\u{212a}ept_");
+        assert_eq!(SafeName::from_user("x.part.j\u{17f}on").unwrap().as_str(), "x.part.j\u{17f}on_");
+        assert_eq!(SafeName::from_user("x.part.\u{212a}ept").unwrap().as_str(), "x.part.\u{212a}ept_");
         let long = name(&format!("http://h/{}.part", "x".repeat(400)));
         assert!(long.len() == MAX_NAME && long.ends_with("x.part_"), "{long}");
         let device = name(&format!("http://h/CON{}x.part", "%20".repeat(MAX_NAME - "CONx.part".len())));
@@ -286,7 +283,7 @@ mod tests {
                 prop_assert!(!text.ends_with(['.', ' ']) && !is_device(text) && !is_reserved(text));
                 prop_assert_eq!(std::path::Path::new(text).components().count(), 1);
                 // A safe name is not changed again, so every run uses the same one.
-                let again = SafeName::chosen(text);
+                let again = SafeName::from_user(text);
                 prop_assert_eq!(again.as_ref(), Some(&name));
                 let numbered = name.numbered(9_999_999_999);
                 prop_assert!(numbered.part_name().len() + ".new.json.kept".len() <= 255);

@@ -1,4 +1,4 @@
-//! The path that a finished file will have below the output directory. The only place where paths are joined.
+//! The path that a finished file will have below the output directory. Only this joins a target and a directory.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,29 +10,29 @@ use super::name::SafeName;
 pub struct Target(SafeName);
 
 impl Target {
-    /// The target as text, relative to the output directory.
+    /// Returns the target as text, relative to the output directory.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
-    /// Its path in `directory`.
+    /// Returns its path in `directory`.
     #[must_use]
     pub fn path_in(&self, directory: &Path) -> PathBuf {
         directory.join(self.0.as_str())
     }
 
-    /// The path of its part file in `directory`.
+    /// Returns the path of its part file in `directory`.
     pub(crate) fn part_path_in(&self, directory: &Path) -> PathBuf {
         directory.join(self.0.part_name())
     }
 
-    /// The `number`th alternative: `name-2.ext`.
+    /// Inserts a number before the last extension: `name-2.ext`.
     pub(crate) fn numbered(&self, number: usize) -> Self {
         Self(self.0.numbered(number))
     }
 
-    /// What two targets have in common that some file system takes for the same.
+    /// Returns a key that is equal for two targets if a case-insensitive file system treats them as the same.
     pub(super) fn key(&self) -> String {
         self.0.key()
     }

@@ -1,4 +1,4 @@
-//! Progress on a terminal: a status line for the run and below it a bar for each running download, as many as fit.
+//! Progress on a terminal: a status line for the run, and below it a bar for each running download, as many as fit.
 //! A thread draws ten times a second from counters that the downloads maintain anyway, so no download waits for the
 //! terminal.
 
@@ -19,13 +19,13 @@ use crate::run::{Event, Outcome, Progress};
 /// How often the bars are redrawn.
 const DRAW_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The speed shown is an average over this many drawings, which is three seconds.
+/// The speed shown is an average over this many redraws, which is three seconds.
 const MAX_SAMPLES: usize = 30;
 
 /// Terminal lines not available for bars: the status line and one for the cursor.
 const RESERVED_LINES: usize = 2;
 
-/// A narrower terminal has room for text only.
+/// On a narrower terminal, only text is shown.
 const MIN_BAR_COLUMNS: u16 = 60;
 
 /// The bars of a run, and the thread that draws them.
@@ -34,7 +34,8 @@ pub struct Bars {
     drawer: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
 }
 
-/// The run as known from its events.
+/// The run as known from its events. It has its own counts, because those of `RunStats` may already include a download
+/// that is still in `running`, and its bytes would be counted twice.
 #[derive(Default)]
 struct State {
     mode: Mode,
@@ -47,7 +48,7 @@ struct State {
     /// Bytes received over the network for finished downloads.
     transferred: u64,
     running: Vec<Running>,
-    /// Lines to print above the bars at the next drawing.
+    /// Lines to print above the bars at the next redraw.
     lines: String,
 }
 
@@ -127,7 +128,7 @@ struct Screen {
     bars: MultiProgress,
     status: ProgressBar,
     rows: Vec<(usize, ProgressBar)>,
-    /// The bytes received over the network at each of the last drawings.
+    /// The bytes received over the network at each of the last redraws.
     samples: VecDeque<(Instant, u64)>,
     /// The terminal width that the styles were made for.
     columns: u16,
@@ -154,6 +155,7 @@ impl Screen {
     fn draw(&mut self, state: &Mutex<State>) {
         let (lines, running, message) = {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            self.record_sample(&state);
             let message = self.status_line(&state);
             (std::mem::take(&mut state.lines), state.running.clone(), message)
         };
@@ -164,22 +166,23 @@ impl Screen {
         let (lines, columns) = self.terminal.size();
         if columns != self.columns {
             self.columns = columns;
-            self.with_bar = style(&format!("  {{prefix:{}!}} {{wide_bar}} {{msg:>21}}", columns.clamp(60, 180) / 3));
+            self.with_bar =
+                style(&format!("  {{prefix:{}!}} {{wide_bar}} {{msg:>21}}", columns.clamp(MIN_BAR_COLUMNS, 180) / 3));
             self.with_bar = self.with_bar.clone().progress_chars("━╸─");
         }
-        let room = usize::from(lines).saturating_sub(RESERVED_LINES);
-        self.drop_rows(&running, room);
+        let max_rows = usize::from(lines).saturating_sub(RESERVED_LINES);
+        self.drop_rows(&running, max_rows);
         for running in &running {
-            self.draw_row(running, room);
+            self.draw_row(running, max_rows);
         }
     }
 
     /// Removes the rows of finished downloads and rows that no longer fit.
-    fn drop_rows(&mut self, running: &[Running], room: usize) {
+    fn drop_rows(&mut self, running: &[Running], max_rows: usize) {
         let bars = &self.bars;
         let mut kept = 0;
         self.rows.retain(|(id, bar)| {
-            let keep = kept < room && running.iter().any(|running| running.id == *id);
+            let keep = kept < max_rows && running.iter().any(|running| running.id == *id);
             kept += usize::from(keep);
             if !keep {
                 bars.remove(bar);
@@ -188,11 +191,11 @@ impl Screen {
         });
     }
 
-    fn draw_row(&mut self, running: &Running, room: usize) {
+    fn draw_row(&mut self, running: &Running, max_rows: usize) {
         let row = self.rows.iter().find(|(id, _)| *id == running.id);
         let bar = match row {
             Some((_, bar)) => bar,
-            None if self.rows.len() < room => {
+            None if self.rows.len() < max_rows => {
                 let bar = ProgressBar::no_length().with_prefix(running.name.clone());
                 self.rows.push((running.id, self.bars.add(bar)));
                 &self.rows[self.rows.len() - 1].1
@@ -221,15 +224,18 @@ impl Screen {
         bar.set_position(received);
     }
 
-    /// Formats files done, failed and left, bytes, speed and remaining time.
-    fn status_line(&mut self, state: &State) -> String {
-        let received = state.bytes + state.running.iter().map(|running| running.progress.received()).sum::<u64>();
-        let transferred =
-            state.transferred + state.running.iter().map(|running| running.progress.transferred()).sum::<u64>();
-        self.samples.push_back((Instant::now(), transferred));
+    /// Records the bytes received over the network so far, from which the speed is computed.
+    fn record_sample(&mut self, state: &State) {
+        let running = state.running.iter().map(|running| running.progress.transferred()).sum::<u64>();
+        self.samples.push_back((Instant::now(), state.transferred + running));
         if self.samples.len() > MAX_SAMPLES {
             self.samples.pop_front();
         }
+    }
+
+    /// Formats files done, failed and left, bytes, speed and remaining time.
+    fn status_line(&self, state: &State) -> String {
+        let received = state.bytes + state.running.iter().map(|running| running.progress.received()).sum::<u64>();
         let (bytes, period) = match (self.samples.front(), self.samples.back()) {
             (Some((from, before)), Some((to, now))) => (now.saturating_sub(*before), to.duration_since(*from)),
             _ => (0, Duration::ZERO),
@@ -261,8 +267,8 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// Estimates the remaining time in whole seconds: the missing bytes of running downloads, plus the mean known length
-/// for each download not yet started, at the current speed.
+/// Estimates the remaining time in whole seconds, at the current speed. Counts the missing bytes of running downloads,
+/// and the mean known length for each download that has not started.
 fn estimate_time_left(state: &State, bytes: u64, period: Duration) -> Option<Duration> {
     let lengths = || state.running.iter().filter_map(|running| running.progress.length()).map(|length| length as f64);
     let known = state.fetched + lengths().count();
@@ -281,7 +287,7 @@ fn estimate_time_left(state: &State, bytes: u64, period: Duration) -> Option<Dur
     Duration::try_from_secs_f64(seconds.ceil()).ok()
 }
 
-/// Whether a finished download counts as done in the status line.
+/// Whether the status line counts a finished download as done.
 const fn is_done(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Fetched(_) | Outcome::Skipped(_))
 }

@@ -1,5 +1,5 @@
 //! JSON Lines: a record for each change of state, for programs. URLs are not redacted, so that a program can request
-//! them again. Fields are only ever added.
+//! them again. The README documents the fields; fields may be added, but not renamed or removed.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +23,7 @@ pub struct JsonLines {
 
 #[derive(Default)]
 struct State {
-    /// The current run of a comparison.
+    /// Which run of a comparison is in progress.
     pass: Option<Mode>,
     has_ended: bool,
 }
@@ -59,10 +59,11 @@ struct Details {
     status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<u32>,
-    /// For a fetched file, whether truncation would have been detected; for a skipped one, whether the server was asked.
+    /// In `finished`, whether truncation would have been detected. In `skipped`, whether the server said that the file
+    /// is unchanged.
     #[serde(skip_serializing_if = "Option::is_none")]
     checked: Option<bool>,
-    /// The coding the server applied although none was requested, and in which the file was saved.
+    /// The coding that the server applied without being asked; the file is saved as sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     content_encoding: Option<String>,
     /// Seconds until the next attempt.
@@ -94,7 +95,7 @@ struct SummaryRecord<'a> {
     comparison: Option<ComparisonFields<'a>>,
 }
 
-/// What a comparison adds to the summary record. Both times are measured; the sequential run went first.
+/// The fields that a comparison adds to the summary record. Both times are measured; the sequential run went first.
 #[derive(Serialize)]
 struct ComparisonFields<'a> {
     sequential_seconds: f64,
@@ -109,7 +110,7 @@ impl JsonLines {
         Self { stdout, directory, compare, state: Mutex::default() }
     }
 
-    /// Writes the record of an event, if it has one.
+    /// Writes the record of an event, if that kind of event has one.
     pub fn write_event(&self, event: &Event<'_>) {
         match event {
             Event::Planned { plan, mode, .. } => {
@@ -201,7 +202,7 @@ impl JsonLines {
             }
             Outcome::Cancelled => {
                 let details = Details {
-                    error: Some("the run ended before it was done".to_owned()),
+                    error: Some("the run ended first".to_owned()),
                     kind: Some("cancelled"),
                     temporary: Some(true),
                     ..details
@@ -215,18 +216,18 @@ impl JsonLines {
         self.write_record_as(event, download, download.target(), details);
     }
 
-    fn write_record_as(&self, event: &'static str, download: &Download, name: &Target, details: Details) {
+    fn write_record_as(&self, event: &'static str, download: &Download, target: &Target, details: Details) {
         // Locked while writing, so that no record follows the summary.
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.has_ended {
             return;
         }
-        let path = || self.directory.join(name.as_str()).to_string_lossy().into_owned();
+        let path = || target.path_in(&self.directory).to_string_lossy().into_owned();
         self.write(&DownloadRecord {
             event,
             id: download.id(),
             url: download.url().unredacted(),
-            out: name.as_str(),
+            out: target.as_str(),
             path: (state.pass != Some(Mode::Sequential)).then(path),
             details,
             pass: state.pass.map(Mode::name),

@@ -1,8 +1,8 @@
-//! Formats events as lines of text. Each line begins with the URL it is about. Where they are shown is left to others.
+//! Formats events as lines of text. A line about a download begins with its URL. Others decide where to show the lines.
 
 use std::path::Path;
 
-use super::display::Verbosity;
+use super::options::Verbosity;
 use super::units::{format_count, format_size, format_time};
 use crate::error::Error;
 use crate::http::Framing;
@@ -24,7 +24,7 @@ pub fn format_event(event: &Event<'_>, verbosity: Verbosity) -> Option<String> {
         Event::Warning(text) => Some(format!("warning: {text}")),
         _ if verbosity < Verbosity::Everything => None,
         Event::Redirected(download, to) => Some(format!("{}: redirected to {to}", download.url())),
-        Event::Split(download, from) => Some(format!("{}: another connection, from byte {from}", download.url())),
+        Event::Split(download, from) => Some(format!("{}: opened another connection at byte {from}", download.url())),
         Event::SegmentFailed(download, failure) => {
             Some(format!("{}: another connection ended early: {}", download.url(), failure.chain()))
         }
@@ -33,7 +33,7 @@ pub fn format_event(event: &Event<'_>, verbosity: Verbosity) -> Option<String> {
 }
 
 /// Formats the line that precedes each of the two runs of a comparison.
-pub fn format_pass(plan: &Plan, mode: Mode) -> String {
+pub fn format_run_start(plan: &Plan, mode: Mode) -> String {
     let files = format_count(plan.downloads().len(), "file");
     match mode {
         Mode::Sequential => format!("first {files} sequentially, into a scratch directory"),
@@ -74,17 +74,17 @@ fn format_outcome(download: &Download, finished: &Finished, verbosity: Verbosity
         Outcome::Skipped(SkipReason::Unchanged) => {
             Some(format!("{url}: skipped, {} is unchanged according to the server", download.target()))
         }
-        Outcome::Cancelled => (finished.attempts > 0).then(|| format!("{url}: not finished")),
+        Outcome::Cancelled => (finished.attempts > 0).then(|| format!("{url}: not finished, the run ended first")),
     }
 }
 
-/// Returns what may help against a failure, to end its message with.
+/// Returns what may help against a failure, for the end of its message.
 const fn hint(failure: &Error) -> &'static str {
     match failure {
-        Error::Status { code: 401, .. } => "; give credentials with -H 'Authorization: ...' or in the URL",
+        Error::Status { code: 401, .. } => "; pass credentials with -H 'Authorization: ...' or in the URL",
         Error::Dns { is_temporary: false, .. } => "; is it spelled correctly?",
         Error::Status { code: 407, .. } | Error::Proxy { code: Some(407) } => {
-            "; give credentials in the proxy's URL, as in http://USER:PASSWORD@HOST:PORT"
+            "; put the credentials in the proxy URL, as in http://USER:PASSWORD@HOST:PORT"
         }
         Error::Tls(_) => "; --insecure accepts any certificate",
         Error::Client { is_temporary: false, .. } => "; is a certificate store installed (ca-certificates)?",

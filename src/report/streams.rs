@@ -11,7 +11,7 @@ pub struct Stdout {
 }
 
 impl Stdout {
-    /// Writes and flushes. An error is kept for [`error`](Self::error) rather than returned, because it must not stop
+    /// Writes and flushes. An error is stored for [`error`](Self::error) rather than returned, because it must not stop
     /// a download. A closed pipe, as with `| head`, is not an error.
     pub fn write(&self, text: &str) {
         let mut stdout = io::stdout().lock();
@@ -21,7 +21,7 @@ impl Stdout {
         }
     }
 
-    /// Returns why the result could not be written.
+    /// Returns the first error, if any.
     pub fn error(&self) -> Option<&io::Error> {
         self.error.get()
     }

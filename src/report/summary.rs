@@ -1,5 +1,5 @@
-//! Formats the summary: the results of a run and the gain from concurrency. Each time says whether it is measured, an
-//! upper bound or a lower bound.
+//! Formats the summary: the results of a run and the gain from concurrency. Each time that is compared says whether it
+//! is measured, an upper bound or a lower bound.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,20 +9,20 @@ use crate::measure::Comparison;
 use crate::options::Mode;
 use crate::run::Summary;
 
-/// A speed-up closer to 1 than this may be chance, since each run is measured only once.
+/// A speed-up closer to 1 than this may be chance, because each run is measured only once.
 const NOISE: f64 = 0.1;
 
-/// A smaller difference between two runs may only mean that the first one had to warm up.
+/// A smaller difference may only mean that the first run had to warm up.
 const WARM_UP: Duration = Duration::from_millis(50);
 
 /// Formats the summary of a run.
 pub fn format_run(summary: &Summary) -> String {
     let mut text = format_counts(summary);
-    // A single file gains nothing from concurrency, and the times of an interrupted run mean nothing.
+    // A single file gains nothing from concurrency, and the times of an interrupted run are not comparable.
     if summary.fetched > 1 && summary.cancelled() == 0 {
         let (concurrent, sequential) = match summary.mode {
             Mode::Concurrent => (
-                (summary.elapsed, format_count(summary.threads, "thread")),
+                (summary.elapsed, format!("measured; {}", format_count(summary.threads, "thread"))),
                 (
                     summary.total_download_time,
                     "at most: the downloads' own times added up; --compare measures it".to_owned(),
@@ -30,7 +30,7 @@ pub fn format_run(summary: &Summary) -> String {
             ),
             Mode::Sequential => (
                 (summary.longest, "at least: the longest download's own time; --compare measures it".to_owned()),
-                (summary.elapsed, "one after another".to_owned()),
+                (summary.elapsed, "measured; one after another".to_owned()),
             ),
         };
         write_time(&mut text, "concurrent", concurrent.0, &concurrent.1);
@@ -72,7 +72,7 @@ pub fn format_differences(comparison: &Comparison) -> String {
     lines.collect()
 }
 
-/// Formats the totals in one line, then a line for each other count that is not zero, then the first failures.
+/// Formats a line with the totals, one for each other count that is not zero, and the first failures.
 fn format_counts(summary: &Summary) -> String {
     let Summary { total, fetched, bytes, transferred, elapsed, .. } = summary;
     let files = if *total == 1 { "file" } else { "files" };
@@ -151,13 +151,13 @@ mod tests {
     fn estimates_are_labelled_as_such() {
         insta::assert_snapshot!(format_run(&summary(Mode::Concurrent)), @"
         16 of 16 files, 148.0 MiB in 2.41 s (61.4 MiB/s)
-          concurrent    2.41 s   16 threads
+          concurrent    2.41 s   measured; 16 threads
           sequential   31.20 s   at most: the downloads' own times added up; --compare measures it
         ");
         insta::assert_snapshot!(format_run(&summary(Mode::Sequential)), @"
         16 of 16 files, 148.0 MiB in 2.41 s (61.4 MiB/s)
           concurrent    2.10 s   at least: the longest download's own time; --compare measures it
-          sequential    2.41 s   one after another
+          sequential    2.41 s   measured; one after another
         ");
     }
 

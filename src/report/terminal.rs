@@ -1,11 +1,11 @@
-//! Sends the events and results of a run to everything the user sees: bars or lines, JSON Lines, the summary.
+//! Passes the events and results of a run to what displays them: bars or lines, JSON Lines, the summary.
 
 use std::io;
 use std::sync::Arc;
 
 use super::bars::Bars;
-use super::display::{DisplayOptions, ProgressMode, Verbosity};
 use super::json::JsonLines;
+use super::options::{DisplayOptions, ProgressMode, Verbosity};
 use super::streams::{Stdout, can_draw, write_stderr};
 use super::{lines, summary};
 use crate::measure::Comparison;
@@ -43,7 +43,7 @@ impl TerminalReporter {
         }
     }
 
-    /// Returns why standard output could not be written.
+    /// Returns the first error of writing to standard output.
     pub fn output_error(&self) -> Option<&io::Error> {
         self.stdout.error()
     }
@@ -53,12 +53,13 @@ impl TerminalReporter {
         self.end_progress();
         if let Some(json) = &self.json {
             json.write_summary(summary);
-        } else if self.options.verbosity == Verbosity::Failures {
-            // Failures were shown as they happened.
-        } else if self.options.compare && summary.mode == Mode::Sequential {
-            self.stdout.write(&summary::format_interrupted_comparison(summary));
-        } else {
-            self.stdout.write(&summary::format_run(summary));
+        } else if self.options.verbosity != Verbosity::Failures {
+            let is_interrupted_comparison = self.options.compare && summary.mode == Mode::Sequential;
+            self.stdout.write(&if is_interrupted_comparison {
+                summary::format_interrupted_comparison(summary)
+            } else {
+                summary::format_run(summary)
+            });
         }
     }
 
@@ -92,7 +93,7 @@ impl TerminalReporter {
         };
         match event {
             Event::Planned { plan, mode, .. } if self.options.compare && verbosity != Verbosity::Failures => {
-                Some(lines::format_pass(plan, *mode))
+                Some(lines::format_run_start(plan, *mode))
             }
             event => lines::format_event(event, verbosity),
         }
@@ -101,7 +102,7 @@ impl TerminalReporter {
 
 impl Drop for TerminalReporter {
     fn drop(&mut self) {
-        // Lines that wait for the next drawing of the bars must not be lost.
+        // Prints the lines that wait for the next redraw of the bars.
         self.end_progress();
     }
 }

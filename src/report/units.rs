@@ -24,7 +24,7 @@ pub fn format_speed(bytes: u64, time: Duration) -> String {
     format!("{}/s", format_size(per_second as u64))
 }
 
-/// Formats a time in hundredths of a second, or from 100 seconds in hours, minutes and seconds.
+/// Formats a time in hundredths of a second, or, from 100 seconds on, in hours, minutes and seconds.
 pub fn format_time(time: Duration) -> String {
     if time < Duration::from_secs(100) {
         return format!("{:.2} s", time.as_secs_f64());

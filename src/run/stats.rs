@@ -102,7 +102,7 @@ mod tests {
                 scope.spawn(move || {
                     for round in 0..ROUNDS {
                         let file = Fetched {
-                            target: SafeName::chosen("x").unwrap().into(),
+                            target: SafeName::from_user("x").unwrap().into(),
                             path: "x".into(),
                             bytes: 3,
                             status: 200,

@@ -56,17 +56,17 @@ fn likely_mistakes_come_with_their_fix() {
         (&["urls.txt"][..], "'urls.txt' is not an absolute URL; to read a list, use -i urls.txt\n"),
         (&["-"], "'-' is not an absolute URL; to read a list, use -i -\n"),
         (&["www.example.com"], "'www.example.com' is not an absolute URL; did you mean https://www.example.com?\n"),
-        (&["-i", "http://h/x"], "http://h/x is a URL, not a list: give it without -i\n"),
+        (&["-i", "http://h/x"], "http://h/x is a URL, not a list: pass it without -i\n"),
         (&["-i", "-", "-i", "-"], "-i -: standard input can be read only once\n"),
         (&["-O", "a/b", "http://h/x"], "-O \"a/b\": a name cannot contain a directory; use -o DIR for that\n"),
         (&["-O", "x", "http://h/x", "http://h/y"], "-O names the file of a single URL, but there are 2\n"),
         (&["-H", "Range: bytes=1-", "http://h/x"], "-H \"Range\": Range is set by tdl itself\n"),
         (
             &["-H", "Proxy-Authorization: Basic secret", "http://h/x"],
-            "-H \"Proxy-Authorization\": it would go to the servers; give the proxy's URL the user info, as in \
+            "-H \"Proxy-Authorization\": it would be sent to the servers; put the credentials in the proxy URL, as in \
              http_proxy=http://USER:PASSWORD@HOST:PORT\n",
         ),
-        (&["-H", "secret", "http://h/x"], "-H \"...\": a header reads 'Name: value'\n"),
+        (&["-H", "secret", "http://h/x"], "-H \"...\": expected 'Name: value'\n"),
     ] {
         let output = fetch().args(arguments).file("urls.txt", "").run().assert_code(2);
         assert_eq!(output.stderr, message);
@@ -100,7 +100,7 @@ fn the_command_line_is_checked() {
     let output = Tdl::new(&["https://user:secret@example.com/x"]).run().assert_code(2);
     assert_eq!(output.stderr, "a URL is not a command; to download it, use 'tdl fetch URL'\n");
     let output = fetch().args(["-i", "http://user:secret@h/x?token=secret"]).run().assert_code(2);
-    assert_eq!(output.stderr, "http://h/x?token=*** is a URL, not a list: give it without -i\n");
+    assert_eq!(output.stderr, "http://h/x?token=*** is a URL, not a list: pass it without -i\n");
 }
 
 #[test]

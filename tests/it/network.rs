@@ -31,7 +31,7 @@ fn headers_can_be_read_from_a_file() {
     assert_eq!((request.header("x-a"), request.header("x-b")), (Some("1"), Some("2")));
     let output =
         fetch().args(["http://h/x", "-H", "@headers"]).file("headers", "X-A: 1\nnonsense").run().assert_code(2);
-    assert_eq!(output.stderr, "headers:2: a header reads 'Name: value'\n");
+    assert_eq!(output.stderr, "headers:2: expected 'Name: value'\n");
     let secret = "Proxy-Authorization: Basic secret";
     let output = fetch().args(["http://h/x", "-H", "@headers"]).file("headers", secret).run().assert_code(2);
     assert!(output.stderr.starts_with("headers:1: it would go to the servers; "), "{}", output.stderr);
@@ -89,7 +89,7 @@ fn a_credential_for_several_servers_causes_one_warning() {
     let urls = servers.each_ref().map(|server| server.url("/x"));
     let output =
         fetch().args(urls).args(["-H", "Authorization: Bearer secret", "-H", "Cookie: a=b"]).run().assert_code(0);
-    let warning = "warning: the header Authorization goes to all 2 servers that the URLs name\n";
+    let warning = "warning: the header Authorization will be sent to all 2 servers in the list\n";
     assert_eq!(output.stderr.matches(warning).count(), 1, "{}", output.stderr);
     assert!(!output.stderr.contains("secret"));
 }

@@ -99,7 +99,7 @@ fn slow_files_are_split() {
     let mut tdl = fetch().args(["-i", "urls.txt", "-v"]).file("urls.txt", &list);
     let output = tdl.run().assert_code(0);
     for number in 0..2 {
-        let further = format!("/slow/{number}.bin: another connection, from byte ");
+        let further = format!("/slow/{number}.bin: opened another connection at byte ");
         assert!(output.stderr.contains(&further), "{}", output.stderr);
         assert!(tdl.read(&format!("{number}.bin")) == content(number, LENGTH));
     }

@@ -102,7 +102,7 @@ fn a_refused_tunnel_is_retried_only_if_the_status_is_temporary() {
         let message = format!("/x: failed: the proxy refused the connection with status {status}");
         assert!(output.stderr.contains(&message), "{}", output.stderr);
         assert_eq!(output.stderr.contains("retrying"), code == 75, "{}", output.stderr);
-        assert_eq!(output.stderr.contains("give credentials in the proxy's URL"), status == 407, "{}", output.stderr);
+        assert_eq!(output.stderr.contains("put the credentials in the proxy URL"), status == 407, "{}", output.stderr);
         assert!(!output.stderr.contains("secret"), "{}", output.stderr);
         let requests = proxy.requests();
         for request in &requests {

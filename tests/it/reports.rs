@@ -50,12 +50,15 @@ fn the_summary_says_how_each_time_is_known() {
     };
     let concurrent = lines("--jobs=64");
     assert!(concurrent[0].starts_with("3 of 3 files, 3 B in "), "{concurrent:?}");
-    assert!(concurrent[1].starts_with("  concurrent ") && concurrent[1].ends_with(" s   3 threads"), "{concurrent:?}");
+    assert!(
+        concurrent[1].starts_with("  concurrent ") && concurrent[1].ends_with(" s   measured; 3 threads"),
+        "{concurrent:?}"
+    );
     assert!(concurrent[2].starts_with("  sequential "), "{concurrent:?}");
     assert!(concurrent[2].contains("at most: the downloads' own times added up"), "{concurrent:?}");
     let sequential = lines("--sequential");
     assert!(sequential[1].contains("at least: the longest download's own time"), "{sequential:?}");
-    assert!(sequential[2].ends_with("one after another"), "{sequential:?}");
+    assert!(sequential[2].ends_with("measured; one after another"), "{sequential:?}");
 }
 
 #[test]
@@ -150,7 +153,11 @@ fn a_result_that_cannot_be_written_is_a_failure() {
     for argument in ["--json", "--dry-run", "--progress=none"] {
         let mut tdl = fetch().args([&server.url("/x"), argument]).into_full_device();
         let output = tdl.run().assert_code(1);
-        assert!(output.stderr.contains("standard output: No space left on device"), "{}", output.stderr);
+        assert!(
+            output.stderr.contains("cannot write to standard output: No space left on device"),
+            "{}",
+            output.stderr
+        );
         assert_eq!(tdl.names().len(), usize::from(argument != "--dry-run"));
     }
 }

@@ -67,7 +67,7 @@ fn an_idle_thread_takes_half_of_the_slowest_download() {
     // The second half of what is missing: up to 1 MiB had arrived.
     assert!((6 * MIB..=13 * MIB / 2).contains(&from) && to == 12 * MIB, "{from} {to}");
     assert!(requests.iter().all(|request| !request.target.contains("small") || request.range(0).is_none()));
-    assert!(output.stderr.contains("/big: another connection, from byte "), "{}", output.stderr);
+    assert!(output.stderr.contains("/big: opened another connection at byte "), "{}", output.stderr);
     assert!(output.stdout.contains(" 4 threads"), "{}", output.stdout);
 }
 

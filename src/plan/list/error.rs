@@ -1,4 +1,4 @@
-//! What can be wrong with a line of a list, in any format.
+//! The errors in lists, whatever their format.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ pub(super) enum Problem {
 }
 
 impl ListError {
-    /// An error in `line` (from 1) of the list called `list`.
+    /// Creates an error in `line` (from 1) of the list called `list`.
     pub(super) fn new(list: &str, line: usize, problem: Problem) -> Self {
         Self { list: list.to_owned(), line, problem }
     }

@@ -1,17 +1,17 @@
-//! The plain format: one URL per line, with blank lines and `#` comments.
+//! The plain list format: one URL per line, with blank lines and `#` comments.
 
 use super::error::{ListError, Problem};
 use crate::url::WebUrl;
 
-/// Parses a plain list and returns its URLs in order.
+/// Parses a plain list, which has one URL per line, and returns the URLs in order.
 ///
 /// Skips a byte-order mark, carriage returns, blank lines, lines that begin with `#`, and white space around URLs.
 /// `name` identifies the list in errors.
 ///
 /// # Errors
 ///
-/// Returns one error, in order, for every line that is not an absolute http or https URL.
-pub fn parse(name: &str, bytes: &[u8]) -> Result<Vec<WebUrl>, Vec<ListError>> {
+/// Returns an error for each invalid line, in order: one that is not an absolute http or https URL, for example.
+pub fn parse_plain(name: &str, bytes: &[u8]) -> Result<Vec<WebUrl>, Vec<ListError>> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(vec![ListError::new(name, 1, Problem::Utf16)]);
     }
@@ -42,17 +42,17 @@ mod tests {
     use super::*;
 
     fn messages(list: &[u8]) -> Vec<String> {
-        parse("urls.txt", list).unwrap_err().iter().map(ToString::to_string).collect()
+        parse_plain("urls.txt", list).unwrap_err().iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn accepts_lists_from_any_editor() {
         let list =
             b"\xef\xbb\xbf# a comment\r\nhttp://h/a\r\n\r\n  http://h/b  \n\thttp://h/c\n#http://h/no\nhttp://h/d";
-        let urls: Vec<_> = parse("l", list).unwrap().iter().map(ToString::to_string).collect();
+        let urls: Vec<_> = parse_plain("l", list).unwrap().iter().map(ToString::to_string).collect();
         assert_eq!(urls, ["http://h/a", "http://h/b", "http://h/c", "http://h/d"]);
-        assert_eq!(parse("l", b""), Ok(vec![]));
-        assert_eq!(parse("l", b"# nothing\n\n"), Ok(vec![]));
+        assert_eq!(parse_plain("l", b""), Ok(vec![]));
+        assert_eq!(parse_plain("l", b"# nothing\n\n"), Ok(vec![]));
     }
 
     #[test]
@@ -77,7 +77,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn never_panics(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400)) {
-            let _ = parse("l", &bytes);
+            let _ = parse_plain("l", &bytes);
         }
     }
 }

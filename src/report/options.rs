@@ -1,8 +1,8 @@
-//! What the user asked to see.
+//! How the command displays a run, as the user chose.
 
 use std::path::PathBuf;
 
-/// What to show of a run, and how.
+/// How to display a run.
 #[derive(Debug, Clone)]
 pub struct DisplayOptions {
     pub progress: ProgressMode,
@@ -11,7 +11,7 @@ pub struct DisplayOptions {
     pub json: bool,
     /// The output directory, as shown to the user.
     pub directory: PathBuf,
-    /// Whether two runs are compared.
+    /// Whether this is a comparison of two runs.
     pub compare: bool,
 }
 
@@ -22,7 +22,7 @@ pub enum ProgressMode {
     Auto,
     /// Bars, if there is a terminal to draw them on.
     Bars,
-    /// A line for each change of state.
+    /// Lines, even on a terminal.
     Plain,
     /// Failures only.
     None,
@@ -31,7 +31,7 @@ pub enum ProgressMode {
 /// How much is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verbosity {
-    /// Failures, and no summary.
+    /// Failures only, and no summary.
     Failures,
     /// Also starts, ends, retries and warnings.
     Normal,
