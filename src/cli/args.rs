@@ -43,8 +43,9 @@ Examples:
   grep -o 'https://[^\"]*' page.html | tdl fetch -i -
   tdl fetch -i urls.txt -o downloads --compare
 
-Exit codes: 0 all fetched or already there, 1 some failed permanently, 2 invalid command line or list, or
-output directory not writable, 75 some failed temporarily (run it again), 130, 143 or 129 interrupted";
+Exit codes: 0 all fetched or already there, 1 some failed permanently, 2 invalid command line or
+list, or output directory not writable, 75 some failed temporarily (run it again),
+130, 143 or 129 interrupted";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]

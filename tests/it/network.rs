@@ -34,7 +34,7 @@ fn headers_can_be_read_from_a_file() {
     assert_eq!(output.stderr, "headers:2: expected 'Name: value'\n");
     let secret = "Proxy-Authorization: Basic secret";
     let output = fetch().args(["http://h/x", "-H", "@headers"]).file("headers", secret).run().assert_code(2);
-    assert!(output.stderr.starts_with("headers:1: it would go to the servers; "), "{}", output.stderr);
+    assert!(output.stderr.starts_with("headers:1: it would be sent to the servers; "), "{}", output.stderr);
     assert!(!output.stderr.contains("secret"), "{}", output.stderr);
 }
 
