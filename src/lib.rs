@@ -78,7 +78,7 @@
 //!
 //! # Effects on the process
 //!
-//! A run raises the soft limit on open files to the hard one. The first https request installs rustls' ring provider as
+//! A run raises the soft limit on open files to the hard one. The first request installs rustls' ring provider as
 //! the default of the process, unless there is one already. No signal handler is installed and nothing is printed.
 
 #![deny(clippy::print_stdout, clippy::print_stderr, clippy::exit)]
