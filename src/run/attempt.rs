@@ -295,7 +295,10 @@ impl<'t, 'a> Attempt<'t, 'a> {
     /// Discards an incomplete whole file, and keeps `part`.
     fn after_failed_replacement(&mut self, part: PartFile, failure: Error) -> Result<Outcome, Unfinished> {
         self.transfer.effective_url = None;
-        self.transfer.resume_policy.whole_failed();
+        // Stopping the run says nothing about the server.
+        if !matches!(failure, Error::Cancelled) {
+            self.transfer.resume_policy.whole_failed();
+        }
         let url = &self.transfer.source().url;
         if let Some(shorter) = PartFile::open_replacement(&self.replacement_path, &self.target, url)? {
             shorter.discard();

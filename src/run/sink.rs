@@ -85,7 +85,7 @@ impl Sink<'_> {
                     output.fsync,
                 )? {
                     Some(file) => Self::Unnamed(file, body.clone()),
-                    None => Self::Part(body.to_part(destination)?),
+                    None => Self::Part(body.to_synced_part(destination)?),
                 };
                 Ok(())
             }
@@ -102,7 +102,7 @@ impl Sink<'_> {
                 Self::Unnamed(file, body) => match file.link(path)? {
                     LinkOutcome::Linked => return Ok(true),
                     LinkOutcome::NameTaken => return Ok(false),
-                    LinkOutcome::Unsupported => *self = Self::Part(body.to_part(destination)?),
+                    LinkOutcome::Unsupported => *self = Self::Part(body.to_synced_part(destination)?),
                 },
                 Self::Part(part) => {
                     let is_named = part.commit(path, destination.commit_mode)?;
@@ -124,6 +124,16 @@ impl Sink<'_> {
 }
 
 impl SmallBody<'_> {
+    /// Writes the body to a part file that will be committed, and syncs that if the user wants it.
+    fn to_synced_part(&self, destination: &Destination<'_>) -> Result<PartFile, Error> {
+        let part = self.to_part(destination)?;
+        let synced = if destination.session.output.fsync { part.sync() } else { Ok(()) };
+        match synced {
+            Ok(()) => Ok(part),
+            Err(failure) => Err(destination.keep(Sink::Part(part), failure).failure),
+        }
+    }
+
     /// Writes the body to a part file: if the file system has no unnamed files, or if the body is incomplete and can be
     /// resumed.
     pub fn to_part(&self, destination: &Destination<'_>) -> Result<PartFile, Error> {
@@ -142,6 +152,6 @@ impl SmallBody<'_> {
         if let Some(time) = self.response.last_modified() {
             part.set_modified(time);
         }
-        if destination.session.output.fsync { part.sync() } else { Ok(()) }
+        Ok(())
     }
 }

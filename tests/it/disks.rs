@@ -24,7 +24,7 @@ fn files_arrive_without_hard_links_or_no_replace_renames_after_one_warning(mode:
             .prefix_args(&["-e", &format!("inject=renameat2:error={rename}")])
             .prefix_args(&["-e", &format!("inject=linkat:error={link}")]);
         let output = tdl.run().assert_code(0);
-        assert_eq!(output.stderr.matches("without replacing another").count(), 1, "{}", output.stderr);
+        assert_eq!(output.stderr.matches("renames that do not replace").count(), 1, "{}", output.stderr);
         assert_eq!(tdl.names(), ["large1", "large2", "large3", "large3.part.json.kept", "small1", "small2"]);
         for target in targets {
             assert!(tdl.read(&target[1..]) == content(1, length(target)), "{target}");

@@ -12,7 +12,7 @@ use tdl::{
     download_file, run,
 };
 
-use crate::command::{content, names};
+use crate::command::{content, names, wait_for};
 use crate::server::{Gate, Reply, Server};
 
 fn plan(server: &Server, count: usize) -> Plan {
@@ -173,6 +173,34 @@ fn progress_can_be_read_while_it_goes() {
     run(&plan(&server, 1), &options(&dir), &reporter, &CancelToken::new()).unwrap();
     let progress = seen.into_inner().unwrap().unwrap();
     assert_eq!((progress.received(), progress.length()), (50_000, Some(50_000)));
+}
+
+#[test]
+fn stopping_runs_does_not_cost_the_longer_part_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let body = content(1, 1_000_000);
+    let server = Server::start(move |request| {
+        let reply = Reply::ok(body.clone()).header("ETag", "\"a\"");
+        // It ignores ranges, and stalls before it has sent as much as the first time.
+        if request.number == 0 { reply.cut_after(600_000) } else { reply.stall_after(300_000) }
+    });
+    let mut options = options(&dir);
+    options.network.stall_timeout = Duration::from_secs(3600);
+    let out = dir.path().join("out");
+    let (part, replacement) = (out.join("0.part"), out.join("0.part.new"));
+    run(&plan(&server, 1), &options, &(), &CancelToken::new()).unwrap();
+    let received = part.metadata().unwrap().len();
+    for _ in 0..4 {
+        let cancel = CancelToken::new();
+        let summary = thread::scope(|scope| {
+            let running = scope.spawn(|| run(&plan(&server, 1), &options, &(), &cancel).unwrap());
+            wait_for(|| replacement.exists());
+            cancel.cancel();
+            running.join().unwrap()
+        });
+        assert_eq!(summary.cancelled(), 1);
+        assert_eq!((part.metadata().unwrap().len(), replacement.exists()), (received, false));
+    }
 }
 
 #[test]

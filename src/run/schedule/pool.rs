@@ -162,7 +162,10 @@ impl<W: Work> Pool<'_, W> {
         let shared = &mut *guard;
         if let Some(failure) = result.failure() {
             self.reduce_open_files(shared, failure);
-            self.hold_hosts(&mut shared.queue, permit.id(), failure);
+            // A download that was given up holds its host only if that throttles. One that will be retried always does.
+            if failure.is_throttled() || !matches!(result, TaskResult::Finished(_)) {
+                self.hold_hosts(&mut shared.queue, permit.id(), failure);
+            }
         }
         shared.busy -= 1;
         let mut not_started = Vec::new();
@@ -570,5 +573,27 @@ mod tests {
         fake.run(100, 8, 4, 4);
         assert_eq!((fake.finished().len(), fake.closed_idle.load(Ordering::SeqCst)), (100, 4));
         assert_eq!(fake.most_after.load(Ordering::SeqCst), 1, "three quarters of four, of three, of two, of one");
+    }
+
+    #[test]
+    fn a_download_that_was_given_up_holds_its_host_only_if_that_throttles() {
+        for (code, is_held) in [(429, true), (503, true), (500, false), (408, false), (404, false)] {
+            let fake = Fake::new(move |fake, id, _| {
+                if id > 0 {
+                    fake.is_stopped.store(true, Ordering::SeqCst);
+                    return skip();
+                }
+                let retry_after = Some(Box::new(RetryAfter { host: "h:80".to_owned(), wait: Duration::from_secs(60) }));
+                finish(Outcome::Failed(Error::Status { code, reason: "", retry_after }))
+            });
+            let mut queue = Queue::new(vec![0; 2], 1, 1);
+            let Next::Start(permit, None) = queue.next(Instant::now()) else { panic!("nothing to start") };
+            let shared = Shared { queue, threads: 1, max_threads: 1, busy: 1, idle: 0, is_done: false };
+            let shared = Mutex::new(shared);
+            let pool = Pool { work: &fake, shared, task_available: Condvar::new(), timer: Condvar::new() };
+            pool.run_download(permit, None, &mut ());
+            let next = pool.lock().queue.next(Instant::now());
+            assert_eq!(matches!(next, Next::Wait), is_held, "{code}");
+        }
     }
 }
