@@ -118,8 +118,8 @@ pub enum Error {
     Locked {
         /// The part file.
         path: PathBuf,
-        /// How long until the other process is presumed dead, unless it makes a checkpoint first. `None` if it is alive,
-        /// or if that cannot be determined.
+        /// How long until the other process is presumed dead, unless it makes a checkpoint first. `None` if it is
+        /// alive, or if that cannot be determined.
         free_in: Option<Duration>,
     },
     /// The file is longer than the limit, which is given in bytes.

@@ -1,5 +1,5 @@
-//! Downloads lists of files concurrently and reports what happened. A file gets its final name only after every byte that
-//! the server promised has arrived, and the summary says how much time concurrency saved.
+//! Downloads lists of files concurrently and reports what happened. A file gets its final name only after every byte
+//! that the server promised has arrived, and the summary says how much time concurrency saved.
 //!
 //! One file is one call, [`download_file`]. A list is a [`Plan`], [`Options`] and [`run()`]:
 //!
@@ -72,9 +72,9 @@
 //! ```
 //!
 //! Values flow to the right. Each folder of `src` imports only those below it: `cli` (the command), `report` (output),
-//! `measure` (`--compare`), `run` (scheduling and attempts), `part` (files on disk), `http` (requests and responses), `plan`
-//! (downloads and their targets). Without the default feature `cli`, the first three and the crates that only they need are
-//! left out.
+//! `measure` (`--compare`), `run` (scheduling and attempts), `part` (files on disk), `http` (requests and responses),
+//! `plan` (downloads and their targets). Without the default feature `cli`, the first three and the crates that only
+//! they need are left out.
 //!
 //! # Effects on the process
 //!
@@ -145,8 +145,8 @@ pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, cancel: &Can
 ///
 /// # Errors
 ///
-/// [`Error::Url`] if `url` is not an absolute http or https URL, [`Error::Exists`] if the file exists, and the reason if
-/// the file could not be fetched.
+/// [`Error::Url`] if `url` is not an absolute http or https URL, [`Error::Exists`] if the file exists, and the reason
+/// if the file could not be fetched.
 ///
 /// # Examples
 ///

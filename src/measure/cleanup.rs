@@ -1,9 +1,10 @@
 //! Removes the scratch directories of comparisons, including those that killed processes left.
 //!
-//! `.tdl-compare/` in the output directory has one directory for each comparison, named with sixteen hexadecimal digits.
-//! That contains `files`, and `lock`, which names the process and is locked by it while it lives. Only a directory that
-//! looks like this, belongs to this user and is not locked is removed: anything else named `.tdl-compare` is not
-//! touched. If locks do not work, or only within one machine, the named process is looked up instead.
+//! `.tdl-compare/` in the output directory has one directory for each comparison, named with sixteen hexadecimal
+//! digits. That contains `files`, and `lock`, which names the process and is locked by it while it lives. Only a
+//! directory that looks like this, belongs to this user and is not locked is removed: anything else named
+//! `.tdl-compare` is not touched. If locks do not work, or only within one machine, the named process is looked up
+//! instead.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -17,7 +18,8 @@ use crate::plan::COMPARE_DIRECTORY;
 pub const LOCK: &str = "lock";
 pub const FILES: &str = "files";
 
-/// The first line of the lock file, followed by a token that names the process. It is written before `files` is created.
+/// The first line of the lock file, followed by a token that names the process. It is written before `files` is
+/// created.
 pub const LOCK_FILE_HEADER: &[u8] = b"tdl --compare\n";
 
 /// How much of a lock file is read, in bytes.
@@ -82,8 +84,8 @@ mod imp {
         remove_all(&parent, name, &root)
     }
 
-    /// Removes the directories that are certainly a comparison's and not in use. Returns whether the parent may be removed
-    /// as well.
+    /// Removes the directories that are certainly a comparison's and not in use. Returns whether the parent may be
+    /// removed as well.
     pub fn remove_dead(parent: &Path) -> io::Result<bool> {
         let parent = open_directory(CWD, parent)?;
         let stat = fstat(&parent)?;
@@ -175,8 +177,8 @@ mod imp {
         fs::remove_dir_all(parent.join(name))
     }
 
-    /// Removes the directories that are certainly a comparison's and not in use. Returns whether the parent may be removed
-    /// as well.
+    /// Removes the directories that are certainly a comparison's and not in use. Returns whether the parent may be
+    /// removed as well.
     pub fn remove_dead(parent: &Path) -> io::Result<bool> {
         let mut any = false;
         for entry in fs::read_dir(parent)? {

@@ -32,8 +32,8 @@ pub enum CompareResult {
 }
 
 impl Comparison {
-    /// How many times faster the concurrent run was. `None` unless both runs got every file, because otherwise the times
-    /// are not comparable.
+    /// How many times faster the concurrent run was. `None` unless both runs got every file, because otherwise the
+    /// times are not comparable.
     pub fn speed_up(&self) -> Option<f64> {
         let is_complete = self.same == self.concurrent.total;
         let seconds = self.concurrent.elapsed.as_secs_f64();

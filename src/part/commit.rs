@@ -21,8 +21,8 @@ pub enum CommitMode {
 }
 
 impl PartFile {
-    /// Renames the file to its target while it is still locked, and then removes the sidecar. Returns `false` if the name
-    /// is taken and must not be replaced.
+    /// Renames the file to its target while it is still locked, and then removes the sidecar. Returns `false` if the
+    /// name is taken and must not be replaced.
     ///
     /// # Errors
     ///

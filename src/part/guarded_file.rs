@@ -1,4 +1,5 @@
-//! An open part file that detects when another process has changed it, or when the system has failed to sync it to disk.
+//! An open part file that detects when another process has changed it, or when the system has failed to sync it to
+//! disk.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Seek as _, SeekFrom};
@@ -24,8 +25,8 @@ pub struct GuardedFile {
     /// written.
     preallocated: AtomicU64,
     interference: OnceLock<Interference>,
-    /// The error of a failed sync. The system reports it only once; afterwards no byte written since the last checkpoint
-    /// can be trusted.
+    /// The error of a failed sync. The system reports it only once; afterwards no byte written since the last
+    /// checkpoint can be trusted.
     sync_failure: OnceLock<io::Error>,
 }
 
@@ -190,8 +191,8 @@ mod tests {
         });
     }
 
-    /// Another process truncates the file between the check of its length and the next write, which makes it at least as
-    /// long again.
+    /// Another process truncates the file between the check of its length and the next write, which makes it at least
+    /// as long again.
     #[cfg(target_os = "linux")]
     #[test]
     fn a_truncation_hidden_by_a_later_write_is_detected() {

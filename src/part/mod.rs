@@ -1,11 +1,11 @@
-//! Where bytes land: the part file beside a target, its lock and its sidecar, and the one rename that gives it the final
-//! name. Does not use the network.
+//! Where bytes land: the part file beside a target, its lock and its sidecar, and the one rename that gives it the
+//! final name. Does not use the network.
 //!
-//! A [`PartFile`] belongs to one download: `open` locks it and decides whether to resume it, `part_file` starts or resumes it, and `commit` or
-//! `release` ends it. Its [`SharedPart`] is what the threads of that download see: each writes one of the `segments`
-//! through a [`SegmentWriter`], while the [`Checkpointer`] saves a `checkpoint` of what they have written. On disk, a
-//! `guarded_file` detects changes made by other processes, and the sidecar (`sidecar_reader`, `sidecar_temporary`,
-//! `sidecar_file`) records ownership where locks cannot be trusted.
+//! A [`PartFile`] belongs to one download: `open` locks it and decides whether to resume it, `part_file` starts or
+//! resumes it, and `commit` or `release` ends it. Its [`SharedPart`] is what the threads of that download see: each
+//! writes one of the `segments` through a [`SegmentWriter`], while the [`Checkpointer`] saves a `checkpoint` of what
+//! they have written. On disk, a `guarded_file` detects changes made by other processes, and the sidecar
+//! (`sidecar_reader`, `sidecar_temporary`, `sidecar_file`) records ownership where locks cannot be trusted.
 
 mod checkpoint;
 mod checkpointer;

@@ -96,8 +96,8 @@ impl PartFile {
         Ok(None)
     }
 
-    /// Opens the replacement that a killed run was writing beside another part file. Removes it if it cannot be resumed.
-    /// Without a sidecar made by tdl it stays untouched, because its name is not needed yet.
+    /// Opens the replacement that a killed run was writing beside another part file. Removes it if it cannot be
+    /// resumed. Without a sidecar made by tdl it stays untouched, because its name is not needed yet.
     ///
     /// # Errors
     ///

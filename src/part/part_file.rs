@@ -167,8 +167,8 @@ impl PartFile {
         self.shared.moved.take()
     }
 
-    /// Records, for the next checkpoint, how many requests for the rest have failed in a row and how many got an unusable
-    /// response. Both are reset once more bytes are recorded.
+    /// Records, for the next checkpoint, how many requests for the rest have failed in a row and how many got an
+    /// unusable response. Both are reset once more bytes are recorded.
     pub fn note_failed_resumes(&self, failed: u32, unusable: u32) {
         if let Some(sidecar) = &mut self.shared.lock_checkpoint().sidecar {
             (sidecar.failed_resumes, sidecar.unusable_responses) = (failed, unusable);

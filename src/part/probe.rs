@@ -13,8 +13,8 @@ use crate::error::{Error, has_too_many_open_files};
 ///
 /// # Errors
 ///
-/// [`Error::Disk`] if the directory cannot be written to. A full disk or too many open files are not reported here: they
-/// may be temporary, and a download that hits them reports them.
+/// [`Error::Disk`] if the directory cannot be written to. A full disk or too many open files are not reported here:
+/// they may be temporary, and a download that hits them reports them.
 pub fn check_writable(directory: &Path) -> Result<(), Error> {
     match probe(directory) {
         Err(error) if !is_transient(&error) => Err(disk_error("write to", directory, error)),

@@ -34,8 +34,8 @@ pub fn process_has_ended(token: &str) -> Option<bool> {
     }
 }
 
-/// Returns whether an owner's process is still running. For this process's own part files that is unknown: another thread may
-/// have one open, or may have failed to release it.
+/// Returns whether an owner's process is still running. For this process's own part files that is unknown: another
+/// thread may have one open, or may have failed to release it.
 pub fn liveness(owner: &Owner) -> Liveness {
     let this = new_owner();
     if owner.machine.is_empty() || owner.machine != this.machine {

@@ -20,8 +20,8 @@ enum Removable {
 }
 
 impl PartFile {
-    /// Keeps the file for a later attempt, with a sidecar that records its bytes and names no owner; or removes it if it
-    /// cannot be resumed. Returns how many bytes are kept: 0 if the file was removed or belongs to another process.
+    /// Keeps the file for a later attempt, with a sidecar that records its bytes and names no owner; or removes it if
+    /// it cannot be resumed. Returns how many bytes are kept: 0 if the file was removed or belongs to another process.
     pub fn keep_for_resume(self) -> u64 {
         self.shared.stop_checkpoints();
         let recorded = || self.shared.sidecar().map_or(0, |sidecar| sidecar.done.count());

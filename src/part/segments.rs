@@ -16,15 +16,15 @@ const MIN_SEGMENT: u64 = 1024 * 1024;
 /// A segment is split only if it would take longer than this: opening another connection takes time.
 const MIN_TIME_LEFT: Duration = Duration::from_secs(1);
 
-/// The maximum number of bytes that a thread writes before it checks the end of its segment again. Less than half of any
-/// segment that is split.
+/// The maximum number of bytes that a thread writes before it checks the end of its segment again. Less than half of
+/// any segment that is split.
 pub const MAX_WRITE: u64 = MIN_SEGMENT / 2;
 
 /// Stands for the end of a file whose length is unknown.
 const UNKNOWN: u64 = u64::MAX;
 
-/// A byte range of a file that one thread writes from its start. Other threads may lower its end, as [`Segments::split`]
-/// describes. The writing thread notices without taking a lock.
+/// A byte range of a file that one thread writes from its start. Other threads may lower its end, as
+/// [`Segments::split`] describes. The writing thread notices without taking a lock.
 #[derive(Debug)]
 pub struct Segment {
     position: AtomicU64,
@@ -111,7 +111,8 @@ impl Segments {
         self.active.is_empty()
     }
 
-    /// Returns the first range that is neither written nor assigned. Its end is `None` if it goes to the end of the file.
+    /// Returns the first range that is neither written nor assigned. Its end is `None` if it goes to the end of the
+    /// file.
     #[must_use]
     pub fn free_range(&self) -> Option<(u64, Option<u64>)> {
         let length = self.length.unwrap_or(UNKNOWN);
@@ -132,8 +133,8 @@ impl Segments {
         Some(self.assign(start, end, None))
     }
 
-    /// Records that the response to a segment has arrived and ends at `range_end`, if that is known. Returns whether the
-    /// segment is still assigned.
+    /// Records that the response to a segment has arrived and ends at `range_end`, if that is known. Returns whether
+    /// the segment is still assigned.
     pub fn record_response(&mut self, segment: &Arc<Segment>, range_end: Option<u64>, now: Instant) -> bool {
         let Some(active) = self.active.iter_mut().find(|active| Arc::ptr_eq(&active.segment, segment)) else {
             return false;
@@ -153,8 +154,8 @@ impl Segments {
     /// A segment's thread loads `end` before it reads, and moves `position` after it has written, by at most
     /// [`MAX_WRITE`]. So if `position`, loaded after `end` was lowered, is at least that far from the new end, the
     /// thread has not written beyond it and will not. Otherwise this thread was delayed in between, and the old end is
-    /// restored: a thread that saw the lower one calls [`extend`](Self::extend). All of this needs one total order of the
-    /// accesses to `end` and `position`, hence `SeqCst`.
+    /// restored: a thread that saw the lower one calls [`extend`](Self::extend). All of this needs one total order of
+    /// the accesses to `end` and `position`, hence `SeqCst`.
     pub fn split(&mut self, now: Instant) -> Option<Arc<Segment>> {
         let (index, _, speed) = self.find_slowest(now)?;
         let segment = &self.active[index].segment;
@@ -168,8 +169,8 @@ impl Segments {
         Some(self.assign(middle, end, speed))
     }
 
-    /// Extends a segment whose thread has reached its end, and returns whether there is more to write. Either the end was
-    /// restored by [`split`](Self::split), or the part that was split off has no response yet, and this segment's
+    /// Extends a segment whose thread has reached its end, and returns whether there is more to write. Either the end
+    /// was restored by [`split`](Self::split), or the part that was split off has no response yet, and this segment's
     /// response includes it.
     pub fn extend(&mut self, segment: &Arc<Segment>) -> bool {
         if segment.writable() > 0 {
@@ -270,7 +271,8 @@ mod tests {
         Duration::from_secs(count)
     }
 
-    /// A file of `length` MiB whose first segment had its response at `now` and has since been written up to `position`.
+    /// A file of `length` MiB whose first segment had its response at `now` and has since been written up to
+    /// `position`.
     fn started(length: u64, position: u64, now: Instant) -> (Segments, Arc<Segment>) {
         let mut segments = Segments::new(Ranges::default(), Some(length * MIB));
         let segment = segments.assign_free().unwrap();

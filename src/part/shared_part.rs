@@ -21,8 +21,8 @@ use crate::error::Error;
 /// A part file that threads write to, each its own segment, without holding a lock.
 ///
 /// Two locks may be held at once only in this order: pool → registry of splittable downloads → segments of a file; and
-/// checkpoint → segments. The segments lock is only ever held briefly. The checkpoint lock is held while bytes are synced
-/// to disk, so no writer may need it.
+/// checkpoint → segments. The segments lock is only ever held briefly. The checkpoint lock is held while bytes are
+/// synced to disk, so no writer may need it.
 #[derive(Debug)]
 pub struct SharedPart {
     pub(super) file: GuardedFile,
@@ -171,7 +171,8 @@ impl SharedPart {
         self.sidecar().is_some_and(|sidecar| is_owner(&self.file, &sidecar, &self.moved).unwrap_or(false))
     }
 
-    /// Gives up ownership, so that another process or a later attempt can take the file over. Returns how many bytes the sidecar records.
+    /// Gives up ownership, so that another process or a later attempt can take the file over. Returns how many bytes
+    /// the sidecar records.
     pub(super) fn release_ownership(&self) -> Result<u64, Error> {
         let Some(sidecar) = self.sidecar() else { return Ok(0) };
         check_ownership(&self.file, &sidecar, &self.moved)?;

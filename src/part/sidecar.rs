@@ -29,7 +29,8 @@ pub struct Sidecar {
     pub length: Option<u64>,
     /// The bytes that are on disk.
     pub done: Ranges,
-    /// How many requests for the rest have failed in a row. A run without retries counts them too, so that resuming is not tried forever.
+    /// How many requests for the rest have failed in a row. A run without retries counts them too, so that resuming is
+    /// not tried forever.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failed_resumes: u32,
     /// How many responses in a row did not continue the part file.
@@ -125,8 +126,8 @@ impl Sidecar {
     }
 }
 
-/// Returns the owner that a sidecar of any version names, if it names one. An owner that this version cannot read becomes
-/// the default one, about which nothing is known.
+/// Returns the owner that a sidecar of any version names, if it names one. An owner that this version cannot read
+/// becomes the default one, about which nothing is known.
 ///
 /// # Errors
 ///

@@ -102,8 +102,8 @@ pub fn remove_sidecar(part: &Path) {
 ///
 /// # Errors
 ///
-/// [`Error::Locked`] if its owner is alive: it has just renamed its part file to the target, or somebody removed the part
-/// file.
+/// [`Error::Locked`] if its owner is alive: it has just renamed its part file to the target, or somebody removed the
+/// part file.
 pub fn remove_orphaned_sidecar(part: &Path) -> Result<(), Error> {
     // In this order: another process creates its part file before its sidecar.
     let Ok(SidecarState::Ours(found)) = find_sidecar(part) else { return Ok(()) };

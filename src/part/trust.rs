@@ -6,8 +6,8 @@ use std::io;
 use std::path::Path;
 
 /// Returns what is wrong with a file, as a predicate to follow its path in a message; `None` if tdl could have created
-/// it in `directory`. If its owner or mode is unusual, it is compared with a file just created there: root-squashed NFS, vfat
-/// and CIFS assign owners and modes of their own.
+/// it in `directory`. If its owner or mode is unusual, it is compared with a file just created there: root-squashed
+/// NFS, vfat and CIFS assign owners and modes of their own.
 ///
 /// # Errors
 ///

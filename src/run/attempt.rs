@@ -1,5 +1,5 @@
-//! One attempt at a download: checks the target, decides what to request, sends the request, and passes the response on to
-//! be received and committed.
+//! One attempt at a download: checks the target, decides what to request, sends the request, and passes the response on
+//! to be received and committed.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -216,7 +216,8 @@ impl<'t, 'a> Attempt<'t, 'a> {
         worker.client.get(&request, |to| self.session.emit(&Event::Redirected(download, to)))
     }
 
-    /// Receives a response and commits it. Continues `part` if the response is the rest of it, and replaces it otherwise.
+    /// Receives a response and commits it. Continues `part` if the response is the rest of it, and replaces it
+    /// otherwise.
     fn save(
         &mut self,
         response: Response<'_>,
@@ -248,8 +249,8 @@ impl<'t, 'a> Attempt<'t, 'a> {
         result
     }
 
-    /// Receives the whole file alongside `part`, which is kept until the new file is complete. If the transfer breaks off,
-    /// the longer of the two is kept.
+    /// Receives the whole file alongside `part`, which is kept until the new file is complete. If the transfer breaks
+    /// off, the longer of the two is kept.
     fn save_alongside(
         &mut self,
         response: Response<'_>,

@@ -8,13 +8,14 @@ use crate::options::IfExists;
 use crate::part::{self, PartFile, TargetState};
 use crate::plan::Target;
 
-/// Verifies a complete body and gives it its final name. Nothing else names files. `superseded`, an older part file of the
-/// same download, is discarded just before.
+/// Verifies a complete body and gives it its final name. Nothing else names files. `superseded`, an older part file of
+/// the same download, is discarded just before.
 ///
 /// # Errors
 ///
-/// [`Unfinished`] if the file could not be given its name, with what was kept for the next attempt. If the name cannot be
-/// synced to disk, the download fails although the file is there: a user of `--fsync` must learn that it may not survive a power failure.
+/// [`Unfinished`] if the file could not be given its name, with what was kept for the next attempt. If the name cannot
+/// be synced to disk, the download fails although the file is there: a user of `--fsync` must learn that it may not
+/// survive a power failure.
 pub fn commit(
     destination: &Destination<'_>,
     received: Received<'_>,

@@ -21,8 +21,8 @@ pub fn check_writable(plan: &Plan, output: &Output) -> Result<(), Error> {
     part::check_writable(&output.directory).or_else(|failure| if wants_a_file() { Err(failure) } else { Ok(()) })
 }
 
-/// Creates a directory and its missing parents. If `durable`, their names are synced to disk: a file in a directory that
-/// a power failure removes is lost as well.
+/// Creates a directory and its missing parents. If `durable`, their names are synced to disk: a file in a directory
+/// that a power failure removes is lost as well.
 pub fn create_directory(path: &Path, durable: bool) -> Result<(), Error> {
     let refused = |source| Error::Disk { action: "create the directory", path: path.to_owned(), source };
     let is_missing = |path: &&Path| !path.as_os_str().is_empty() && path.symlink_metadata().is_err();

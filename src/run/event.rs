@@ -93,8 +93,8 @@ impl Progress {
         self.transferred.load(Ordering::Relaxed)
     }
 
-    /// Bytes of the file that have been received, including those of earlier attempts and runs. Goes down if some turn out
-    /// to be useless.
+    /// Bytes of the file that have been received, including those of earlier attempts and runs. Goes down if some turn
+    /// out to be useless.
     #[must_use]
     pub fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)

@@ -22,7 +22,8 @@ pub fn stopped_outcome(session: &Session<'_>) -> Outcome {
     if session.is_out_of_time() { Outcome::Failed(Error::OutOfTime) } else { Outcome::Cancelled }
 }
 
-/// Whether nothing new may start after this: the disk is full, or the user wants to stop at the first permanent failure.
+/// Whether nothing new may start after this: the disk is full, or the user wants to stop at the first permanent
+/// failure.
 pub fn stops_run(finished: &Finished, session: &Session<'_>) -> bool {
     let Outcome::Failed(failure) = &finished.outcome else { return false };
     failure.is_full_disk() || (session.limits.fail_fast && !failure.is_temporary())

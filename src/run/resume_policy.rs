@@ -37,8 +37,8 @@ pub enum ResumeRequest {
 impl ResumePolicy {
     /// The policy for a run that finds a part file of an earlier one, with the [counts](Self::counts) that it recorded.
     ///
-    /// The server may have recovered. So if this run can retry, it requests the rest first and counts all earlier failures
-    /// as one.
+    /// The server may have recovered. So if this run can retry, it requests the rest first and counts all earlier
+    /// failures as one.
     pub fn after(failures: u32, unusable: u32, retries: u32) -> Self {
         let is_only_attempt = retries == 0;
         let max_failures = if is_only_attempt { MAX_FAILURES } else { MAX_FAILURES - 1 };

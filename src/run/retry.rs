@@ -1,11 +1,11 @@
 //! When a failed download is tried again. Pure: the caller draws the random number and does the waiting.
 //!
 //! - Only temporary failures are retried: [`Error::is_temporary`] lists them.
-//! - A download is given up after [`Retry::retries`] retries without progress. A failure that left more of the file than
-//!   any before it is progress and resets the count. A server that truncates every response at the same byte and cannot
-//!   resume is therefore not retried forever.
-//! - The wait before the *n*th retry in a row is uniformly random between 0 and 2ⁿ⁻¹ seconds, at most a minute: exponential
-//!   backoff with full jitter, so that downloads that failed together are not retried together.
+//! - A download is given up after [`Retry::retries`] retries without progress. A failure that left more of the file
+//!   than any before it is progress and resets the count. A server that truncates every response at the same byte and
+//!   cannot resume is therefore not retried forever.
+//! - The wait before the *n*th retry in a row is uniformly random between 0 and 2ⁿ⁻¹ seconds, at most a minute:
+//!   exponential backoff with full jitter, so that downloads that failed together are not retried together.
 //! - A `Retry-After` is obeyed, up to five minutes. A longer one fails the download temporarily.
 //! - A part file owned by another process is not tried again until that process may be presumed dead.
 //! - A download with another source tries that instead of giving up.
@@ -68,8 +68,8 @@ pub fn decide(policy: &Retry, history: &History, failure: &Error, has_next_sourc
     Verdict::Wait(longest.mul_f64(chance.clamp(0.0, 1.0)).max(least))
 }
 
-/// The hold of a host that a failure asks for. One that is too long to be obeyed delays no other downloads: each gets its
-/// own `Retry-After` from the server.
+/// The hold of a host that a failure asks for. One that is too long to be obeyed delays no other downloads: each gets
+/// its own `Retry-After` from the server.
 pub fn hold(failure: &Error) -> Option<&RetryAfter> {
     failure.retry_after().filter(|retry_after| failure.is_temporary() && retry_after.wait <= MAX_RETRY_AFTER)
 }

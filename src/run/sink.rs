@@ -1,5 +1,5 @@
-//! The sink for the body of a response: memory if it is small, a part file otherwise. It keeps the body until that gets its
-//! final name.
+//! The sink for the body of a response: memory if it is small, a part file otherwise. It keeps the body until that gets
+//! its final name.
 
 use std::path::Path;
 use std::rc::Rc;

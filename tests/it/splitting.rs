@@ -262,8 +262,9 @@ fn a_segment_refused_to_the_downloads_own_thread_does_no_harm() {
         });
         let mut tdl = fetch().args([&server.url("/x"), "-j2", "-v"]);
         let child = tdl.spawn();
-        // The first response goes on when bytes of the second half have arrived: before, the download's own thread would
-        // read that half from it. The second goes on when that thread, at the end of its half, has requested a part of it.
+        // The first response goes on when bytes of the second half have arrived: before, the download's own thread
+        // would read that half from it. The second goes on when that thread, at the end of its half, has requested a
+        // part of it.
         wait_for(|| bytes_written(&tdl.out().join("x.part")) > 2 * MIB);
         gates[0].open();
         server.wait_for_requests(3);

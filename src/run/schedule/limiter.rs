@@ -29,7 +29,8 @@ const FIRST_PROBE_INTERVAL: u32 = 4;
 /// The longest interval. A host that throttled once may have recovered long since.
 const MAX_PROBE_INTERVAL: u32 = 256;
 
-/// How many times the host had throttled when a request began. It distinguishes new throttling from the tail of a burst.
+/// How many times the host had throttled when a request began. It distinguishes new throttling from the tail of a
+/// burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Epoch(u32);
 

@@ -34,7 +34,8 @@ pub trait Work: Sync {
     /// The number of a host by its name and port.
     fn host_number(&self, host: &str) -> Option<u32>;
 
-    /// Whether a segment of a running download should be fetched. `has_permit` says whether the download's host has a permit left.
+    /// Whether a segment of a running download should be fetched. `has_permit` says whether the download's host has a
+    /// permit left.
     fn wants_segment(&self, has_permit: &dyn Fn(usize) -> bool) -> bool;
 
     /// Takes the segment that is needed most, with its download's position in the plan.
@@ -60,8 +61,8 @@ pub trait Work: Sync {
     fn close_idle_connections(&self);
 }
 
-/// Works off the queue with `threads` threads, or up to `max_threads` while running downloads can be split. Returns when
-/// all threads have ended.
+/// Works off the queue with `threads` threads, or up to `max_threads` while running downloads can be split. Returns
+/// when all threads have ended.
 ///
 /// # Errors
 ///
@@ -155,8 +156,8 @@ impl<W: Work> Pool<'_, W> {
         self.work.give_back_segment(segment, result);
     }
 
-    /// Returns a permit to the queue, with what its request has shown about the host. Returns the downloads that will not
-    /// be started because the run stops here.
+    /// Returns a permit to the queue, with what its request has shown about the host. Returns the downloads that will
+    /// not be started because the run stops here.
     fn return_permit(&self, permit: Permit, result: TaskResult<'_, W::Transfer>) -> Vec<usize> {
         let mut guard = self.lock();
         let shared = &mut *guard;
@@ -187,9 +188,9 @@ impl<W: Work> Pool<'_, W> {
 
     /// Blocks until there is a task; `None` when nothing is left to do.
     ///
-    /// A finished download makes room for one other, which its own thread takes when it gets here: no other is woken for
-    /// that. Anything else that lets a download start wakes one thread, which wakes the next if there is more to do. Where
-    /// it is time that lets one start, the calling thread wakes it.
+    /// A finished download makes room for one other, which its own thread takes when it gets here: no other is woken
+    /// for that. Anything else that lets a download start wakes one thread, which wakes the next if there is more to
+    /// do. Where it is time that lets one start, the calling thread wakes it.
     fn next_task(&self) -> Option<Task<W::Transfer, W::Segment>> {
         let mut guard = self.lock();
         loop {
@@ -233,8 +234,8 @@ impl<W: Work> Pool<'_, W> {
         Some(Task::Segment(shared.queue.permit_segment(id), segment))
     }
 
-    /// Whether a thread may fetch a segment. At most half of the threads are reserved for waiting downloads. Otherwise one
-    /// host on a long hold would prevent downloads from all other hosts from being split.
+    /// Whether a thread may fetch a segment. At most half of the threads are reserved for waiting downloads. Otherwise
+    /// one host on a long hold would prevent downloads from all other hosts from being split.
     fn has_thread_for_segment(&self, shared: &Shared<W::Transfer>) -> bool {
         let reserved = shared.queue.reserved().min(shared.max_threads / 2);
         shared.busy + reserved < shared.max_threads && !self.work.is_stopped()
