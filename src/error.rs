@@ -27,7 +27,7 @@ pub enum Error {
         code: u16,
         /// Its reason phrase.
         reason: &'static str,
-        /// When the server asks to be retried (`Retry-After`).
+        /// When the server asks for the request to be retried (`Retry-After`).
         retry_after: Option<Box<RetryAfter>>,
     },
     /// The response is not the requested range, or its headers contradict each other. The text says why.
@@ -179,7 +179,7 @@ pub enum Error {
     Cancelled,
 }
 
-/// When a server asks to be retried (RFC 9110, section 10.2.3).
+/// When a server asks for a request to be retried (RFC 9110, section 10.2.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryAfter {
     /// The host and port that sent it.

@@ -41,12 +41,12 @@
 //!
 //! | word | meaning |
 //! |---|---|
-//! | list entry | one line or record of a list: URLs, options, expectations ([`Entry`]) |
+//! | list entry | one line or record of a list: URLs, a target, expectations ([`Entry`]) |
 //! | download | one file to get: its sources, its target, what is expected of it ([`Download`]) |
 //! | source | a URL that a download can come from, with the headers meant for it; several are mirrors ([`Source`]) |
 //! | target | the path, inside the output directory, that the finished file will have ([`Target`]) |
 //! | plan | all downloads of a run; no two share a target ([`Plan`]) |
-//! | attempt | one try at a download: its request, and receiving and committing the response |
+//! | attempt | one try at a download: its requests, and receiving and committing the response |
 //! | response | the status, headers and body that a server sends for one request |
 //! | validator | a strong `ETag` or `Last-Modified` that proves that two responses are of the same file (RFC 9110, 8.8) |
 //! | effective URL | the URL that responded, after redirects |

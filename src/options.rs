@@ -120,7 +120,7 @@ impl std::fmt::Debug for ProxyUrl {
     }
 }
 
-/// Why a text is not a proxy URL.
+/// Why a string is not a proxy URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyUrlError {
     /// The scheme is not one of http, https, socks4, socks4a, socks5 and socks5h.
@@ -182,7 +182,7 @@ impl Default for Limits {
 /// Whether the downloads of a run are concurrent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
-    /// Threads share the list. If it has at most [`jobs`](Limits::jobs) entries, each download gets its own thread.
+    /// Threads share the list. If it has at most [`jobs`](Limits::jobs) entries, there is a thread for each download.
     #[default]
     Concurrent,
     /// A plain loop in the calling thread.
@@ -323,7 +323,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_have_a_token_as_name_and_one_line_as_value() {
+    fn a_header_has_a_token_for_a_name_and_a_single_line_value() {
         let header = Header::parse("X-Api-Key:  a b ").unwrap();
         assert_eq!((header.name(), header.value()), ("X-Api-Key", "a b"));
         assert!(!format!("{header:?}").contains("a b"));

@@ -113,7 +113,7 @@ struct ConcurrencyArgs {
     #[arg(long)]
     no_split: bool,
 
-    /// Download one file after another, without threads
+    /// Download one file after another, in a single thread
     #[arg(long)]
     sequential: bool,
 

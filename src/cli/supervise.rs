@@ -100,7 +100,7 @@ impl Run {
     fn start(self, cancel: CancelToken, tx: Sender<Message>) -> Result<(), Error> {
         let thread = move || {
             // The run, and its reference to the reporter, are dropped before the message is sent.
-            let result = catch_unwind(AssertUnwindSafe(move || self.execute(&cancel)))
+            let result = catch_unwind(AssertUnwindSafe(move || self.run_plan(&cancel)))
                 .unwrap_or_else(|_| Err(Error::Panicked("the thread of the run panicked".to_owned())));
             let _ = tx.send(Message::Ended(result));
         };
@@ -108,7 +108,7 @@ impl Run {
         Ok(())
     }
 
-    fn execute(&self, cancel: &CancelToken) -> Result<Completed, Error> {
+    fn run_plan(&self, cancel: &CancelToken) -> Result<Completed, Error> {
         let Self { plan, options, scratch, reporter, latest } = self;
         let reporter = |event: &Event<'_>| {
             latest.record(event);

@@ -49,12 +49,12 @@ impl<'a> Client<'a> {
     /// info that the user gave for the URL are sent only to the URL's own origin.
     ///
     /// If neither the effective URL nor the URL itself serves the requested range, the whole file is requested. So this
-    /// may send up to three requests, not counting redirects.
+    /// may send up to three requests, not counting redirects and repeated attempts to connect.
     ///
     /// # Errors
     ///
-    /// [`Error::Status`] for any status but 200, or 206 for a range; [`Error::Range`] for a 206 that is not the
-    /// requested range; [`Error::Cancelled`]; or what prevented a response.
+    /// [`Error::Status`] for any status that is neither a success nor what a condition asked for; [`Error::Range`] for
+    /// a 206 that is not the requested range; [`Error::Cancelled`]; or what prevented a response.
     pub fn get(&self, request: &Request<'_>, mut on_redirect: impl FnMut(&WebUrl)) -> Result<Reply<'a>, Error> {
         let result = self.request_effective_url_first(request, &mut on_redirect);
         let Some(range) = request.conditions.range else { return result };
@@ -64,7 +64,7 @@ impl<'a> Client<'a> {
             Ok(Reply::Response(response))
                 if !response.is_partial()
                     && !range.is_whole_file(response.framing().length(), &response.entity_headers()) => {}
-            // Others refuse any range request, or redirect it to a location that cannot be followed.
+            // Other servers refuse any range request, or redirect it to a location that cannot be followed.
             Err(failure) if !failure.is_temporary() => {}
             result => return result,
         }

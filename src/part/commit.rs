@@ -133,7 +133,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_foreign_file_stays_if_its_name_is_not_needed() {
+    fn a_file_of_the_users_stays_if_its_name_is_not_needed() {
         let dir = tempfile::tempdir().unwrap();
         for name in ["x.part", "x.part.tmp"] {
             fs::write(dir.path().join(name), "").unwrap();

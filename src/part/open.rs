@@ -62,7 +62,7 @@ impl PartFile {
         let is_empty = meta.len() == 0;
         let sidecar = match find_sidecar(path)? {
             SidecarState::Ours(sidecar) => sidecar,
-            // Another process may be about to write its sidecar. The first to do so owns the file.
+            // Another process may be about to write the sidecar. The first to do so owns the file.
             SidecarState::Missing | SidecarState::Foreign(_) if is_empty => {
                 part.is_new = true;
                 return Ok(Existing { part: Some(part), ..Existing::default() });

@@ -166,7 +166,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn reserved_space_is_freed_on_keeping_and_ignored_after_a_kill() {
+    fn reserved_space_is_freed_when_the_file_is_kept_and_ignored_after_a_kill() {
         let dir = tempfile::tempdir().unwrap();
         let mut part = PartFile::create(&dir.path().join("x.part")).unwrap();
         part.start(&url(), validator().as_ref(), Some(13)).unwrap();
@@ -174,7 +174,7 @@ mod tests {
         part.write(b"half").unwrap();
         assert_eq!(part.keep_for_resume(), 4);
         assert_eq!(fs::read(dir.path().join("x.part")).unwrap(), b"half");
-        // As after a kill.
+        // As if the run had been killed.
         interfere(dir.path(), |file| file.set_len(13).unwrap());
         let mut part = open_in(dir.path()).unwrap().part.unwrap();
         assert_eq!((part.received(), part.shared().first_gap()), (4, Some((4, None))));

@@ -1,5 +1,5 @@
 //! Small files, written without a name and then linked to their final one. They need no part file, so none can be left
-//! behind, and half the system calls.
+//! behind, and only half as many system calls.
 
 use std::fs::File;
 use std::io::{self, Write as _};

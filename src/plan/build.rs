@@ -19,7 +19,8 @@ pub struct Plan {
 impl Plan {
     /// Makes a download of each entry, in order. Its target is the one that the entry has, or is named after its first
     /// URL. An entry with the same first URL and target as an earlier one is dropped as a duplicate. A target that an
-    /// earlier download has becomes `name-2.ext`, and so on.
+    /// earlier download has becomes `name-2.ext`, and so on. (With `--if-exists rename`, a commit does the same for
+    /// files that appear later.)
     ///
     /// So does a target for which `exists` returns true. That is for [`IfExists::Rename`](crate::options::IfExists),
     /// which keeps existing files; otherwise, pass `|_| false`.

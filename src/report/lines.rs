@@ -1,4 +1,5 @@
-//! Formats events as lines of text. A line about a download begins with its URL. Others decide where to show the lines.
+//! Formats events as lines of text. A line about a download begins with its URL. The callers decide where the lines are
+//! shown.
 
 use std::path::Path;
 

@@ -19,13 +19,13 @@ use crate::http::{Conditions, Framing, RangeRequest, Reply, Request, Response};
 use crate::options::IfExists;
 use crate::part::{self, CommitMode, Existing, PartFile, Sidecar, TargetState};
 
-/// Bodies up to this length are received without checking the target again.
+/// Bodies up to this length are received without checking the target first.
 const RECHECK_FROM: u64 = 1024 * 1024;
 
 /// The status of a response that says the file is already complete.
 const RANGE_NOT_SATISFIABLE: u16 = 416;
 
-/// What earlier attempts have left of the file.
+/// What earlier attempts left behind.
 enum StartingPoint {
     /// Nothing has been received yet; an empty part file may be there.
     Fresh(Option<PartFile>),
@@ -329,7 +329,8 @@ impl<'t, 'a> Attempt<'t, 'a> {
         }
     }
 
-    /// Receives a response and commits it. `superseded` is discarded just before the file gets its final name.
+    /// Receives a response and commits it. `superseded` is discarded just before the file gets its final name, and is
+    /// `None` then.
     fn receive_and_commit(
         &self,
         destination: &Destination<'_>,

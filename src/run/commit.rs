@@ -27,7 +27,7 @@ pub fn commit(
     }
     let name = verify(&sink, destination)
         .and_then(|()| sink.write_out(destination))
-        .and_then(|()| give_name(&mut sink, destination, superseded));
+        .and_then(|()| choose_name(&mut sink, destination, superseded));
     match name {
         Ok(Some(name)) => {
             let output = destination.session.output;
@@ -45,15 +45,15 @@ pub fn commit(
     }
 }
 
-/// Checks a body against what its list entry expects. It was checked against what the server announced while it was
-/// received.
+/// Checks a body against what its list entry expects. `Response::read` has checked it against what the server
+/// announced, and `PartFile::commit` checks the file.
 fn verify(sink: &Sink<'_>, destination: &Destination<'_>) -> Result<(), Error> {
     destination.download.expected().check_length(sink.length())
 }
 
 /// Gives the file its target's name, or another one if that is taken and files are to be renamed. Returns `None` if an
 /// existing file is kept.
-fn give_name(
+fn choose_name(
     sink: &mut Sink<'_>,
     destination: &Destination<'_>,
     superseded: &mut Option<PartFile>,
@@ -65,7 +65,7 @@ fn give_name(
     let output = destination.session.output;
     let target = destination.download.target();
     let path = target.path_in(&output.directory);
-    if sink.give_name(&path, destination)? {
+    if sink.try_name(&path, destination)? {
         return Ok(Some(target.clone()));
     }
     match output.if_exists {
@@ -79,7 +79,7 @@ fn give_name(
             loop {
                 let name = target.numbered(number);
                 let is_planned = destination.session.plan.contains(&name);
-                if !is_planned && sink.give_name(&name.path_in(&output.directory), destination)? {
+                if !is_planned && sink.try_name(&name.path_in(&output.directory), destination)? {
                     return Ok(Some(name));
                 }
                 number += 1;

@@ -31,7 +31,7 @@ pub enum Event<'a> {
     Redirected(&'a Download, &'a WebUrl),
     /// What an earlier run left cannot be resumed; the text says why.
     StartingOver(&'a Download, &'a str),
-    /// A download failed temporarily and will be retried.
+    /// An attempt failed, and the download will be tried again: after a temporary failure, or at its next source.
     #[non_exhaustive]
     Retrying {
         /// The download.

@@ -1,4 +1,4 @@
-//! What earlier attempts and runs have left of a file.
+//! What earlier attempts and runs left behind of a file.
 
 use std::path::{Path, PathBuf};
 

@@ -16,7 +16,7 @@ const MAX_IDLE: usize = 1024;
 pub struct OpenFileBudget {
     /// Threads to start.
     pub threads: usize,
-    /// Threads to start at most, once there are files to split.
+    /// The most threads to start, once there are files to split.
     pub max_threads: usize,
     /// Connections to keep open while nothing uses them.
     pub max_idle_connections: usize,

@@ -106,7 +106,7 @@ pub struct Summary {
     pub failed_permanently: usize,
     /// Downloads that failed temporarily.
     pub failed_temporarily: usize,
-    /// Fetched files whose end was known only by the close of the connection, so that truncation goes unnoticed.
+    /// Fetched files whose end was marked only by the close of the connection, so that truncation goes unnoticed.
     pub unchecked: usize,
     /// Fetched files that were saved in the content encoding in which they were sent.
     pub encoded: usize,

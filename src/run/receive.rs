@@ -17,7 +17,7 @@ use crate::part::{CommitMode, PartFile, SegmentWriter};
 /// A body up to this length, which is less than a worker's buffer, is received completely before any file is created.
 const MAX_SMALL_BODY: u64 = 64 * 1024;
 
-/// How often a thread that waits for others' segments checks for something else to do.
+/// How often a thread waiting for other threads' segments checks whether it has something to do.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A complete body, with what the response said about it.

@@ -20,7 +20,7 @@ const MAX_FAILURES: u32 = 2;
 pub struct ResumePolicy {
     failures: u32,
     unusable: u32,
-    kinded_for_whole: bool,
+    requested_whole: bool,
 }
 
 /// What to request. In each case the part is kept until there is a response.
@@ -42,7 +42,7 @@ impl ResumePolicy {
     pub fn after(failures: u32, unusable: u32, retries: u32) -> Self {
         let is_only_attempt = retries == 0;
         let max_failures = if is_only_attempt { MAX_FAILURES } else { MAX_FAILURES - 1 };
-        Self { failures: failures.min(max_failures), unusable, kinded_for_whole: unusable > 0 && !is_only_attempt }
+        Self { failures: failures.min(max_failures), unusable, requested_whole: unusable > 0 && !is_only_attempt }
     }
 
     /// Requests for the rest that have failed in a row, and unusable responses in a row: what a later run must know.
@@ -53,11 +53,11 @@ impl ResumePolicy {
     /// What the next attempt requests.
     pub const fn choose_request(&mut self) -> ResumeRequest {
         if self.unusable >= MAX_UNUSABLE {
-            *self = Self { failures: 0, unusable: 0, kinded_for_whole: false };
+            *self = Self { failures: 0, unusable: 0, requested_whole: false };
             return ResumeRequest::StartOver;
         }
-        if !self.kinded_for_whole && (self.unusable > 0 || self.failures >= MAX_FAILURES) {
-            (self.kinded_for_whole, self.failures) = (true, 0);
+        if !self.requested_whole && (self.unusable > 0 || self.failures >= MAX_FAILURES) {
+            (self.requested_whole, self.failures) = (true, 0);
             return ResumeRequest::Whole;
         }
         ResumeRequest::Rest

@@ -68,13 +68,13 @@ pub fn decide(policy: &Retry, history: &History, failure: &Error, has_next_sourc
     Verdict::Wait(longest.mul_f64(chance.clamp(0.0, 1.0)).max(least))
 }
 
-/// The hold of a host that a failure asks for. One that is too long to be obeyed delays no other downloads: each gets
-/// its own `Retry-After` from the server.
+/// How long a failure asks us to stay away from its host, if that is obeyed. A `Retry-After` that is too long for that
+/// delays no other downloads: each gets its own from the server.
 pub fn hold(failure: &Error) -> Option<&RetryAfter> {
     failure.retry_after().filter(|retry_after| failure.is_temporary() && retry_after.wait <= MAX_RETRY_AFTER)
 }
 
-/// A wait that was doubled some times, up to a maximum.
+/// Doubles a wait `doublings` times, up to a maximum.
 pub fn doubled(first: Duration, doublings: u32, max: Duration) -> Duration {
     first.saturating_mul(1 << doublings.min(16)).min(max)
 }

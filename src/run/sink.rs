@@ -95,9 +95,10 @@ impl Sink<'_> {
     }
 
     /// Gives the file its final name. Returns `false` if the name is taken and must not be replaced.
-    pub fn give_name(&mut self, path: &Path, destination: &Destination<'_>) -> Result<bool, Error> {
+    pub fn try_name(&mut self, path: &Path, destination: &Destination<'_>) -> Result<bool, Error> {
         loop {
             match self {
+                // Only if `write_out` was not called before.
                 Self::Memory(_) => self.write_out(destination)?,
                 Self::Unnamed(file, body) => match file.link(path)? {
                     LinkOutcome::Linked => return Ok(true),

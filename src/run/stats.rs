@@ -1,4 +1,4 @@
-//! The counters of a run, which can be read while it is in progress.
+//! The counters of a run, which can be read at any time, even after it ends.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -13,12 +13,13 @@ use super::session::{Session, Worker};
 use super::transfer::Transfer;
 use crate::error::Error;
 
-/// What follows an attempt. `T` is a [`Transfer`], but for tests.
+/// What follows an attempt. `T` is a [`Transfer`], except in tests.
 #[derive(Debug)]
 pub enum Step<T> {
     /// The download has finished.
     Finished(Finished),
-    /// It failed temporarily, and is to be tried again. The caller does the waiting.
+    /// It will be tried again: at the same source after a temporary failure, or at the next one. The caller does the
+    /// waiting.
     Retry { transfer: T, wait: Duration, failure: Error },
 }
 

@@ -52,7 +52,7 @@ impl<'a> Transfer<'a> {
         self.source + 1 < self.download.sources().len()
     }
 
-    /// Switches to the next source. What is known about the first does not apply to it.
+    /// Switches to the next source. What was learnt about the previous source does not apply to it.
     pub fn use_next_source(&mut self) {
         self.source += 1;
         (self.history, self.resume_policy) = (History::default(), ResumePolicy::default());

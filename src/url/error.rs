@@ -5,7 +5,7 @@ use std::fmt;
 use super::redact::redacted;
 use crate::text::safe;
 
-/// Why a text is not a URL that tdl can request. The message shows the text redacted, and suggests a fix.
+/// Why a string is not a URL that tdl can request. The message shows the text redacted, and suggests a fix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UrlError {
     pub(super) text: String,

@@ -73,7 +73,7 @@ fn a_truncated_body_is_not_a_file() {
 }
 
 #[test]
-fn the_body_of_an_error_page_is_not_waited_for() {
+fn the_run_does_not_wait_for_the_body_of_an_error_page() {
     let gate = Arc::new(Gate::default());
     let held = Arc::clone(&gate);
     let server = Server::start(move |_| Reply::status(404).held_after(0, &held));

@@ -149,7 +149,7 @@ in_both_modes!(
     #[ignore = "needs strace, and root for a process namespace, as another machine would have"]
     a_run_in_a_process_namespace_that_is_wrongly_taken_for_dead_does_no_harm
 );
-/// The first run has only paused. It writes to the part file after the second has taken that over.
+/// The first run has only paused. It writes to the part file after the second has taken it over.
 fn a_run_in_a_process_namespace_that_is_wrongly_taken_for_dead_does_no_harm(mode: Mode) {
     let gates = [Arc::new(Gate::default()), Arc::new(Gate::default())];
     let held = gates.clone();
@@ -311,7 +311,7 @@ fn spawn_as(tdl: &Tdl, user: u32, umask: &str, arguments: &[&str]) -> Child {
 }
 
 in_both_modes!(
-    #[ignore = "needs root, to be several users"]
+    #[ignore = "needs root, to run as several users"]
     as_root_a_file_being_written_by_another_user_is_busy
 );
 fn as_root_a_file_being_written_by_another_user_is_busy(mode: Mode) {
@@ -336,7 +336,7 @@ fn as_root_a_file_being_written_by_another_user_is_busy(mode: Mode) {
 }
 
 in_both_modes!(
-    #[ignore = "needs root, to be several users"]
+    #[ignore = "needs root, to run as several users"]
     as_root_another_users_bytes_are_never_committed
 );
 /// In a sticky directory another user's file can be neither used nor moved aside.

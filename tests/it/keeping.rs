@@ -20,7 +20,8 @@ fn ranges(server: &Server) -> Vec<bool> {
     server.requests().iter().map(|request| request.header("range").is_some()).collect()
 }
 
-/// A run that leaves the first `CUT` bytes of `/x` in a part file, and its server, which then answers by `then`.
+/// A run that leaves the first `CUT` bytes of `/x` in a part file, and its server, which responds to later requests
+/// with `then`.
 fn interrupted(mode: Mode, then: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> (Tdl, Server) {
     let server = Server::start(move |request| match request.number {
         0 => Reply::file(request, &body(), TAG).cut_after(CUT),
@@ -164,7 +165,7 @@ fn a_part_file_is_kept_while_the_whole_file_is_requested(mode: Mode) {
 
 in_both_modes!(the_third_unusable_response_in_a_row_starts_over);
 fn the_third_unusable_response_in_a_row_starts_over(mode: Mode) {
-    // Each response is of another version, and shorter than the part file.
+    // Each response is from a different version, and shorter than the part file.
     let (tdl, server) = interrupted(mode, |request| {
         let tag = format!("\"{}\"", request.number);
         Reply::file(request, &content(request.number, LENGTH), &tag).cut_after(50_000)
@@ -274,8 +275,8 @@ fn an_expired_signed_url_is_renewed_through_the_redirect(mode: Mode) {
     assert_eq!(ranges(&server), [false, false, true, true, true]);
 }
 
-in_both_modes!(bytes_that_are_discarded_are_no_progress);
-fn bytes_that_are_discarded_are_no_progress(mode: Mode) {
+in_both_modes!(discarded_bytes_do_not_count_as_progress);
+fn discarded_bytes_do_not_count_as_progress(mode: Mode) {
     // Without a validator, each response is cut one byte later than the last.
     let server = Server::start(|request| Reply::ok(body()).cut_after(100_000 + request.number));
     let mut tdl = fetch_in(mode).args([&server.url("/x"), "--retries", "2"]);

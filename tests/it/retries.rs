@@ -48,7 +48,7 @@ fn retry_after_delays_the_whole_host_and_no_other(mode: Mode) {
 
 in_both_modes!(a_retry_after_date_is_measured_by_the_servers_clock);
 fn a_retry_after_date_is_measured_by_the_servers_clock(mode: Mode) {
-    // By the local clock the date is decades away, or past.
+    // By the local clock the date is decades in the future or in the past.
     for year in [2095, 1994] {
         let server = Server::start(move |request| match request.number {
             0 => Reply::status(503)
@@ -73,8 +73,8 @@ fn a_retry_after_above_five_minutes_is_not_waited_for(mode: Mode) {
     assert_eq!(server.requests().len(), 1);
 }
 
-in_both_modes!(a_host_that_throttles_above_four_requests_gives_every_file);
-fn a_host_that_throttles_above_four_requests_gives_every_file(mode: Mode) {
+in_both_modes!(every_file_is_fetched_from_a_host_that_throttles_above_four_requests);
+fn every_file_is_fetched_from_a_host_that_throttles_above_four_requests(mode: Mode) {
     const FILES: usize = 200;
     let server = Server::start(|request| {
         if request.in_flight > 4 {

@@ -1,4 +1,5 @@
-//! The plan of the sources: which folder may import which, what only one of them may name, and which files are pure.
+//! The layout of the source tree: which folder may import which, what only one of them may name, and which files are
+//! pure.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,7 +43,7 @@ const CONFINED: [(&str, &str); 13] = [
     ("windows_sys", "src/part/platform/"),
 ];
 
-/// Folders and files that use no clock, chance, file or socket.
+/// Folders and files that use no clock, randomness, file or socket.
 const PURE: [&str; 19] = [
     "src/plan/",
     "src/http/redirect.rs",
@@ -162,7 +163,7 @@ fn what_is_confined_is_named_in_one_place() {
 }
 
 #[test]
-fn pure_files_use_no_clock_chance_file_or_socket() {
+fn pure_files_use_no_clock_randomness_file_or_socket() {
     let files = files();
     let sources = sources(&files);
     let is_pure = |file: &str| PURE.iter().any(|pure| is_within(file, pure));
@@ -183,7 +184,7 @@ fn files_are_short() {
         let tests = code.lines().collect::<Vec<_>>().windows(2).position(|pair| is_test_module(pair[0], pair[1]));
         let lines = tests.unwrap_or_else(|| code.lines().count());
         if lines > MAX_LINES {
-            problems.push(format!("{file} has {lines} lines before its tests: two ideas?"));
+            problems.push(format!("{file} has {lines} lines before its tests: should it be split?"));
         }
     }
     assert_none(&problems);

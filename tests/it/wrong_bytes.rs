@@ -14,7 +14,7 @@ fn body() -> Vec<u8> {
     content(1, LENGTH)
 }
 
-/// A server that cuts its first response and answers later range requests by `then`.
+/// A server that cuts its first response and responds to later range requests with `then`.
 fn cuts_once(then: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Server {
     Server::start(move |request| match (request.number, request.header("range")) {
         (0, _) => Reply::file(request, &body(), TAG).cut_after(CUT),

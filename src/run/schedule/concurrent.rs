@@ -15,7 +15,7 @@ use crate::run::split::SegmentTask;
 use crate::run::step::{Step, panic_message, step};
 use crate::run::transfer::Transfer;
 
-/// Runs the downloads on threads, one each up to the limit, and waits for all of them.
+/// Runs the downloads on threads: as many as there are downloads, up to the limit. Waits for all of them.
 pub fn run_concurrently(session: &Session<'_>) {
     let hosts = session.number_hosts();
     let host_of = session.plan.downloads().iter().map(|download| hosts[&download.url().host_and_port()]).collect();

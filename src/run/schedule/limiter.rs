@@ -1,10 +1,10 @@
 //! How many requests one host may have in flight: additive increase, multiplicative decrease (AIMD), with a remembered
 //! ceiling.
 //!
-//! A throttled request (429 or 503) halves the limit, down to one. A round of served requests, as many as may be in
-//! flight, raises it by one. The number of requests at which the host throttled is remembered as the ceiling. Below it
-//! the limit grows every round. The ceiling itself is probed only after several rounds; each time it is confirmed, that
-//! number doubles.
+//! A throttled request (429 or 503) sets the limit to half of what is in flight, and to at least one. A round of served
+//! requests, as many as may be in flight, raises it by one. The number of requests at which the host throttled is
+//! remembered as the ceiling. Below it the limit grows every round. The ceiling itself is probed only after several
+//! rounds; each time it is confirmed, that number doubles.
 
 /// The limit of one host.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ pub struct Limiter {
 /// Rounds before the ceiling is probed for the first time.
 const FIRST_PROBE_INTERVAL: u32 = 4;
 
-/// The longest interval. A host that throttled once may have recovered long since.
+/// The longest interval. A host that throttled once may have recovered long ago.
 const MAX_PROBE_INTERVAL: u32 = 256;
 
 /// How many times the host had throttled when a request began. It distinguishes new throttling from the tail of a

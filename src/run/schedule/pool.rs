@@ -25,11 +25,11 @@ pub trait Work: Sync {
 
     fn worker(&self, thread: usize) -> Self::Worker;
 
-    /// Makes one attempt at a download.
+    /// Makes one attempt at a download. In a run this is `concurrent::Downloads`, which calls `step`.
     fn attempt(&self, id: usize, kept: Option<Self::Transfer>, worker: &mut Self::Worker) -> Step<Self::Transfer>;
 
     /// The host of the source that a download uses, as a number.
-    fn host_of(&self, download: &Self::Transfer) -> u32;
+    fn host_of(&self, transfer: &Self::Transfer) -> u32;
 
     /// The number of a host by its name and port.
     fn host_number(&self, host: &str) -> Option<u32>;
@@ -61,7 +61,7 @@ pub trait Work: Sync {
     fn close_idle_connections(&self);
 }
 
-/// Works off the queue with `threads` threads, or up to `max_threads` while running downloads can be split. Returns
+/// Works through the queue with `threads` threads, or up to `max_threads` while running downloads can be split. Returns
 /// when all threads have ended.
 ///
 /// # Errors
@@ -163,7 +163,7 @@ impl<W: Work> Pool<'_, W> {
         let shared = &mut *guard;
         if let Some(failure) = result.failure() {
             self.reduce_open_files(shared, failure);
-            // A download that was given up holds its host only if that throttles. One that will be retried always does.
+            // After its last attempt, a download holds its host only if the host is throttling.
             if failure.is_throttled() || !matches!(result, TaskResult::Finished(_)) {
                 self.hold_hosts(&mut shared.queue, permit.id(), failure);
             }
@@ -190,7 +190,7 @@ impl<W: Work> Pool<'_, W> {
     ///
     /// A finished download makes room for one other, which its own thread takes when it gets here: no other is woken
     /// for that. Anything else that lets a download start wakes one thread, which wakes the next if there is more to
-    /// do. Where it is time that lets one start, the calling thread wakes it.
+    /// do. If one can start because a wait has ended, the calling thread wakes a thread for it.
     fn next_task(&self) -> Option<Task<W::Transfer, W::Segment>> {
         let mut guard = self.lock();
         loop {
@@ -241,7 +241,7 @@ impl<W: Work> Pool<'_, W> {
         shared.busy + reserved < shared.max_threads && !self.work.is_stopped()
     }
 
-    /// Wakes threads when time lets a download start, or when a running one can be split; starts more threads for
+    /// Wakes threads when a download's wait ends, or when a running one can be split; starts more threads for
     /// segments where none is idle. Returns when nothing is left to do.
     fn watch(&self, spawn: impl Fn(usize) -> io::Result<()>) {
         let mut guard = self.lock();

@@ -25,7 +25,7 @@ pub struct Queue<T> {
 
 #[derive(Debug)]
 struct Host<T> {
-    /// Downloads that were not started yet.
+    /// Downloads that have not been started yet.
     fresh: VecDeque<usize>,
     /// Downloads whose wait is over.
     due: VecDeque<(usize, T)>,
@@ -111,7 +111,8 @@ impl<T> Queue<T> {
         queue
     }
 
-    /// The next download to start: the first in list order whose host has room, retries before others.
+    /// The next download to start. Each host offers its retries before its other downloads, and the host whose offer is
+    /// first in list order goes first.
     pub fn next(&mut self, now: Instant) -> Next<T> {
         if self.unfinished == 0 {
             return Next::Done;
@@ -414,7 +415,7 @@ mod tests {
         run.queue.finish(permit, Feedback::Unknown, Fate::Retry { at: now, host: 1, kept: 'k' });
         assert_eq!(run.start_all(now), [1], "its first host is free, its second is not");
         run.finish(2, Feedback::Unknown);
-        assert_eq!(run.start(now), Some((0, Some('k'))), "before what was never started there");
+        assert_eq!(run.start(now), Some((0, Some('k'))), "before those never started there");
         run.queue.hold_host_of(0, now + Duration::from_secs(1));
         run.finish(0, Feedback::Unknown);
         run.finish(1, Feedback::Unknown);

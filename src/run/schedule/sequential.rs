@@ -34,7 +34,7 @@ pub fn run_sequentially(session: &Session<'_>) {
         };
         if let Outcome::Failed(failure) = &finished.outcome {
             // The download has run out of retries, but its host still must not be contacted yet.
-            if let Some(RetryAfter { host, wait }) = hold(failure) {
+            if let Some(RetryAfter { host, wait }) = hold(failure).filter(|_| failure.is_throttled()) {
                 held_until.insert(host.clone(), Instant::now() + *wait);
             }
         }

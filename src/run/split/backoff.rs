@@ -1,7 +1,7 @@
 //! Decides when another segment of a download may be requested, from how earlier ones went.
 //!
-//! - One segment is requested first, then as many more as the server has served. A server that takes few requests, or
-//!   serves no ranges at all, is not sent many.
+//! - One segment is requested first; after that, one more may be pending than the server has served. A server that
+//!   accepts few requests, or does not support ranges, is not sent many.
 //! - A response that is anything but the segment ends splitting for that download.
 //! - After a temporary failure there is a pause of one second, twice as long after each further one, a minute at most.
 

@@ -11,7 +11,7 @@ use crate::run::body::copy_body;
 use crate::run::event::Event;
 use crate::run::session::{Session, Worker};
 
-/// A segment that an idle thread has taken from a running download. Dropped, it leaves the rest to other threads.
+/// A segment that an idle thread has taken from a running download. If dropped, it leaves the rest to other threads.
 #[derive(Debug)]
 pub struct SegmentTask {
     download: Arc<SplitDownload>,
@@ -51,7 +51,8 @@ impl SegmentTask {
 ///
 /// # Errors
 ///
-/// [`Error::Segment`] if the server does not serve it or serves something else; any temporary failure as it is.
+/// [`Error::Segment`] if the server does not serve it or serves something else; temporary failures are returned
+/// unchanged.
 pub fn fetch_segment(
     download: &SplitDownload,
     writer: &SegmentWriter,

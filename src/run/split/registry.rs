@@ -26,7 +26,7 @@ pub struct SplitDownload {
     pub validator: Validator,
     pub length: u64,
     pub part: Arc<SharedPart>,
-    /// How long the server took to respond to the download's first request.
+    /// How long it took until the first response of this attempt arrived.
     pub latency: Duration,
     pub progress: Arc<Progress>,
     pub backoff: Arc<SplitBackoff>,
