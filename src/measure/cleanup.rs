@@ -212,7 +212,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::measure::scratch::{Scratch, make_private};
+    use crate::measure::scratch::make_private;
 
     /// Creates a comparison's directory as a killed process leaves it.
     fn leave_behind(directory: &Path, name: &str, lock: Option<&[u8]>, has_files: bool) -> PathBuf {
@@ -310,7 +310,7 @@ mod tests {
         // In place of the parent, of a comparison's directory, of its files, and of what is in them.
         symlink(elsewhere.path().join(COMPARE_DIRECTORY), dir.path().join(COMPARE_DIRECTORY)).unwrap();
         remove_dead(dir.path());
-        assert!(Scratch::create_in(dir.path()).is_err());
+        assert!(crate::measure::scratch::Scratch::create_in(dir.path()).is_err());
         fs::remove_file(dir.path().join(COMPARE_DIRECTORY)).unwrap();
         let root = leave_behind(dir.path(), "0000000000000000", Some(LOCK_FILE_HEADER), true);
         symlink(&victim, dir.path().join(COMPARE_DIRECTORY).join("1111111111111111")).unwrap();
