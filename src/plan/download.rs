@@ -10,7 +10,7 @@ use super::target::Target;
 #[derive(Debug, Clone)]
 pub struct Download {
     id: usize,
-    sources: Vec<Source>,
+    sources: Box<[Source]>,
     target: Target,
     expected: Expected,
 }
@@ -35,8 +35,8 @@ pub struct Expected {
 
 impl Download {
     /// Creates a download. `sources` must not be empty.
-    pub(super) const fn new(id: usize, sources: Vec<Source>, target: Target, expected: Expected) -> Self {
-        Self { id, sources, target, expected }
+    pub(super) fn new(id: usize, sources: Vec<Source>, target: Target, expected: Expected) -> Self {
+        Self { id, sources: sources.into(), target, expected }
     }
 
     /// Returns its position in the plan, from 0.

@@ -130,11 +130,10 @@ impl<'t, 'a> Attempt<'t, 'a> {
     /// Opens whatever earlier attempts and runs have left of the file.
     fn open_leftovers(&mut self) -> Result<StartingPoint, Error> {
         let Self { transfer, session, target, .. } = self;
-        let leftovers = if self.is_target_unchecked {
-            Leftovers::none(self.part_path.clone())
-        } else {
-            Leftovers::open(self.part_path.clone(), target, &transfer.source().url)?
-        };
+        if self.is_target_unchecked {
+            return Ok(StartingPoint::Fresh(None));
+        }
+        let leftovers = Leftovers::open(self.part_path.clone(), target, &transfer.source().url)?;
         if let Some(message) = &leftovers.moved_aside {
             session.emit(&Event::Warning(message));
         }

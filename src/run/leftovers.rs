@@ -24,7 +24,7 @@ pub struct Leftovers {
 
 impl Leftovers {
     /// No leftovers.
-    pub fn none(part_path: PathBuf) -> Self {
+    fn none(part_path: PathBuf) -> Self {
         let replacement_path = replacement_path(&part_path);
         Self { part: None, part_path, replacement_path, unusable_because: None, moved_aside: None }
     }

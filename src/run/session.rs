@@ -1,6 +1,5 @@
 //! What all downloads of a run share, and what one worker thread owns.
 
-use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +14,7 @@ use crate::error::Error;
 use crate::http::{Client, Clients};
 use crate::options::{Limits, Mode, Options, Output, Retry};
 use crate::part::{self, Checkpointer};
-use crate::plan::{Download, Plan};
+use crate::plan::Plan;
 
 /// Bytes read at once. 64 KiB and 256 KiB are no faster and no slower (measured).
 const BUFFER: usize = 128 * 1024;
@@ -112,21 +111,6 @@ impl<'a> Session<'a> {
                            do not let other programs write to this directory during the run";
             self.emit(&Event::Warning(warning));
         }
-    }
-
-    /// Gives the host of every source in the plan a number, counted from 0.
-    pub fn number_hosts(&self) -> HashMap<String, u32> {
-        let mut numbers = HashMap::new();
-        let urls = self.plan.downloads().iter().flat_map(Download::sources).map(|source| &source.url);
-        let mut last = None;
-        for url in urls {
-            // Most lists name the same host many times in a row.
-            if last.replace(url).is_none_or(|last| !url.has_same_host_and_port(last)) {
-                let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
-                numbers.entry(url.host_and_port()).or_insert(next);
-            }
-        }
-        numbers
     }
 }
 

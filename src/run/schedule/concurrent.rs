@@ -7,6 +7,7 @@ use super::pool::{Work, run_pool};
 use super::queue::Queue;
 use super::sequential::run_sequentially;
 use crate::error::Error;
+use crate::plan::Plan;
 use crate::run::event::Event;
 use crate::run::finish::{not_started, report_finished, stops_run};
 use crate::run::outcome::Finished;
@@ -14,11 +15,11 @@ use crate::run::session::{Session, Worker};
 use crate::run::split::SegmentTask;
 use crate::run::step::{Step, panic_message, step};
 use crate::run::transfer::Transfer;
+use crate::url::WebUrl;
 
 /// Runs the downloads on threads: as many as there are downloads, up to the limit. Waits for all of them.
 pub fn run_concurrently(session: &Session<'_>) {
-    let hosts = session.number_hosts();
-    let host_of = session.plan.downloads().iter().map(|download| hosts[&download.url().host_and_port()]).collect();
+    let (hosts, host_of) = number_hosts(session.plan);
     let queue = Queue::new(host_of, hosts.len(), session.limits.per_host.get());
     let is_stopped = || session.is_stopped();
     let downloads = Downloads { session, hosts, is_stopped: &is_stopped };
@@ -28,6 +29,30 @@ pub fn run_concurrently(session: &Session<'_>) {
         // The system has no threads left.
         run_sequentially(session);
     }
+}
+
+/// Gives the host of every source a number, counted from 0. Also returns that of each download's first source.
+fn number_hosts(plan: &Plan) -> (HashMap<String, u32>, Vec<u32>) {
+    let mut numbers = HashMap::new();
+    let mut host_of = Vec::with_capacity(plan.downloads().len());
+    let mut last: Option<(&WebUrl, u32)> = None;
+    for download in plan.downloads() {
+        for (index, source) in download.sources().iter().enumerate() {
+            // Most lists name the same host many times in a row.
+            let number = match last.filter(|(url, _)| url.has_same_host_and_port(&source.url)) {
+                Some((_, number)) => number,
+                None => {
+                    let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+                    *numbers.entry(source.url.host_and_port()).or_insert(next)
+                }
+            };
+            last = Some((&source.url, number));
+            if index == 0 {
+                host_of.push(number);
+            }
+        }
+    }
+    (numbers, host_of)
 }
 
 struct Downloads<'s, 'a> {
@@ -99,5 +124,22 @@ impl<'s> Work for Downloads<'s, '_> {
 
     fn close_idle_connections(&self) {
         self.session.clients.close_idle();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Entry;
+
+    #[test]
+    fn every_host_has_one_number_and_downloads_have_that_of_their_first_source() {
+        let url = |url: &str| WebUrl::parse(url).unwrap();
+        let entry = Entry::from(url("http://b/x")).with_mirror(url("http://c/x"));
+        let plan = Plan::new([Entry::from(url("http://a/x")), entry, url("http://a/y").into()], |_| false);
+        let (numbers, host_of) = number_hosts(&plan);
+        let mut hosts: Vec<_> = numbers.iter().map(|(host, number)| (host.as_str(), *number)).collect();
+        hosts.sort_unstable();
+        assert_eq!((hosts, host_of), (vec![("a:80", 0), ("b:80", 1), ("c:80", 2)], vec![0, 1, 0]));
     }
 }
