@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Child;
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -299,7 +299,9 @@ fn open_to_all(tdl: &Tdl, is_sticky: bool) {
     fs::set_permissions(tdl.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(tdl.out(), fs::Permissions::from_mode(if is_sticky { 0o1777 } else { 0o777 })).unwrap();
     // Other users may not be able to run the binary in the build directory.
-    fs::copy(TDL, tdl.dir.path().join("tdl")).unwrap();
+    // Copied by another process: a file that this one has open for writing may be inherited by a child of another test, and
+    // cannot be executed then (ETXTBSY).
+    assert!(Command::new("cp").arg(TDL).arg(tdl.dir.path().join("tdl")).status().unwrap().success());
 }
 
 /// Starts `tdl` in the same directories as another user.
