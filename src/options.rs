@@ -153,7 +153,7 @@ pub struct Limits {
     pub mode: Mode,
     /// Maximum number of threads.
     pub jobs: NonZeroUsize,
-    /// Maximum number of simultaneous requests to one host and port.
+    /// Maximum number of simultaneous requests to one host and port. The run finds by itself how many are best.
     pub per_host: NonZeroUsize,
     /// Let idle threads fetch segments of files that other threads are downloading.
     pub split: bool,
@@ -170,7 +170,7 @@ impl Default for Limits {
         Self {
             mode: Mode::Concurrent,
             jobs: NonZeroUsize::new(64).unwrap_or(NonZeroUsize::MIN),
-            per_host: NonZeroUsize::new(16).unwrap_or(NonZeroUsize::MIN),
+            per_host: NonZeroUsize::new(64).unwrap_or(NonZeroUsize::MIN),
             split: true,
             fail_fast: false,
             max_time: None,

@@ -105,8 +105,8 @@ struct ConcurrencyArgs {
     #[arg(short, long, value_name = "N", default_value = "64", value_parser = at_least_one())]
     jobs: NonZeroU16,
 
-    /// Maximum number of simultaneous requests to one host
-    #[arg(long, value_name = "N", default_value = "16", value_parser = at_least_one())]
+    /// Maximum number of simultaneous requests to one host; tdl finds by itself how many are best
+    #[arg(long, value_name = "N", default_value = "64", value_parser = at_least_one())]
     per_host: NonZeroU16,
 
     /// Never use more than one connection per file

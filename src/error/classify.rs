@@ -177,6 +177,18 @@ impl Error {
         matches!(self, Self::Status { code: 429 | 503, .. })
     }
 
+    /// Whether the host takes no more requests at the moment: it says so, or refuses or resets new connections.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+        match self {
+            Self::Connect(cause) => cause
+                .downcast_ref::<io::Error>()
+                .is_some_and(|error| matches!(error.kind(), ConnectionRefused | ConnectionReset | ConnectionAborted)),
+            _ => self.is_throttled(),
+        }
+    }
+
     /// The failure and its causes, outermost first, joined by colons; safe to print on a terminal.
     #[must_use]
     pub fn chain(&self) -> String {

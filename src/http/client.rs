@@ -15,6 +15,7 @@ use super::response::{Reply, Response};
 use super::response_buffer::CancelCheck;
 use super::retry_after::parse_retry_after;
 use super::runtime::Runtime;
+use super::traffic::Traffic;
 use super::{failure, tunnel};
 use crate::error::{Error, RetryAfter};
 use crate::options::{Header, Network};
@@ -35,6 +36,8 @@ pub struct Client<'a> {
     pub(super) http: Transport<'a>,
     pub(super) https: Transport<'a>,
     pub(super) cancel: CancelCheck<'a>,
+    /// Counts what arrives.
+    pub traffic: Option<&'a Traffic>,
 }
 
 /// A pool of connections, and the runtime that does their network I/O.
@@ -165,7 +168,7 @@ impl<'a> Client<'a> {
             let client = pool.client(connection, || configure_client(self.network, is_https))?;
             let request = self.build(&client, request, chain)?;
             let on_head = pool.response_callback(connection);
-            exchange::perform(runtime.handle(), client, request, on_head, self.cancel)
+            exchange::perform(runtime.handle(), client, request, on_head, self.cancel, self.traffic)
                 .map_err(|error| failure::classify_exchange(error, self.network))
         };
         let mut response = send(Connection::Reused);

@@ -83,6 +83,7 @@ impl Clients {
             http: Transport { runtime: &http.runtime, pool: &http.http },
             https: Transport { runtime: &https.runtime, pool: &https.https },
             cancel: CancelCheck(is_cancelled),
+            traffic: None,
         }
     }
 

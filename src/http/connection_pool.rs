@@ -1,5 +1,6 @@
 //! A bounded pool of connections around a reqwest client. `clients` decides how many there are.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
@@ -9,6 +10,7 @@ use tower_layer::layer_fn;
 use tower_service::Service;
 
 use super::failure;
+use super::timing::time_connect;
 use crate::error::Error;
 
 /// A reqwest client, built when first needed, and replaced before it keeps too many connections open.
@@ -105,7 +107,7 @@ impl Current {
     }
 }
 
-/// Returns a layer that counts the connections as they are opened.
+/// Returns a layer that counts the connections as they are opened, and times them.
 fn counting<S>(opened: &Arc<AtomicUsize>) -> impl tower_layer::Layer<S, Service = Counting<S>> + Clone + use<S> {
     let opened = Arc::clone(opened);
     layer_fn(move |inner| Counting { inner, opened: Arc::clone(&opened) })
@@ -117,10 +119,13 @@ struct Counting<S> {
     opened: Arc<AtomicUsize>,
 }
 
-impl<S: Service<R>, R> Service<R> for Counting<S> {
+impl<S: Service<R>, R> Service<R> for Counting<S>
+where
+    S::Future: Send + 'static,
+{
     type Response = S::Response;
     type Error = S::Error;
-    type Future = S::Future;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(context)
@@ -128,6 +133,6 @@ impl<S: Service<R>, R> Service<R> for Counting<S> {
 
     fn call(&mut self, request: R) -> Self::Future {
         self.opened.fetch_add(1, Ordering::Relaxed);
-        self.inner.call(request)
+        Box::pin(time_connect(self.inner.call(request)))
     }
 }

@@ -13,6 +13,8 @@ use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, yield_now};
 
 use super::response_buffer::{CancelCheck, ExchangeError, Head, ResponseBuffer};
+use super::timing::Stopwatch;
+use super::traffic::Traffic;
 
 /// A response whose body has not been read yet. Dropping it before the end of the body closes the connection.
 #[derive(Debug)]
@@ -22,6 +24,7 @@ pub struct RawResponse<'a> {
     /// Empty between reads; kept for its allocation.
     taken: Vec<Bytes>,
     cancel: CancelCheck<'a>,
+    traffic: Option<&'a Traffic>,
     _task: AbortOnDrop,
 }
 
@@ -40,6 +43,7 @@ pub fn perform<'a>(
     request: Request,
     on_head: impl FnOnce() + Send + 'static,
     cancel: CancelCheck<'a>,
+    traffic: Option<&'a Traffic>,
 ) -> Result<RawResponse<'a>, ExchangeError> {
     let buffer = Arc::new(ResponseBuffer::default());
     let guard = FinishOnDrop(Arc::clone(&buffer));
@@ -51,7 +55,10 @@ pub fn perform<'a>(
     });
     let task = AbortOnDrop(task.abort_handle());
     let head = buffer.wait_for_head(cancel)?;
-    Ok(RawResponse { head, buffer, taken: Vec::new(), cancel, _task: task })
+    if let Some(traffic) = traffic {
+        traffic.count_response(head.timing);
+    }
+    Ok(RawResponse { head, buffer, taken: Vec::new(), cancel, traffic, _task: task })
 }
 
 impl RawResponse<'_> {
@@ -66,6 +73,9 @@ impl RawResponse<'_> {
         for frame in self.taken.drain(..) {
             output[filled..filled + frame.len()].copy_from_slice(&frame);
             filled += frame.len();
+        }
+        if let Some(traffic) = self.traffic {
+            traffic.count_bytes(filled as u64);
         }
         Ok(filled)
     }
@@ -82,13 +92,16 @@ async fn receive_response(
     on_head: impl FnOnce(),
     buffer: &ResponseBuffer,
 ) -> reqwest::Result<()> {
-    let mut response = client.execute(request).await?;
+    let stopwatch = Stopwatch::start();
+    let mut response = stopwatch.measure(client.execute(request)).await?;
+    let timing = stopwatch.head_arrived();
     on_head();
     buffer.set_head(Head {
         status: response.status(),
         headers: response.headers().clone(),
         // Taken before the body is read: reqwest reports how much of the length remains.
         content_length: response.content_length(),
+        timing,
     });
     loop {
         let frame = {

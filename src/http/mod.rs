@@ -17,6 +17,8 @@ mod response;
 mod response_buffer;
 mod retry_after;
 mod runtime;
+mod timing;
+mod traffic;
 mod tunnel;
 mod validator;
 
@@ -28,6 +30,8 @@ pub use proxy::proxies_from_environment;
 pub use request::{Conditions, RangeRequest, Request};
 pub use response::{Framing, Reply, Response};
 pub use retry_after::parse_retry_after;
+pub use timing::Timing;
+pub use traffic::{Traffic, TrafficSnapshot};
 #[cfg(test)]
 pub use validator::EntityHeaders;
 pub use validator::Validator;

@@ -6,6 +6,7 @@ use reqwest::header::{self, HeaderMap};
 
 use super::exchange::RawResponse;
 use super::request::{AcceptedRange, RangeRequest, judge_whole};
+use super::timing::Timing;
 use super::validator::{EntityHeaders, Validator};
 use super::{failure, headers};
 use crate::error::Error;
@@ -191,6 +192,12 @@ impl<'a> Response<'a> {
     /// The headers that describe the file.
     pub(super) fn entity_headers(&self) -> EntityHeaders {
         headers::entity_headers(&self.raw.head.headers, &self.effective_url)
+    }
+
+    /// How long it took.
+    #[must_use]
+    pub const fn timing(&self) -> Timing {
+        self.raw.head.timing
     }
 
     /// Reads the next bytes of the body; 0 at its end.

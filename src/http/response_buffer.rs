@@ -14,6 +14,8 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use tokio::sync::Notify;
 
+use super::timing::Timing;
+
 /// The maximum number of buffered bytes; the last frame may exceed it.
 const READ_AHEAD: usize = 128 * 1024;
 
@@ -45,6 +47,7 @@ pub struct Head {
     pub headers: HeaderMap,
     /// The length of the body, if `Content-Length` gives it and no `Transfer-Encoding` overrides it.
     pub content_length: Option<u64>,
+    pub timing: Timing,
 }
 
 /// The received but unread bytes of one response, shared by a runtime's task and one reader.

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use super::commit::commit;
 use super::event::Event;
@@ -149,7 +149,6 @@ impl<'t, 'a> Attempt<'t, 'a> {
 
     /// Requests a file of which nothing has been received.
     fn fetch_whole(mut self, part: Option<PartFile>, worker: &mut Worker<'_>) -> Result<Outcome, Unfinished> {
-        let requested = Instant::now();
         match self.request(None, worker)? {
             Reply::NotModified => {
                 if let Some(part) = part {
@@ -158,7 +157,7 @@ impl<'t, 'a> Attempt<'t, 'a> {
                 Ok(Outcome::Skipped(SkipReason::Unchanged))
             }
             Reply::AlreadyComplete => Err(Error::Range("nothing was received, and nothing is missing").into()),
-            Reply::Response(response) => self.save(*response, part, requested.elapsed(), worker),
+            Reply::Response(response) => self.save(*response, part, worker),
         }
     }
 
@@ -170,18 +169,16 @@ impl<'t, 'a> Attempt<'t, 'a> {
             self.transfer.resume_policy = ResumePolicy::after(failed, unusable, self.session.retry.retries);
         }
         let kind = self.transfer.resume_policy.choose_request();
-        let requested = Instant::now();
         let reply = self.request(Some(&part).filter(|_| kind == ResumeRequest::Rest), worker);
-        let latency = requested.elapsed();
         match reply {
-            Ok(Reply::Response(response)) if response.is_partial() => self.save_rest(*response, part, latency, worker),
+            Ok(Reply::Response(response)) if response.is_partial() => self.save_rest(*response, part, worker),
             Ok(Reply::Response(response))
                 if kind == ResumeRequest::StartOver || !self.transfer.resume_policy.keeps_part_for_whole() =>
             {
                 self.transfer.resume_policy = ResumePolicy::default();
-                self.save(*response, Some(part), latency, worker)
+                self.save(*response, Some(part), worker)
             }
-            Ok(Reply::Response(response)) => self.save_alongside(*response, part, latency, worker),
+            Ok(Reply::Response(response)) => self.save_alongside(*response, part, worker),
             Ok(Reply::AlreadyComplete) => self.commit_complete(part),
             Ok(Reply::NotModified) => {
                 part.discard();
@@ -221,11 +218,10 @@ impl<'t, 'a> Attempt<'t, 'a> {
         &mut self,
         response: Response<'_>,
         part: Option<PartFile>,
-        latency: Duration,
         worker: &mut Worker<'_>,
     ) -> Result<Outcome, Unfinished> {
         self.transfer.effective_url = response.effective_url_unless(&self.transfer.source().url);
-        let destination = self.destination(&self.part_path, latency);
+        let destination = self.destination(&self.part_path, response.timing().first_byte);
         self.receive_and_commit(&destination, response, part, &mut None, worker)
     }
 
@@ -234,13 +230,12 @@ impl<'t, 'a> Attempt<'t, 'a> {
         &mut self,
         response: Response<'_>,
         part: PartFile,
-        latency: Duration,
         worker: &mut Worker<'_>,
     ) -> Result<Outcome, Unfinished> {
         let before = part.received();
         let (failed, unusable) = self.transfer.resume_policy.counts();
         part.note_failed_resumes(failed + 1, unusable);
-        let result = self.save(response, Some(part), latency, worker);
+        let result = self.save(response, Some(part), worker);
         if let Err(Unfinished { failure, kept }) = &result {
             let policy = &mut self.transfer.resume_policy;
             if *kept > before { policy.part_grew() } else { policy.request_failed(failure) }
@@ -254,7 +249,6 @@ impl<'t, 'a> Attempt<'t, 'a> {
         &mut self,
         response: Response<'_>,
         part: PartFile,
-        latency: Duration,
         worker: &mut Worker<'_>,
     ) -> Result<Outcome, Unfinished> {
         let url = &self.transfer.source().url;
@@ -269,12 +263,12 @@ impl<'t, 'a> Attempt<'t, 'a> {
                 return Err(Unfinished { failure, kept: part.keep_for_resume() });
             }
             // The name for a second file is taken. Receive the file in place of the part file instead.
-            Err(_) => return self.save(response, Some(part), latency, worker),
+            Err(_) => return self.save(response, Some(part), worker),
         };
         let before = part.received();
         let mut superseded = Some(part);
         self.transfer.effective_url = response.effective_url_unless(url);
-        let destination = self.destination(&self.replacement_path, latency);
+        let destination = self.destination(&self.replacement_path, response.timing().first_byte);
         let result = self.receive_and_commit(&destination, response, replacement, &mut superseded, worker);
         // `commit` has already discarded it if the whole file was complete.
         let Some(part) = superseded else { return result };
@@ -348,6 +342,7 @@ impl<'t, 'a> Attempt<'t, 'a> {
         if let Some(outcome) = self.recheck_target(length)? {
             return Ok(outcome);
         }
+        worker.timing = Some(response.timing());
         let received = receive(destination, response, part, worker)?;
         commit(destination, received, superseded)
     }

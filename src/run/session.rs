@@ -11,7 +11,7 @@ use super::open_files::OpenFileBudget;
 use super::split::SplitRegistry;
 use super::stats::RunStats;
 use crate::error::Error;
-use crate::http::{Client, Clients};
+use crate::http::{Client, Clients, Timing};
 use crate::options::{Limits, Mode, Options, Output, Retry};
 use crate::part::{self, Checkpointer};
 use crate::plan::Plan;
@@ -118,10 +118,12 @@ impl<'a> Session<'a> {
 pub struct Worker<'a> {
     pub client: Client<'a>,
     pub buffer: Box<[u8]>,
+    /// How long the exchange took from which the last body was received.
+    pub timing: Option<Timing>,
 }
 
 impl<'a> Worker<'a> {
     pub fn new(client: Client<'a>) -> Self {
-        Self { client, buffer: vec![0; BUFFER].into_boxed_slice() }
+        Self { client, buffer: vec![0; BUFFER].into_boxed_slice(), timing: None }
     }
 }

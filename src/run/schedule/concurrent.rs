@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::pool::{Work, run_pool};
+use super::pool::{PermitsSegment, Work, run_pool};
 use super::queue::Queue;
 use super::sequential::run_sequentially;
 use crate::error::Error;
+use crate::http::{Timing, Traffic, TrafficSnapshot};
 use crate::plan::Plan;
 use crate::run::event::Event;
 use crate::run::finish::{not_started, report_finished, stops_run};
@@ -22,7 +23,8 @@ pub fn run_concurrently(session: &Session<'_>) {
     let (hosts, host_of) = number_hosts(session.plan);
     let queue = Queue::new(host_of, hosts.len(), session.limits.per_host.get());
     let is_stopped = || session.is_stopped();
-    let downloads = Downloads { session, hosts, is_stopped: &is_stopped };
+    let traffic: Vec<Traffic> = hosts.values().map(|_| Traffic::default()).collect();
+    let downloads = Downloads { session, hosts, traffic: &traffic, is_stopped: &is_stopped };
     let warn = |warning: &str| session.emit(&Event::Warning(warning));
     let budget = session.budget;
     if run_pool(&downloads, queue, budget.threads, budget.max_threads, warn).is_err() {
@@ -59,6 +61,8 @@ struct Downloads<'s, 'a> {
     session: &'s Session<'a>,
     /// The number of each host, by its name and port.
     hosts: HashMap<String, u32>,
+    /// What has arrived from each host.
+    traffic: &'s [Traffic],
     is_stopped: &'s (dyn Fn() -> bool + Sync),
 }
 
@@ -74,6 +78,8 @@ impl<'s> Work for Downloads<'s, '_> {
 
     fn attempt(&self, id: usize, kept: Option<Transfer<'s>>, worker: &mut Worker<'s>) -> Step<Transfer<'s>> {
         let transfer = kept.unwrap_or_else(|| Transfer::new(&self.session.plan.downloads()[id]));
+        worker.client.traffic = Some(&self.traffic[self.host_of(&transfer) as usize]);
+        worker.timing = None;
         step(transfer, self.session, worker)
     }
 
@@ -85,16 +91,27 @@ impl<'s> Work for Downloads<'s, '_> {
         self.hosts.get(host).copied()
     }
 
-    fn wants_segment(&self, has_permit: &dyn Fn(usize) -> bool) -> bool {
-        self.session.splits.as_ref().is_some_and(|registry| registry.slowest(has_permit).is_some())
+    fn timing(&self, worker: &Worker<'s>) -> Option<Timing> {
+        worker.timing
     }
 
-    fn take_segment(&self, has_permit: &dyn Fn(usize) -> bool) -> Option<(usize, SegmentTask)> {
-        let task = SegmentTask::take(self.session.splits.as_ref()?.slowest(has_permit)?)?;
+    fn traffic(&self, host: u32) -> TrafficSnapshot {
+        self.traffic[host as usize].snapshot()
+    }
+
+    fn wants_segment(&self, permits: PermitsSegment<'_>) -> bool {
+        self.session.splits.as_ref().is_some_and(|registry| registry.slowest(permits).is_some())
+    }
+
+    fn take_segment(&self, permits: PermitsSegment<'_>) -> Option<(usize, SegmentTask)> {
+        let (download, _kind) = self.session.splits.as_ref()?.slowest(permits)?;
+        let task = SegmentTask::take(download)?;
         Some((task.id(), task))
     }
 
     fn fetch_segment(&self, task: &SegmentTask, worker: &mut Worker<'s>) -> Result<(), Error> {
+        let host = self.host_number(&task.source().url.host_and_port());
+        worker.client.traffic = host.map(|host| &self.traffic[host as usize]);
         let result = catch_unwind(AssertUnwindSafe(|| task.run(self.session, worker)));
         let result = result.unwrap_or_else(|panic| Err(Error::Panicked(panic_message(&*panic))));
         result.inspect_err(|failure| {

@@ -5,14 +5,16 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::queue::{Fate, Feedback, Next, Permit, Queue};
+use super::limiter::Served;
+use super::queue::{Fate, Feedback, Next, Permit, Queue, SegmentKind};
 use crate::error::{Error, RetryAfter};
+use crate::http::{Timing, TrafficSnapshot};
 use crate::run::outcome::{Finished, Outcome, SkipReason};
 use crate::run::retry::hold;
 use crate::run::step::Step;
 
 /// How often a waiting thread checks whether the run was stopped or a running download can be split.
-const TICK: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(25);
 
 /// What a pool carries out: downloads, known by their position in the plan, and segments of those that are running.
 pub trait Work: Sync {
@@ -34,12 +36,18 @@ pub trait Work: Sync {
     /// The number of a host by its name and port.
     fn host_number(&self, host: &str) -> Option<u32>;
 
-    /// Whether a segment of a running download should be fetched. `has_permit` says whether the download's host has a
-    /// permit left.
-    fn wants_segment(&self, has_permit: &dyn Fn(usize) -> bool) -> bool;
+    /// How long the exchange took from which this thread's last attempt received its body; `None` if it received none.
+    fn timing(&self, worker: &Self::Worker) -> Option<Timing>;
+
+    /// What has arrived from a host so far.
+    fn traffic(&self, host: u32) -> TrafficSnapshot;
+
+    /// Whether a segment of a running download should be fetched. `permits` says whether the download's host has a
+    /// permit left; it is given the download's position in the plan, and how long it will take otherwise.
+    fn wants_segment(&self, permits: PermitsSegment<'_>) -> bool;
 
     /// Takes the segment that is needed most, with its download's position in the plan.
-    fn take_segment(&self, has_permit: &dyn Fn(usize) -> bool) -> Option<(usize, Self::Segment)>;
+    fn take_segment(&self, permits: PermitsSegment<'_>) -> Option<(usize, Self::Segment)>;
 
     fn fetch_segment(&self, segment: &Self::Segment, worker: &mut Self::Worker) -> Result<(), Error>;
 
@@ -60,6 +68,9 @@ pub trait Work: Sync {
 
     fn close_idle_connections(&self);
 }
+
+/// Says whether a segment of a running download may be requested; see [`Queue::permits_segment`].
+pub type PermitsSegment<'f> = &'f mut dyn FnMut(usize, Duration) -> Option<SegmentKind>;
 
 /// Works through the queue with `threads` threads, or up to `max_threads` while running downloads can be split. Returns
 /// when all threads have ended.
@@ -139,7 +150,8 @@ impl<W: Work> Pool<'_, W> {
         let id = permit.id();
         match self.work.attempt(id, kept, worker) {
             Step::Finished(finished) => {
-                let not_started = self.return_permit(permit, TaskResult::Finished(&finished));
+                let timing = self.work.timing(worker);
+                let not_started = self.return_permit(permit, TaskResult::Finished(&finished, timing));
                 self.work.report(id, &finished);
                 not_started.into_iter().for_each(|id| self.work.report_not_started(id));
             }
@@ -164,13 +176,13 @@ impl<W: Work> Pool<'_, W> {
         if let Some(failure) = result.failure() {
             self.reduce_open_files(shared, failure);
             // After its last attempt, a download holds its host only if the host is throttling.
-            if failure.is_throttled() || !matches!(result, TaskResult::Finished(_)) {
+            if failure.is_throttled() || !matches!(result, TaskResult::Finished(..)) {
                 self.hold_hosts(&mut shared.queue, permit.id(), failure);
             }
         }
         shared.busy -= 1;
         let mut not_started = Vec::new();
-        if let TaskResult::Finished(finished) = &result
+        if let TaskResult::Finished(finished, _) = &result
             && (self.work.stops_run(finished) || self.work.is_stopped())
         {
             not_started = shared.queue.close();
@@ -180,7 +192,7 @@ impl<W: Work> Pool<'_, W> {
             self.timer.notify_one();
         }
         let feedback = result.feedback();
-        if shared.queue.finish(permit, feedback, result.into_fate()) {
+        if shared.queue.finish(permit, Instant::now(), feedback, result.into_fate()) {
             self.task_available.notify_one();
         }
         not_started
@@ -228,10 +240,11 @@ impl<W: Work> Pool<'_, W> {
         if !self.has_thread_for_segment(shared) {
             return None;
         }
-        let (id, segment) = self.work.take_segment(&|id| shared.queue.has_permit_for_segment(id))?;
+        let queue = &mut shared.queue;
+        let (id, segment) = self.work.take_segment(&mut |id, time_left| queue.permits_segment(id, time_left))?;
         // Lets the calling thread check whether more can be split.
         self.timer.notify_one();
-        Some(Task::Segment(shared.queue.permit_segment(id), segment))
+        Some(Task::Segment(shared.queue.permit_segment(id, Instant::now()), segment))
     }
 
     /// Whether a thread may fetch a segment. At most half of the threads are reserved for waiting downloads. Otherwise
@@ -252,8 +265,11 @@ impl<W: Work> Pool<'_, W> {
                 shared.queue.end_all_waits();
             }
             shared.queue.end_waits_until(now);
-            let wants_segment = self.has_thread_for_segment(shared)
-                && self.work.wants_segment(&|id| shared.queue.has_permit_for_segment(id));
+            shared.queue.tick(now, |host| self.work.traffic(host));
+            let has_thread = self.has_thread_for_segment(shared);
+            let queue = &mut shared.queue;
+            let wants_segment =
+                has_thread && self.work.wants_segment(&mut |id, time_left| queue.permits_segment(id, time_left));
             if shared.idle > 0 && (wants_segment || shared.queue.is_ready()) {
                 self.task_available.notify_one();
             } else if shared.idle == 0 && wants_segment && shared.threads < shared.max_threads {
@@ -268,13 +284,16 @@ impl<W: Work> Pool<'_, W> {
         }
     }
 
-    /// Obeys a `Retry-After`: holds the host of the download, and the one that a redirect led to.
+    /// Obeys a `Retry-After`: holds the host of the download, and the one that a redirect led to. A 503 may be about one
+    /// URL; it holds a host only if [`Queue::hold_for_load`] says so.
     fn hold_hosts(&self, queue: &mut Queue<W::Transfer>, id: usize, failure: &Error) {
-        if let Some(RetryAfter { host, wait }) = hold(failure) {
-            let until = Instant::now() + *wait;
-            queue.hold_host_of(id, until);
-            if let Some(number) = self.work.host_number(host) {
-                queue.hold(number, until);
+        let Some(RetryAfter { host, wait }) = hold(failure) else { return };
+        let until = Instant::now() + *wait;
+        let hosts = [Some(queue.host_of(id)), self.work.host_number(host)];
+        for number in hosts.into_iter().flatten() {
+            match failure.status() {
+                Some(503) => queue.hold_for_load(number, id, until),
+                _ => queue.hold(number, until),
             }
         }
     }
@@ -294,7 +313,7 @@ impl<W: Work> Pool<'_, W> {
 
 /// How a task has ended.
 enum TaskResult<'f, T> {
-    Finished(&'f Finished),
+    Finished(&'f Finished, Option<Timing>),
     Retry(Fate<T>, &'f Error),
     Segment(&'f Result<(), Error>),
 }
@@ -302,7 +321,7 @@ enum TaskResult<'f, T> {
 impl<T> TaskResult<'_, T> {
     fn failure(&self) -> Option<&Error> {
         match self {
-            Self::Finished(finished) => match &finished.outcome {
+            Self::Finished(finished, _) => match &finished.outcome {
                 Outcome::Failed(failure) => Some(failure),
                 _ => None,
             },
@@ -312,25 +331,31 @@ impl<T> TaskResult<'_, T> {
     }
 
     fn feedback(&self) -> Feedback {
-        if self.failure().is_some_and(Error::is_throttled) {
-            return Feedback::Throttled;
+        if self.failure().is_some_and(Error::is_refusal) {
+            return Feedback::Refused;
         }
-        let is_served = match self {
-            Self::Finished(finished) => matches!(
-                finished.outcome,
-                Outcome::Fetched(_)
-                    | Outcome::Skipped(SkipReason::Unchanged)
-                    | Outcome::Failed(Error::Status { .. } | Error::Range(_))
-            ),
-            Self::Retry(..) => false,
-            Self::Segment(result) => result.is_ok(),
-        };
-        if is_served { Feedback::Served } else { Feedback::Unknown }
+        match self {
+            Self::Finished(Finished { outcome: Outcome::Fetched(_), transferred, helper_time, .. }, timing) => {
+                // A file that was split says nothing about requests for whole files.
+                let timing = timing.filter(|_| helper_time.is_zero());
+                Feedback::Served(timing.map(|timing| Served { timing, bytes: *transferred }))
+            }
+            Self::Finished(finished, _)
+                if matches!(
+                    finished.outcome,
+                    Outcome::Skipped(SkipReason::Unchanged) | Outcome::Failed(Error::Status { .. } | Error::Range(_))
+                ) =>
+            {
+                Feedback::Served(None)
+            }
+            Self::Segment(Ok(())) => Feedback::Served(None),
+            _ => Feedback::Unknown,
+        }
     }
 
     fn into_fate(self) -> Fate<T> {
         match self {
-            Self::Finished(_) => Fate::Finished,
+            Self::Finished(..) => Fate::Finished,
             Self::Retry(then, _) => then,
             Self::Segment(_) => Fate::Segment,
         }

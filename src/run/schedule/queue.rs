@@ -2,9 +2,10 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::limiter::{Epoch, Limiter};
+use super::limiter::{Limiter, Served, Ticket, Wants};
+use crate::http::TrafficSnapshot;
 
 /// The downloads of a run that have not finished, each known by its position in the plan. `T` is what is kept of a
 /// download while it waits for its next attempt.
@@ -21,6 +22,9 @@ pub struct Queue<T> {
     holds: BinaryHeap<Reverse<(Instant, u32)>>,
     /// Downloads that have not finished.
     unfinished: usize,
+    /// Hosts with requests in flight.
+    active: BTreeSet<u32>,
+    per_host: usize,
 }
 
 #[derive(Debug)]
@@ -32,8 +36,15 @@ struct Host<T> {
     /// Downloads that wait for their next attempt.
     waiting: usize,
     in_flight: usize,
-    limiter: Limiter,
+    /// Made with the first request, for a list may name very many hosts.
+    limiter: Option<Box<Limiter>>,
     held_until: Option<Instant>,
+    /// Whether it is held only until it serves a request.
+    is_held_for_load: bool,
+    /// The first download since the last served request that was told to come back later, and when.
+    told_to_wait: Option<(usize, Instant)>,
+    /// How long the slowest running download will take that wants a segment and did not get a permit for one.
+    wants_segment: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -49,7 +60,7 @@ struct Waiting<T> {
 pub struct Permit {
     id: usize,
     host: u32,
-    epoch: Epoch,
+    ticket: Ticket,
 }
 
 impl Permit {
@@ -71,14 +82,23 @@ pub enum Next<T> {
 }
 
 /// What a request has shown about its host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Feedback {
-    /// The host processed it.
-    Served,
+    /// The host processed it. If that was a download in one request, this is how it went.
+    Served(Option<Served>),
     /// The host refused it because there were too many.
-    Throttled,
+    Refused,
     /// Nothing; for example, there was no response.
     Unknown,
+}
+
+/// A permit for a segment of a running download.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SegmentKind {
+    /// More requests have been shown to pay.
+    Proven,
+    /// To find out whether more requests pay.
+    Trial,
 }
 
 /// What becomes of the download after a request.
@@ -95,7 +115,7 @@ pub enum Fate<T> {
 impl<T> Queue<T> {
     /// A queue of downloads 0, 1, 2 … `host_of` has the host of each, as a number below `hosts`.
     pub fn new(host_of: Vec<u32>, hosts: usize, per_host: usize) -> Self {
-        let mut hosts: Vec<Host<T>> = (0..hosts).map(|_| Host::new(per_host)).collect();
+        let mut hosts: Vec<Host<T>> = (0..hosts).map(|_| Host::new()).collect();
         for (id, host) in host_of.iter().enumerate() {
             hosts[*host as usize].fresh.push_back(id);
         }
@@ -106,6 +126,8 @@ impl<T> Queue<T> {
             ready: BTreeSet::new(),
             waiting: BinaryHeap::new(),
             holds: BinaryHeap::new(),
+            active: BTreeSet::new(),
+            per_host,
         };
         queue.host_numbers().for_each(|host| queue.update(host, |_| {}));
         queue
@@ -121,53 +143,73 @@ impl<T> Queue<T> {
         let Some((_, number)) = self.ready.first().copied() else {
             return Next::Wait;
         };
-        let start = self.update(number, |host| {
-            host.in_flight += 1;
-            match host.due.pop_front() {
-                Some((id, kept)) => Some((id, Some(kept), host.limiter.epoch())),
-                None => host.fresh.pop_front().map(|id| (id, None, host.limiter.epoch())),
-            }
+        let ticket = self.start_request(number, now);
+        let start = self.update(number, |host| match host.due.pop_front() {
+            Some((id, kept)) => Some((id, Some(kept))),
+            None => host.fresh.pop_front().map(|id| (id, None)),
         });
         match start {
-            Some((id, kept, epoch)) => Next::Start(Permit { id, host: number, epoch }, kept),
+            Some((id, kept)) => Next::Start(Permit { id, host: number, ticket }, kept),
             // Unreachable: a host is ready only if it has something to start.
             None => Next::Done,
         }
     }
 
     /// Whether a segment of a running download may be requested: its host has a permit to spare after reserving one for
-    /// each of its waiting downloads.
-    pub fn has_permit_for_segment(&self, id: usize) -> bool {
-        let host = &self.hosts[self.host_of[id] as usize];
-        host.held_until.is_none() && host.in_flight + host.waiting < host.limiter.limit()
+    /// each of its waiting downloads. If not, the host's limiter is told that one was wanted; the download will take
+    /// `time_left` without it.
+    pub fn permits_segment(&mut self, id: usize, time_left: Duration) -> Option<SegmentKind> {
+        let number = self.host_of[id];
+        let per_host = self.per_host;
+        let host = &mut self.hosts[number as usize];
+        let in_flight = host.in_flight;
+        let limiter = host.limiter(per_host);
+        let (limit, is_trial) = (limiter.segment_limit(), limiter.is_trial(in_flight));
+        if host.held_until.is_none() && in_flight + host.waiting < limit {
+            return Some(if is_trial { SegmentKind::Trial } else { SegmentKind::Proven });
+        }
+        host.wants_segment = host.wants_segment.max(Some(time_left));
+        None
     }
 
     /// A permit for a segment of a running download.
-    pub fn permit_segment(&mut self, id: usize) -> Permit {
-        let number = self.host_of[id];
-        let epoch = self.update(number, |host| {
+    pub fn permit_segment(&mut self, id: usize, now: Instant) -> Permit {
+        let host = self.host_of[id];
+        let ticket = self.start_request(host, now);
+        Permit { id, host, ticket }
+    }
+
+    fn start_request(&mut self, number: u32, now: Instant) -> Ticket {
+        self.active.insert(number);
+        let per_host = self.per_host;
+        self.update(number, |host| {
             host.in_flight += 1;
-            host.limiter.epoch()
-        });
-        Permit { id, host: number, epoch }
+            host.limiter(per_host).start(now)
+        })
     }
 
     /// Takes a permit back. Returns whether its host may have more requests in flight now than before.
     #[expect(clippy::needless_pass_by_value, reason = "a permit that was returned cannot be used again")]
-    pub fn finish(&mut self, permit: Permit, feedback: Feedback, fate: Fate<T>) -> bool {
-        let Permit { id, host, epoch } = permit;
-        let has_grown = self.update(host, |host| {
-            let has_grown = match feedback {
-                Feedback::Served => host.limiter.served(),
-                Feedback::Throttled => {
-                    host.limiter.throttled(host.in_flight, epoch);
-                    false
-                }
-                Feedback::Unknown => false,
-            };
+    pub fn finish(&mut self, permit: Permit, now: Instant, feedback: Feedback, fate: Fate<T>) -> bool {
+        let Permit { id, host: number, ticket } = permit;
+        let per_host = self.per_host;
+        let (has_grown, is_idle) = self.update(number, |host| {
+            let (in_flight, wants_downloads) = (host.in_flight, host.first().is_some());
+            let limiter = host.limiter(per_host);
+            let before = limiter.limit();
+            match feedback {
+                Feedback::Served(served) => limiter.served(now, ticket, id, served, wants_downloads),
+                Feedback::Refused => limiter.refused(now, ticket, id, in_flight),
+                Feedback::Unknown => limiter.ended(ticket),
+            }
+            let has_grown = limiter.limit() > before;
+            let has_ended_hold = matches!(feedback, Feedback::Served(_)) && host.end_hold_for_load();
             host.in_flight -= 1;
-            has_grown
+            (has_grown || has_ended_hold, host.in_flight == 0)
         });
+        if is_idle {
+            self.active.remove(&number);
+        }
         match fate {
             Fate::Finished => self.unfinished -= 1,
             Fate::Retry { at, host, kept } => {
@@ -180,23 +222,58 @@ impl<T> Queue<T> {
         has_grown
     }
 
+    /// Tells the limiters that time has passed. `traffic` says what has arrived from a host. Returns whether a host may have more requests in flight now than before.
+    pub fn tick(&mut self, now: Instant, traffic: impl Fn(u32) -> TrafficSnapshot) -> bool {
+        let mut has_grown = false;
+        let per_host = self.per_host;
+        for number in self.active.iter().copied().collect::<Vec<_>>() {
+            has_grown |= self.update(number, |host| {
+                let (in_flight, wants_segment) = (host.in_flight, host.wants_segment.take());
+                let wants = match wants_segment {
+                    _ if host.first().is_some() => Wants::Downloads,
+                    Some(time_left) => Wants::Segments(time_left),
+                    None => Wants::Nothing,
+                };
+                let limiter = host.limiter(per_host);
+                let before = (limiter.limit(), limiter.segment_limit());
+                limiter.tick(now, traffic(number), in_flight, wants);
+                limiter.limit() > before.0 || limiter.segment_limit() > before.1
+            });
+        }
+        has_grown
+    }
+
     /// How many threads to reserve for waiting downloads.
     pub fn reserved(&self) -> usize {
         let held = self.hosts.iter().filter(|host| host.held_until.is_some());
-        let startable = held.map(|host| (host.fresh.len() + host.due.len()).min(host.limiter.limit()));
+        let startable = held.map(|host| (host.fresh.len() + host.due.len()).min(host.limit(self.per_host)));
         self.waiting.len() + startable.sum::<usize>()
     }
 
-    /// Holds the host of a download: nothing starts there before `until`.
-    pub fn hold_host_of(&mut self, id: usize, until: Instant) {
-        self.hold(self.host_of[id], until);
+    /// The host of the source that a download uses.
+    pub fn host_of(&self, id: usize) -> u32 {
+        self.host_of[id]
     }
 
     /// Holds a host: nothing starts there before `until`.
     pub fn hold(&mut self, number: u32, until: Instant) {
         if self.hosts[number as usize].held_until.is_none_or(|earlier| earlier < until) {
             self.holds.push(Reverse((until, number)));
-            self.update(number, |host| host.held_until = Some(until));
+            self.update(number, |host| (host.held_until, host.is_held_for_load) = (Some(until), false));
+        }
+    }
+
+    /// A request for the download `id` was refused until then. That holds its host as well if the same was said of
+    /// another download and nothing was served since; and only until something is.
+    pub fn hold_for_load(&mut self, number: u32, id: usize, until: Instant) {
+        match self.hosts[number as usize].told_to_wait {
+            Some((first, before)) if first != id => {
+                if self.hosts[number as usize].held_until.is_none() {
+                    self.hold(number, until.max(before));
+                    self.hosts[number as usize].is_held_for_load = true;
+                }
+            }
+            _ => self.hosts[number as usize].told_to_wait = Some((id, until)),
         }
     }
 
@@ -256,10 +333,11 @@ impl<T> Queue<T> {
 
     /// Changes a host, and updates `ready` accordingly.
     fn update<R>(&mut self, number: u32, change: impl FnOnce(&mut Host<T>) -> R) -> R {
+        let per_host = self.per_host;
         let host = &mut self.hosts[number as usize];
         let before = host.first();
         let result = change(host);
-        let now = host.first().filter(|_| host.has_room());
+        let now = host.first().filter(|_| host.has_room(per_host));
         if let Some(id) = before {
             self.ready.remove(&(id, number));
         }
@@ -271,14 +349,17 @@ impl<T> Queue<T> {
 }
 
 impl<T> Host<T> {
-    const fn new(per_host: usize) -> Self {
+    const fn new() -> Self {
         Self {
             fresh: VecDeque::new(),
             due: VecDeque::new(),
             waiting: 0,
             in_flight: 0,
-            limiter: Limiter::new(per_host),
+            limiter: None,
             held_until: None,
+            is_held_for_load: false,
+            told_to_wait: None,
+            wants_segment: None,
         }
     }
 
@@ -287,8 +368,26 @@ impl<T> Host<T> {
         self.due.front().map(|(id, _)| *id).or_else(|| self.fresh.front().copied())
     }
 
-    const fn has_room(&self) -> bool {
-        self.held_until.is_none() && self.in_flight < self.limiter.limit()
+    fn has_room(&self, per_host: usize) -> bool {
+        self.held_until.is_none() && self.in_flight < self.limit(per_host)
+    }
+
+    fn limiter(&mut self, per_host: usize) -> &mut Limiter {
+        self.limiter.get_or_insert_with(|| Box::new(Limiter::new(per_host)))
+    }
+
+    fn limit(&self, per_host: usize) -> usize {
+        self.limiter.as_ref().map_or_else(|| Limiter::new(per_host).limit(), |limiter| limiter.limit())
+    }
+
+    /// Ends what only a busy host is held for. Returns whether that held it.
+    fn end_hold_for_load(&mut self) -> bool {
+        self.told_to_wait = None;
+        let was_held = std::mem::take(&mut self.is_held_for_load);
+        if was_held {
+            self.held_until = None;
+        }
+        was_held
     }
 }
 

@@ -7,6 +7,7 @@ use super::registry::SplitDownload;
 use crate::error::Error;
 use crate::http::RangeRequest;
 use crate::part::SegmentWriter;
+use crate::plan::Source;
 use crate::run::body::copy_body;
 use crate::run::event::Event;
 use crate::run::session::{Session, Worker};
@@ -30,6 +31,11 @@ impl SegmentTask {
     /// The download's position in the plan.
     pub fn id(&self) -> usize {
         self.download.id
+    }
+
+    /// The source that it is fetched from.
+    pub fn source(&self) -> &Source {
+        &self.download.source
     }
 
     /// Fetches the segment.

@@ -5,6 +5,7 @@
 //!
 //! Lock order: pool, then registry, then a file's segments.
 
+use std::cmp::Reverse;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -74,13 +75,14 @@ impl SplitRegistry {
         Registration { registry: self, download: Arc::clone(download) }
     }
 
-    /// The download that will take longest, among those that can be split and are `eligible` by their position in the
-    /// plan.
-    pub fn slowest(&self, eligible: impl Fn(usize) -> bool) -> Option<Arc<SplitDownload>> {
+    /// The download that will take longest, among those that can be split and for which `permits` gives a permit. It is
+    /// asked with the download's position in the plan and the time that it will take, longest first.
+    pub fn slowest<P>(&self, mut permits: impl FnMut(usize, Duration) -> Option<P>) -> Option<(Arc<SplitDownload>, P)> {
         let downloads = self.downloads();
-        let times = downloads.iter().filter(|download| eligible(download.id));
-        let times = times.filter_map(|download| Some((download.time_left()?, download)));
-        times.max_by_key(|(time, _)| *time).map(|(_, download)| Arc::clone(download))
+        let mut times: Vec<_> =
+            downloads.iter().filter_map(|download| Some((download.time_left()?, download))).collect();
+        times.sort_by_key(|(time, _)| Reverse(*time));
+        times.into_iter().find_map(|(time, download)| Some((Arc::clone(download), permits(download.id, time)?)))
     }
 
     fn downloads(&self) -> MutexGuard<'_, Vec<Arc<SplitDownload>>> {

@@ -1,0 +1,349 @@
+//! Finds how many requests a host is best asked at once, by trying: a trial raises the number, and is kept if more
+//! arrives per second.
+
+use std::time::{Duration, Instant};
+
+use super::requests::{Cohort, MIN_SAMPLE, Request, Requests};
+use super::speed::Speed;
+use crate::http::TrafficSnapshot;
+
+/// How many downloads of one host start at once, before anything is known.
+const START: usize = 16;
+
+/// Requests that take less than this are limited by the processor rather than by waiting.
+const MIN_REQUEST_TIME: Duration = Duration::from_millis(5);
+
+/// How much faster everything must become with twice as many requests. Beyond [`START`] a third: servers are shared.
+const MIN_GAIN: f64 = 1.15;
+const MIN_GAIN_BEYOND_START: f64 = 4.0 / 3.0;
+
+/// With such a gain, requests do not hinder each other: the next trial is of four times as many.
+const LINEAR_GAIN: f64 = 1.7;
+
+/// Speed that rises by less than this between two windows has stopped growing of itself (slow start).
+const STEADY: f64 = 1.15;
+
+/// The wait after the first failed trial. It doubles with each.
+const FIRST_INTERVAL: Duration = Duration::from_secs(3);
+const MAX_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A file is worth a trial if it will take longer than this.
+const MIN_TIME_LEFT: Duration = Duration::from_secs(1);
+
+/// What would start now if the host had more permits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wants {
+    Nothing,
+    Downloads,
+    /// Segments of running downloads, the slowest of which will take this long.
+    Segments(Duration),
+}
+
+/// The number of requests to one host.
+#[derive(Debug)]
+pub struct Growth {
+    max: usize,
+    /// How many requests may be in flight if they are for downloads.
+    limit: usize,
+    /// How many requests have been shown to bring more bytes than fewer. Segments may be requested up to it.
+    width: usize,
+    trial: Option<Trial>,
+    /// How many times as many the next trial is of.
+    factor: usize,
+    /// No trial begins before.
+    pause_until: Option<Instant>,
+    interval: Duration,
+    /// The speed when a trial failed.
+    failed_at: Option<f64>,
+    /// Whether the last trial showed that requests do not hinder each other.
+    is_linear: bool,
+    /// The requests served since the limit changed: over new connections, and over ones that were open.
+    cold: Requests,
+    warm: Requests,
+    /// The last requests' time to connect, and to the first byte.
+    connect: Duration,
+    first_byte: Duration,
+    /// The time to the first byte before the limit was raised beyond [`START`], and the requests since the last check.
+    calm_first_byte: Duration,
+    recent: Requests,
+    last_served: Option<Instant>,
+    speed: Speed,
+}
+
+/// A trial of more requests.
+#[derive(Debug)]
+struct Trial {
+    from: usize,
+    to: usize,
+    /// When the additional requests should have brought their first bytes.
+    warm_at: Instant,
+    measure: Measure,
+}
+
+/// How a trial is judged.
+#[derive(Debug)]
+enum Measure {
+    /// By how long requests take. For small files.
+    Requests { base: Requests, tried: Cohort },
+    /// By how many bytes arrive per second. For large files and segments.
+    Bytes { base: f64 },
+}
+
+impl Growth {
+    pub fn new(max: usize) -> Self {
+        Self {
+            max,
+            limit: START.min(max),
+            width: 0,
+            trial: None,
+            factor: 2,
+            pause_until: None,
+            interval: FIRST_INTERVAL,
+            failed_at: None,
+            is_linear: false,
+            cold: Requests::default(),
+            warm: Requests::default(),
+            connect: Duration::ZERO,
+            first_byte: Duration::ZERO,
+            calm_first_byte: Duration::ZERO,
+            recent: Requests::default(),
+            last_served: None,
+            speed: Speed::default(),
+        }
+    }
+
+    /// How many requests may be in flight when a download is about to start.
+    pub fn limit(&self) -> usize {
+        self.trial.as_ref().map_or(self.limit, |trial| trial.to.max(self.limit))
+    }
+
+    /// How many requests may be in flight when a segment is about to be requested.
+    pub fn segment_limit(&self) -> usize {
+        match &self.trial {
+            Some(Trial { to, measure: Measure::Bytes { .. }, .. }) => (*to).max(self.width),
+            _ => self.width,
+        }
+    }
+
+    /// How many requests have been shown to bring more bytes than fewer.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Ends a trial because the host has refused requests.
+    pub fn abort_trial(&mut self) {
+        self.trial = None;
+        self.factor = 2;
+    }
+
+    /// Takes account of a request that starts.
+    pub fn started(&mut self, now: Instant) {
+        if let Some(Trial { measure: Measure::Requests { tried, .. }, .. }) = &mut self.trial {
+            tried.started(now);
+        }
+    }
+
+    /// Takes account of a request that ends, however it does. Returns whether it was among those that are tried.
+    pub fn ended(&mut self, started: Instant) -> bool {
+        let Some(Trial { measure: Measure::Requests { tried, .. }, .. }) = &mut self.trial else { return false };
+        let is_tried = tried.contains(started);
+        tried.ended(started);
+        is_tried
+    }
+
+    /// Takes account of a download whose request, started at `started`, was served. `may_try` says whether a trial may
+    /// begin: more downloads are waiting than may start.
+    pub fn served(&mut self, now: Instant, started: Instant, request: &Request, may_try: bool) {
+        let is_tried = self.ended(started);
+        let is_warm = request.connect.is_none();
+        self.first_byte = request.first_byte;
+        self.connect = request.connect.unwrap_or(self.connect);
+        match &mut self.trial {
+            Some(Trial { warm_at, measure: Measure::Requests { base, tried }, .. }) if is_warm => {
+                if started < *warm_at {
+                    base.add(request);
+                } else if is_tried {
+                    tried.ended.add(request);
+                }
+            }
+            Some(_) => {}
+            None if is_warm => self.warm.add(request),
+            None => self.cold.add(request),
+        }
+        self.last_served = Some(now);
+        self.check_swelling(now, request);
+        self.judge_requests(now);
+        if may_try && self.may_begin_trial(now) {
+            self.consider_requests(now);
+        }
+    }
+
+    /// Takes account of what has arrived so far, with `in_flight` requests in flight.
+    pub fn tick(&mut self, now: Instant, traffic: TrafficSnapshot, in_flight: usize, wants: Wants, may_try: bool) {
+        self.speed.record(now, traffic.received);
+        (self.connect, self.first_byte) = (traffic.connect, traffic.first_byte);
+        self.judge_bytes(now, in_flight);
+        self.check_collapse(now);
+        // Before most of the requests have got a response, nothing is known.
+        if may_try && self.may_begin_trial(now) && traffic.responses >= (in_flight as u64).div_ceil(2) {
+            let from = match wants {
+                // As long as none ends, they are large.
+                Wants::Downloads if self.ended_longer_ago_than(now, self.window() * 8) => self.limit,
+                Wants::Segments(time_left) if time_left >= MIN_TIME_LEFT.max(self.first_byte * 10) => in_flight,
+                _ => return,
+            };
+            self.consider_bytes(now, from);
+        }
+    }
+
+    fn may_begin_trial(&self, now: Instant) -> bool {
+        self.trial.is_none() && self.pause_until.is_none_or(|until| now >= until)
+    }
+
+    fn ended_longer_ago_than(&self, now: Instant, time: Duration) -> bool {
+        self.last_served.is_none_or(|last| now.saturating_duration_since(last) > time)
+    }
+
+    /// Begins a trial of more downloads if enough is known about those before it.
+    fn consider_requests(&mut self, now: Instant) {
+        let mut all = self.cold;
+        all.merge(&self.warm);
+        let enough = (self.limit / 2).max(1);
+        if all.count < enough || all.mean_time() < MIN_REQUEST_TIME {
+            return;
+        }
+        // Requests that only wait do not depend on the state of their connections. To others slow start matters: only
+        // requests over open connections are compared, and those that end before the trial shows are still added.
+        let (base, factor) = if all.mostly_wait() { (all, 4) } else { (self.warm, self.factor) };
+        self.begin_requests(now, self.limit, factor, base);
+    }
+
+    /// Begins a trial of more bytes, if the speed has stopped growing of itself.
+    fn consider_bytes(&mut self, now: Instant, from: usize) {
+        let window = self.window();
+        let (Some(middle), Some(start)) = (now.checked_sub(window), now.checked_sub(window * 2)) else { return };
+        let (Some(last), Some(before)) = (self.speed.between(middle, now), self.speed.between(start, middle)) else {
+            return;
+        };
+        if self.is_linear || last <= before * STEADY {
+            let base = last.max(if self.is_linear { last } else { f64::midpoint(last, before) });
+            self.begin(now, from, self.factor, Measure::Bytes { base });
+        }
+    }
+
+    fn begin_requests(&mut self, now: Instant, from: usize, factor: usize, base: Requests) {
+        let size = (from * factor).min(self.max) / 4;
+        let tried = Cohort::new(now + self.connect + self.first_byte, size);
+        self.begin(now, from, factor, Measure::Requests { base, tried });
+    }
+
+    fn begin(&mut self, now: Instant, from: usize, factor: usize, measure: Measure) {
+        let to = (from * factor).min(self.max);
+        if to > from {
+            self.trial = Some(Trial { from, to, warm_at: now + self.connect + self.first_byte, measure });
+        }
+    }
+
+    fn judge_requests(&mut self, now: Instant) {
+        let Some(Trial { from, to, warm_at, measure: Measure::Requests { base, tried } }) = &self.trial else { return };
+        let (from, to, count) = (*from, *to, tried.ended.count);
+        let is_late = now.saturating_duration_since(*warm_at) > base.mean_time().max(self.window()) * 8;
+        if base.count < MIN_SAMPLE || !(tried.is_complete() || is_late) {
+            return;
+        }
+        let ratio = tried.throughput(to, now) / base.throughput(from);
+        if count >= MIN_SAMPLE && ratio >= min_gain(from, to) {
+            self.calm_first_byte = base.mean_first_byte();
+            let base = tried.ended;
+            self.limit = to;
+            self.accepted(ratio, from, to);
+            if self.is_linear {
+                self.begin_requests(now, to, self.factor, base);
+            }
+        } else {
+            // As many as were of use.
+            let useful = if ratio > 1.1 { (from as f64 * ratio).ceil() as usize } else { from };
+            self.limit = useful.clamp(from, to);
+            self.rejected(now, None);
+        }
+    }
+
+    fn judge_bytes(&mut self, now: Instant, in_flight: usize) {
+        let Some(Trial { from, to, warm_at, measure: Measure::Bytes { base } }) = &self.trial else { return };
+        let (from, base, warm_at) = (*from, *base, *warm_at);
+        let (reached, window) = (in_flight.min(*to), self.window());
+        let Some(measured) = now.checked_duration_since(warm_at) else { return };
+        let since = now.checked_sub(window).map_or(warm_at, |start| start.max(warm_at));
+        let Some(speed) = self.speed.between(since, now) else { return };
+        let ratio = speed / base.max(1.0);
+        let is_clear = measured >= window / 2 && reached > from && ratio >= gain(LINEAR_GAIN, from, reached);
+        if is_clear || (measured >= window && reached > from && ratio >= min_gain(from, reached)) {
+            self.width = self.width.max(reached);
+            self.limit = self.limit.max(reached);
+            self.accepted(ratio, from, reached);
+        } else if measured >= (self.first_byte * 8).max(window * 2) {
+            self.rejected(now, Some(speed.max(base)));
+        }
+    }
+
+    fn accepted(&mut self, ratio: f64, from: usize, to: usize) {
+        self.is_linear = ratio >= gain(LINEAR_GAIN, from, to);
+        self.factor = if self.is_linear { 4 } else { 2 };
+        (self.pause_until, self.interval, self.failed_at) = (None, FIRST_INTERVAL, None);
+        self.end_trial();
+    }
+
+    fn rejected(&mut self, now: Instant, speed: Option<f64>) {
+        (self.is_linear, self.factor) = (false, 2);
+        self.pause_until = Some(now + self.interval);
+        self.interval = (self.interval * 2).min(MAX_INTERVAL);
+        self.failed_at = speed;
+        self.end_trial();
+    }
+
+    fn end_trial(&mut self) {
+        self.trial = None;
+        (self.cold, self.warm, self.recent) = (Requests::default(), Requests::default(), Requests::default());
+    }
+
+    /// Goes back if requests wait three times as long for their first byte as before the limit was raised: a queue
+    /// builds up somewhere.
+    fn check_swelling(&mut self, now: Instant, request: &Request) {
+        if self.trial.is_some() || self.limit <= START {
+            return;
+        }
+        self.recent.add(request);
+        if self.recent.count < self.limit {
+            return;
+        }
+        if self.recent.mean_first_byte() > self.calm_first_byte * 3 {
+            self.limit = (self.limit / 2).max(START);
+            self.rejected(now, None);
+        }
+        self.recent = Requests::default();
+    }
+
+    /// Lets a trial begin at once if the speed has fallen by half since the last one failed: things have changed.
+    fn check_collapse(&mut self, now: Instant) {
+        let Some(failed_at) = self.failed_at else { return };
+        let speed = now.checked_sub(self.window()).and_then(|start| self.speed.between(start, now));
+        if speed.is_some_and(|speed| speed < failed_at / 2.0) {
+            (self.pause_until, self.failed_at) = (None, None);
+        }
+    }
+
+    /// The time over which speeds are compared: several round trips.
+    fn window(&self) -> Duration {
+        (self.first_byte * 3).clamp(Duration::from_millis(50), Duration::from_secs(1))
+    }
+}
+
+/// The gain that a trial must bring.
+fn min_gain(from: usize, to: usize) -> f64 {
+    gain(if to > START { MIN_GAIN_BEYOND_START } else { MIN_GAIN }, from, to)
+}
+
+/// A gain per doubling, for any growth.
+fn gain(per_doubling: f64, from: usize, to: usize) -> f64 {
+    per_doubling.powf((to as f64 / from as f64).log2())
+}

@@ -1,0 +1,93 @@
+//! How many requests one host may have in flight. Pure: it is told what happens, and when.
+//!
+//! TODO
+
+mod growth;
+mod refusals;
+mod requests;
+mod speed;
+
+pub use growth::Wants;
+pub use refusals::Ticket;
+
+use std::time::Instant;
+
+use crate::http::{Timing, TrafficSnapshot};
+use growth::Growth;
+use refusals::Refusals;
+use requests::Request;
+
+/// How a download in one request went.
+#[derive(Debug, Clone, Copy)]
+pub struct Served {
+    pub timing: Timing,
+    pub bytes: u64,
+}
+
+/// The limiter of one host.
+#[derive(Debug)]
+pub struct Limiter {
+    growth: Growth,
+    refusals: Refusals,
+}
+
+impl Limiter {
+    /// A limiter that never permits more than `max` requests.
+    pub fn new(max: usize) -> Self {
+        Self { growth: Growth::new(max), refusals: Refusals::default() }
+    }
+
+    /// How many requests may be in flight, if the next one is for a download.
+    pub fn limit(&self) -> usize {
+        self.refusals.bound().map_or(self.growth.limit(), |bound| bound.min(self.growth.limit()))
+    }
+
+    /// How many requests may be in flight, if the next one is for a segment.
+    pub fn segment_limit(&self) -> usize {
+        self.refusals.bound().map_or(self.growth.segment_limit(), |bound| bound.min(self.growth.segment_limit()))
+    }
+
+    /// Whether a segment that is requested now, with `in_flight` requests in flight, is part of a trial.
+    pub fn is_trial(&self, in_flight: usize) -> bool {
+        in_flight >= self.growth.width()
+    }
+
+    /// A request starts.
+    pub fn start(&mut self, now: Instant) -> Ticket {
+        self.growth.started(now);
+        self.refusals.start(now)
+    }
+
+    /// The host served a request for the download `id`; `served` says how, if it was for the whole file.
+    /// `wants_downloads` says whether more downloads are waiting than may start.
+    pub fn served(&mut self, now: Instant, ticket: Ticket, id: usize, served: Option<Served>, wants_downloads: bool) {
+        self.refusals.served(ticket, id, self.growth.limit());
+        if let Some(Served { timing: Timing { connect, first_byte }, bytes }) = served {
+            let time = now.saturating_duration_since(ticket.started).saturating_sub(connect.unwrap_or_default());
+            let request = Request { time, first_byte, connect, bytes };
+            let may_try = wants_downloads && self.refusals.bound().is_none();
+            self.growth.served(now, ticket.started, &request, may_try);
+        } else {
+            self.growth.ended(ticket.started);
+        }
+    }
+
+    /// The host refused a request for the download `id`, with `in_flight` requests in flight including that.
+    pub fn refused(&mut self, now: Instant, ticket: Ticket, id: usize, in_flight: usize) {
+        self.growth.ended(ticket.started);
+        if self.refusals.refused(now, ticket, id, in_flight) {
+            self.growth.abort_trial();
+        }
+    }
+
+    /// A request has ended that says nothing about the host.
+    pub fn ended(&mut self, ticket: Ticket) {
+        self.growth.ended(ticket.started);
+    }
+
+    /// Time has passed. `traffic` is what has arrived from the host so far.
+    pub fn tick(&mut self, now: Instant, traffic: TrafficSnapshot, in_flight: usize, wants: Wants) {
+        self.refusals.tick(now);
+        self.growth.tick(now, traffic, in_flight, wants, self.refusals.bound().is_none());
+    }
+}
