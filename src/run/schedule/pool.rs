@@ -366,7 +366,7 @@ impl<T> TaskResult<'_, T> {
 mod tests {
     use std::collections::{HashMap, HashSet};
     use std::sync::Barrier;
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
     use std::thread::ThreadId;
 
     use super::*;
@@ -382,6 +382,7 @@ mod tests {
         stops_run: fn(&Finished) -> bool,
         is_stopped: AtomicBool,
         running: AtomicUsize,
+        received: AtomicU64,
         most_running: AtomicUsize,
         threads: Mutex<HashSet<ThreadId>>,
         finished: Mutex<Vec<usize>>,
@@ -400,6 +401,7 @@ mod tests {
                 stops_run: |_| false,
                 is_stopped: AtomicBool::new(false),
                 running: AtomicUsize::new(0),
+                received: AtomicU64::new(0),
                 most_running: AtomicUsize::new(0),
                 threads: Mutex::default(),
                 finished: Mutex::default(),
@@ -448,13 +450,26 @@ mod tests {
             Some(0)
         }
 
-        fn wants_segment(&self, has_permit: &dyn Fn(usize) -> bool) -> bool {
-            self.segments.lock().unwrap().iter().any(|(id, count)| *count > 0 && has_permit(*id))
+        fn timing(&self, (): &()) -> Option<Timing> {
+            None
         }
 
-        fn take_segment(&self, has_permit: &dyn Fn(usize) -> bool) -> Option<(usize, usize)> {
+        /// Every connection brings as much as the others.
+        fn traffic(&self, _: u32) -> TrafficSnapshot {
+            let connections = self.running.load(Ordering::SeqCst) as u64;
+            let received = self.received.fetch_add(connections * 1000, Ordering::SeqCst);
+            TrafficSnapshot { received, responses: received, ..TrafficSnapshot::default() }
+        }
+
+        fn wants_segment(&self, permits: PermitsSegment<'_>) -> bool {
+            let segments = self.segments.lock().unwrap();
+            segments.iter().any(|(id, count)| *count > 0 && permits(*id, Duration::from_secs(9)).is_some())
+        }
+
+        fn take_segment(&self, permits: PermitsSegment<'_>) -> Option<(usize, usize)> {
             let mut segments = self.segments.lock().unwrap();
-            let (id, count) = segments.iter_mut().find(|(id, count)| **count > 0 && has_permit(**id))?;
+            let mut wanted = segments.iter_mut().filter(|(_, count)| **count > 0);
+            let (id, count) = wanted.find(|(id, _)| permits(**id, Duration::from_secs(9)).is_some())?;
             *count -= 1;
             Some((*id, *id))
         }
@@ -602,8 +617,8 @@ mod tests {
     }
 
     #[test]
-    fn a_download_that_was_given_up_holds_its_host_only_if_that_throttles() {
-        for (code, is_held) in [(429, true), (503, true), (500, false), (408, false), (404, false)] {
+    fn a_download_that_was_given_up_holds_its_host_only_if_that_is_overloaded() {
+        for (code, is_held) in [(429, true), (503, false), (500, false), (408, false), (404, false)] {
             let fake = Fake::new(move |fake, id, _| {
                 if id > 0 {
                     fake.is_stopped.store(true, Ordering::SeqCst);

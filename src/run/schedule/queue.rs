@@ -460,13 +460,23 @@ mod tests {
 
         fn finish(&mut self, id: usize, feedback: Feedback) {
             let permit = self.permit(id);
-            self.queue.finish(permit, feedback, Fate::Finished);
+            self.queue.finish(permit, Instant::now(), feedback, Fate::Finished);
+        }
+
+        /// Makes it known that so many requests at once bring the most bytes.
+        fn prove(&mut self, host: usize, width: usize) {
+            let per_host = self.queue.per_host;
+            self.queue.hosts[host].limiter(per_host).prove(width);
+        }
+
+        fn permits_segment(&mut self, id: usize) -> bool {
+            self.queue.permits_segment(id, Duration::from_secs(9)).is_some()
         }
 
         fn retry(&mut self, id: usize, feedback: Feedback, at: Instant, kept: char) {
             let host = self.queue.host_of[id];
             let permit = self.permit(id);
-            self.queue.finish(permit, feedback, Fate::Retry { at, host, kept });
+            self.queue.finish(permit, Instant::now(), feedback, Fate::Retry { at, host, kept });
         }
     }
 
@@ -511,11 +521,11 @@ mod tests {
         let mut run = Run::new(&[0, 0, 1, 1], 1);
         assert_eq!(run.start_all(now), [0, 2]);
         let permit = run.permit(0);
-        run.queue.finish(permit, Feedback::Unknown, Fate::Retry { at: now, host: 1, kept: 'k' });
+        run.queue.finish(permit, now, Feedback::Unknown, Fate::Retry { at: now, host: 1, kept: 'k' });
         assert_eq!(run.start_all(now), [1], "its first host is free, its second is not");
         run.finish(2, Feedback::Unknown);
         assert_eq!(run.start(now), Some((0, Some('k'))), "before those never started there");
-        run.queue.hold_host_of(0, now + Duration::from_secs(1));
+        run.queue.hold(run.queue.host_of(0), now + Duration::from_secs(1));
         run.finish(0, Feedback::Unknown);
         run.finish(1, Feedback::Unknown);
         assert_eq!(run.wait(now), Some(now + Duration::from_secs(1)), "its second host is held");
@@ -540,7 +550,7 @@ mod tests {
         let (soon, later) = (now + Duration::from_secs(1), now + Duration::from_secs(2));
         let mut run = Run::new(&[0, 1, 0, 1], 4);
         assert_eq!(run.start(now), Some((0, None)));
-        run.queue.hold_host_of(0, later);
+        run.queue.hold(0, later);
         run.queue.hold(0, soon);
         run.retry(0, Feedback::Unknown, now, 'k');
         assert_eq!(run.start_all(now), [1, 3]);
@@ -554,7 +564,7 @@ mod tests {
         let now = Instant::now();
         let mut run = Run::new(&[0, 1], 4);
         assert_eq!(run.start_all(now), [0, 1]);
-        run.queue.hold_host_of(0, now + Duration::from_secs(300));
+        run.queue.hold(0, now + Duration::from_secs(300));
         run.finish(0, Feedback::Unknown);
         assert!(run.wait(now).is_some());
         run.finish(1, Feedback::Unknown);
@@ -562,14 +572,41 @@ mod tests {
     }
 
     #[test]
-    fn throttling_halves_the_permits_of_a_host_and_serving_raises_them() {
+    fn a_host_gets_as_many_requests_as_it_did_not_refuse() {
         let now = Instant::now();
         let mut run = Run::new(&[0; 20], 4);
         assert_eq!(run.start_all(now), [0, 1, 2, 3]);
-        (0..4).for_each(|id| run.retry(id, Feedback::Throttled, now, 'k'));
-        assert_eq!(run.start_all(now), [0, 1], "two at once, after one burst of throttling");
-        (0..2).for_each(|id| run.finish(id, Feedback::Served));
-        assert_eq!(run.start_all(now), [2, 3, 4], "and three after a round of responses");
+        run.retry(0, Feedback::Refused, now, 'k');
+        assert_eq!(run.start_all(now), [0], "one URL may be sick");
+        (1..3).for_each(|id| run.retry(id, Feedback::Refused, now, 'k'));
+        assert!(run.start_all(now).is_empty(), "0 and 3 are in flight");
+        run.finish(3, Feedback::Served(None));
+        assert!(run.start_all(now).is_empty(), "one at once now");
+        run.finish(0, Feedback::Served(None));
+        assert_eq!(run.start_all(now), [1]);
+    }
+
+    #[test]
+    fn a_host_is_held_for_load_once_two_downloads_were_told_to_wait_and_until_one_is_served() {
+        let now = Instant::now();
+        let soon = now + Duration::from_secs(1);
+        let later = now + Duration::from_secs(9);
+        let mut run = Run::new(&[0; 9], 4);
+        assert_eq!(run.start_all(now), [0, 1, 2, 3]);
+        run.queue.hold_for_load(0, 0, later);
+        run.retry(0, Feedback::Refused, later, 'k');
+        assert_eq!(run.start_all(now), [4], "the first only waits itself");
+        run.queue.hold_for_load(0, 0, later);
+        assert!(run.queue.next_time() == Some(later) && run.queue.hosts[0].held_until.is_none());
+        run.queue.hold_for_load(0, 1, soon);
+        run.retry(1, Feedback::Refused, soon, 'k');
+        assert_eq!(run.wait(now), Some(soon));
+        assert_eq!(run.queue.hosts[0].held_until, Some(later), "the longer wait");
+        run.finish(2, Feedback::Served(None));
+        run.finish(3, Feedback::Unknown);
+        assert_eq!(run.start_all(now), [5], "the host serves others");
+        run.queue.hold_for_load(0, 4, soon);
+        assert!(run.queue.hosts[0].held_until.is_none(), "that was before");
     }
 
     #[test]
@@ -577,17 +614,20 @@ mod tests {
         let now = Instant::now();
         let mut run = Run::new(&[0, 0, 1], 3);
         assert_eq!(run.start_all(now), [0, 1, 2]);
-        assert!(run.queue.has_permit_for_segment(0) && run.queue.has_permit_for_segment(2));
-        let permit = run.queue.permit_segment(0);
-        assert!(!run.queue.has_permit_for_segment(0) && !run.queue.has_permit_for_segment(1), "three are in flight");
-        assert!(run.queue.has_permit_for_segment(2));
-        run.queue.finish(permit, Feedback::Unknown, Fate::Segment);
-        assert!(run.queue.has_permit_for_segment(1));
+        assert!(!run.permits_segment(0), "nothing shows that it would pay");
+        assert_eq!(run.queue.hosts[0].wants_segment, Some(Duration::from_secs(9)));
+        (0..2).for_each(|host| run.prove(host, 3));
+        assert!(run.permits_segment(0) && run.permits_segment(2));
+        let permit = run.queue.permit_segment(0, now);
+        assert!(!run.permits_segment(0) && !run.permits_segment(1), "three are in flight");
+        assert!(run.permits_segment(2));
+        run.queue.finish(permit, now, Feedback::Unknown, Fate::Segment);
+        assert!(run.permits_segment(1));
         run.finish(0, Feedback::Unknown);
-        let permit = run.queue.permit_segment(1);
+        let permit = run.queue.permit_segment(1, now);
         run.finish(1, Feedback::Unknown);
         assert_eq!(run.wait(now), None);
-        run.queue.finish(permit, Feedback::Unknown, Fate::Segment);
+        run.queue.finish(permit, now, Feedback::Unknown, Fate::Segment);
         run.finish(2, Feedback::Unknown);
         assert!(run.is_done(now));
     }
@@ -598,30 +638,32 @@ mod tests {
         let later = now + Duration::from_secs(1);
         let mut run = Run::new(&[0, 0, 1, 1, 1], 2);
         assert_eq!(run.start_all(now), [0, 1, 2, 3]);
+        (0..2).for_each(|host| run.prove(host, 2));
         run.retry(0, Feedback::Unknown, later, 'k');
-        assert!(!run.queue.has_permit_for_segment(1), "the other permit is for the retry");
+        assert!(!run.permits_segment(1), "the other permit is for the retry");
         assert_eq!(run.queue.reserved(), 1);
-        run.queue.hold_host_of(2, later);
-        assert!(!run.queue.has_permit_for_segment(2), "the host is held");
+        run.queue.hold(1, later);
+        assert!(!run.permits_segment(2), "the host is held");
         assert_eq!(run.queue.reserved(), 2, "one download there was not started");
         assert_eq!(run.start(later), Some((0, Some('k'))));
         assert_eq!(run.queue.reserved(), 0);
     }
 
     #[test]
-    fn a_download_goes_before_a_segment_and_a_throttled_segment_counts() {
+    fn a_download_goes_before_a_segment_and_a_refused_segment_counts() {
         let now = Instant::now();
         let mut run = Run::new(&[0; 9], 4);
         assert_eq!(run.start(now), Some((0, None)));
-        let permit = run.queue.permit_segment(0);
+        run.prove(0, 4);
+        let permit = run.queue.permit_segment(0, now);
         assert_eq!(run.start_all(now), [1, 2], "the segment has the fourth permit");
-        run.queue.finish(permit, Feedback::Throttled, Fate::Segment);
-        assert!(!run.queue.has_permit_for_segment(0));
-        run.finish(1, Feedback::Unknown);
-        assert_eq!(run.wait(now), None, "two at once now");
+        run.queue.finish(permit, now, Feedback::Refused, Fate::Segment);
+        run.retry(1, Feedback::Refused, now + Duration::from_secs(1), 'k');
+        assert!(!run.permits_segment(0));
+        assert_eq!(run.wait(now), Some(now + Duration::from_secs(1)), "two at once now");
         run.finish(2, Feedback::Unknown);
         assert_eq!(run.start(now), Some((3, None)));
-        assert!(!run.queue.has_permit_for_segment(0));
+        assert!(!run.permits_segment(0));
     }
 
     #[test]
@@ -654,10 +696,10 @@ mod tests {
                         let permit = permits.swap_remove(usize::from(choice) % permits.len());
                         if choice % 3 == 0 {
                             let (at, host) = (now + Duration::from_millis(choice.into()), u32::from(choice) % 5);
-                            queue.finish(permit, Feedback::Unknown, Fate::Retry { at, host, kept: 'k' });
+                            queue.finish(permit, now, Feedback::Unknown, Fate::Retry { at, host, kept: 'k' });
                         } else {
                             finished[permit.id()] += 1;
-                            queue.finish(permit, Feedback::Unknown, Fate::Finished);
+                            queue.finish(permit, now, Feedback::Unknown, Fate::Finished);
                         }
                     }
                     Next::Done => break,

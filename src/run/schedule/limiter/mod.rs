@@ -80,6 +80,12 @@ impl Limiter {
         }
     }
 
+    /// Makes it known that so many requests bring more bytes than fewer.
+    #[cfg(test)]
+    pub fn prove(&mut self, width: usize) {
+        self.growth.prove(width);
+    }
+
     /// A request has ended that says nothing about the host.
     pub fn ended(&mut self, ticket: Ticket) {
         self.growth.ended(ticket.started);
