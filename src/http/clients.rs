@@ -1,5 +1,7 @@
 //! The clients of a run: how many runtimes and connection pools its threads share, and which thread uses which.
 
+use std::sync::Arc;
+
 use reqwest::header::HeaderMap;
 
 use super::client::{Client, Transport};
@@ -83,6 +85,7 @@ impl Clients {
             http: Transport { runtime: &http.runtime, pool: &http.http },
             https: Transport { runtime: &https.runtime, pool: &https.https },
             cancel: CancelCheck(is_cancelled),
+            interrupt: Arc::default(),
         }
     }
 

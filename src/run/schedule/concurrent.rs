@@ -90,7 +90,7 @@ impl<'s> Work for Downloads<'s, '_> {
     }
 
     fn take_segment(&self, has_permit: &dyn Fn(usize) -> bool) -> Option<(usize, SegmentTask)> {
-        let task = SegmentTask::take(self.session.splits.as_ref()?.slowest(has_permit)?)?;
+        let task = SegmentTask::take(self.session.splits.as_ref()?.slowest(has_permit)?, false)?;
         Some((task.id(), task))
     }
 
