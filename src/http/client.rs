@@ -1,6 +1,7 @@
 //! The client of one thread: follows redirects, and resends requests that failed on a stale connection. `request`
 //! validates response headers; `run` decides about retries.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::header::{self, HeaderMap};
@@ -9,6 +10,7 @@ use super::configure::configure_client;
 use super::connection_pool::{Connection, ConnectionPool};
 use super::exchange::{self, RawResponse};
 use super::headers::{header_map, header_text};
+use super::interrupt::Interrupt;
 use super::redirect::RedirectChain;
 use super::request::{Conditions, RangeRequest, Request};
 use super::response::{Reply, Response};
@@ -28,7 +30,7 @@ const MAX_DRAINED: u64 = 16 * 1024;
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Sends the requests of one thread.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Client<'a> {
     pub(super) network: &'a Network,
     /// The user's headers for every source.
@@ -38,6 +40,7 @@ pub struct Client<'a> {
     pub(super) cancel: CancelCheck<'a>,
     /// Counts what arrives.
     pub traffic: Option<&'a Traffic>,
+    pub(super) interrupt: Arc<Interrupt>,
 }
 
 /// A pool of connections, and the runtime that does their network I/O.
@@ -48,6 +51,12 @@ pub struct Transport<'a> {
 }
 
 impl<'a> Client<'a> {
+    /// What interrupts the waits of this client and of its responses.
+    #[must_use]
+    pub const fn interrupt(&self) -> &Arc<Interrupt> {
+        &self.interrupt
+    }
+
     /// Requests a file, or the rest of it, and follows redirects; `on_redirect` is called for each. Headers and user
     /// info that the user gave for the URL are sent only to the URL's own origin.
     ///
@@ -168,7 +177,7 @@ impl<'a> Client<'a> {
             let client = pool.client(connection, || configure_client(self.network, is_https))?;
             let request = self.build(&client, request, chain)?;
             let on_head = pool.response_callback(connection);
-            exchange::perform(runtime.handle(), client, request, on_head, self.cancel, self.traffic)
+            exchange::perform(runtime.handle(), client, request, on_head, self.cancel, &self.interrupt, self.traffic)
                 .map_err(|error| failure::classify_exchange(error, self.network))
         };
         let mut response = send(Connection::Reused);

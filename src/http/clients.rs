@@ -1,5 +1,7 @@
 //! The clients of a run: how many runtimes and connection pools its threads share, and which thread uses which.
 
+use std::sync::Arc;
+
 use reqwest::header::HeaderMap;
 
 use super::client::{Client, Transport};
@@ -84,6 +86,7 @@ impl Clients {
             https: Transport { runtime: &https.runtime, pool: &https.https },
             cancel: CancelCheck(is_cancelled),
             traffic: None,
+            interrupt: Arc::default(),
         }
     }
 

@@ -12,6 +12,7 @@ use reqwest::{Client, Request};
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, yield_now};
 
+use super::interrupt::Interrupt;
 use super::response_buffer::{CancelCheck, ExchangeError, Head, ResponseBuffer};
 use super::timing::Stopwatch;
 use super::traffic::Traffic;
@@ -24,6 +25,7 @@ pub struct RawResponse<'a> {
     /// Empty between reads; kept for its allocation.
     taken: Vec<Bytes>,
     cancel: CancelCheck<'a>,
+    interrupt: Arc<Interrupt>,
     traffic: Option<&'a Traffic>,
     _task: AbortOnDrop,
 }
@@ -36,16 +38,21 @@ pub struct RawResponse<'a> {
 ///
 /// # Errors
 ///
-/// There is no response, or the run was cancelled.
+/// There is no response, or the run was cancelled, or the wait was interrupted.
 pub fn perform<'a>(
     runtime: &Handle,
     client: Client,
     request: Request,
     on_head: impl FnOnce() + Send + 'static,
     cancel: CancelCheck<'a>,
+    interrupt: &Arc<Interrupt>,
     traffic: Option<&'a Traffic>,
 ) -> Result<RawResponse<'a>, ExchangeError> {
+    if interrupt.is_set() {
+        return Err(ExchangeError::Cancelled);
+    }
     let buffer = Arc::new(ResponseBuffer::default());
+    interrupt.set_buffer(&buffer);
     let guard = FinishOnDrop(Arc::clone(&buffer));
     let task = runtime.spawn(async move {
         // The runtime resumes this task after it has polled the system for new events and handled them.
@@ -54,11 +61,12 @@ pub fn perform<'a>(
         guard.0.finish(result.map_err(ExchangeError::Library));
     });
     let task = AbortOnDrop(task.abort_handle());
-    let head = buffer.wait_for_head(cancel)?;
+    let head = buffer.wait_for_head(CancelCheck(&|| cancel.is_cancelled() || interrupt.is_set()))?;
     if let Some(traffic) = traffic {
         traffic.count_response(head.timing);
     }
-    Ok(RawResponse { head, buffer, taken: Vec::new(), cancel, traffic, _task: task })
+    let interrupt = Arc::clone(interrupt);
+    Ok(RawResponse { head, buffer, taken: Vec::new(), cancel, interrupt, traffic, _task: task })
 }
 
 impl RawResponse<'_> {
@@ -66,9 +74,10 @@ impl RawResponse<'_> {
     ///
     /// # Errors
     ///
-    /// The body is incomplete, or the run was cancelled while no byte arrived.
+    /// The body is incomplete, or no byte arrived before the run was cancelled or the read was interrupted.
     pub fn read(&mut self, output: &mut [u8]) -> Result<usize, ExchangeError> {
-        self.buffer.take(output.len(), &mut self.taken, self.cancel)?;
+        let is_cancelled = || self.cancel.is_cancelled() || self.interrupt.is_set();
+        self.buffer.take(output.len(), &mut self.taken, CancelCheck(&is_cancelled))?;
         let mut filled = 0;
         for frame in self.taken.drain(..) {
             output[filled..filled + frame.len()].copy_from_slice(&frame);

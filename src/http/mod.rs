@@ -9,6 +9,7 @@ mod content_range;
 mod exchange;
 mod failure;
 mod headers;
+mod interrupt;
 mod proxy;
 mod redirect;
 mod request;
@@ -25,6 +26,7 @@ mod validator;
 pub use client::Client;
 pub use clients::Clients;
 pub use content_range::ContentRange;
+pub use interrupt::Interrupt;
 #[cfg(feature = "cli")]
 pub use proxy::proxies_from_environment;
 pub use request::{Conditions, RangeRequest, Request};

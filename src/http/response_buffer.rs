@@ -36,7 +36,7 @@ pub enum ExchangeError {
     Library(reqwest::Error),
     /// The runtime shut down before the response was complete.
     Ended,
-    /// The run was cancelled while the reader waited.
+    /// The run was cancelled, or the reader was interrupted, while it waited.
     Cancelled,
 }
 
@@ -111,6 +111,7 @@ impl ResponseBuffer {
         self.wake_reader();
     }
 
+    /// Lets the reader look again, if it waits.
     pub fn wake_reader(&self) {
         if std::mem::take(&mut self.state().reader_waits) {
             self.arrived.notify_one();
@@ -217,7 +218,8 @@ impl State {
 }
 
 impl CancelCheck<'_> {
-    fn is_cancelled(self) -> bool {
+    /// Whether the reader should give up.
+    pub fn is_cancelled(self) -> bool {
         (self.0)()
     }
 }

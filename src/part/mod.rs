@@ -8,8 +8,10 @@
 //! made by other processes, and the sidecar (`sidecar_reader`, `sidecar_temporary`, `sidecar_file`) records ownership
 //! where locks cannot be trusted.
 
+mod active;
 mod checkpoint;
 mod checkpointer;
+mod claim;
 mod commit;
 mod directory;
 mod errors;
@@ -38,6 +40,7 @@ mod unnamed;
 mod writer;
 
 pub use checkpointer::Checkpointer;
+pub use claim::Demand;
 pub use commit::CommitMode;
 pub use directory::{is_empty_directory, sync_directory, sync_parent};
 pub use open::Existing;

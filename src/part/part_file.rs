@@ -93,7 +93,7 @@ impl PartFile {
     ///
     /// [`Error::Disk`] if the disk is full or failing.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.shared.next_segment().map_or(Ok(()), |writer| writer.write(bytes))
+        self.shared.next_segment().map_or(Ok(()), |writer| writer.write(bytes).map(drop))
     }
 
     /// Makes sure that there is space for a file of this length, and reserves it if the platform can, which extends the

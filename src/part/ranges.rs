@@ -25,6 +25,29 @@ impl Ranges {
         self.0.splice(first..last, [merged]);
     }
 
+    /// Removes the offsets from `start` up to, but excluding, `end`.
+    pub fn remove(&mut self, start: u64, end: u64) {
+        let first = self.0.partition_point(|(_, range_end)| *range_end <= start);
+        let last = self.0.partition_point(|(range_start, _)| *range_start < end);
+        if start >= end || first >= last {
+            return;
+        }
+        let left = [(self.0[first].0, start), (end, self.0[last - 1].1)];
+        self.0.splice(first..last, left.into_iter().filter(|(from, to)| from < to));
+    }
+
+    /// Returns the first range at or after `offset` that is not in the set. Its end is `u64::MAX` after the last one in
+    /// the set.
+    #[must_use]
+    pub fn gap_from(&self, offset: u64) -> (u64, u64) {
+        let next = self.0.partition_point(|(_, end)| *end <= offset);
+        let start_of = |index: usize| self.0.get(index).map_or(u64::MAX, |(start, _)| *start);
+        match self.0.get(next) {
+            Some((start, end)) if *start <= offset => (*end, start_of(next + 1)),
+            _ => (offset, start_of(next)),
+        }
+    }
+
     /// Returns the first range below `length` that is not in the set.
     #[must_use]
     pub fn first_missing(&self, length: u64) -> Option<(u64, u64)> {
@@ -113,7 +136,24 @@ mod tests {
                 (start as u64, end.map_or(length, |end| (start + end) as u64))
             });
             prop_assert_eq!(set.first_missing(length), missing);
+            let (start, end) = set.gap_from(length);
+            prop_assert!(start >= length && end > start && !listed.iter().any(|(from, to)| *from < end && start < *to));
+            prop_assert!((length..start).all(|offset| model.get(offset as usize) == Some(&true)));
             prop_assert_eq!(Ranges::try_from(listed).unwrap(), set);
+        }
+
+        #[test]
+        fn what_is_removed_is_missing(ranges in proptest::collection::vec((0u64..60, 0u64..60), 0..20), cut in (0u64..60, 0u64..60)) {
+            let (mut set, mut without) = (Ranges::default(), Ranges::default());
+            for (start, end) in ranges {
+                set.add(start, end);
+                without.add(start, if cut.0 < cut.1 { end.min(cut.0) } else { end });
+                if cut.0 < cut.1 {
+                    without.add(start.max(cut.1), end);
+                }
+            }
+            set.remove(cut.0, cut.1);
+            prop_assert_eq!(set, without);
         }
     }
 }

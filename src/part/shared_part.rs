@@ -3,9 +3,8 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::checkpoint::Checkpoint;
 use super::errors::locked_error;
@@ -29,10 +28,8 @@ pub struct SharedPart {
     /// Which files were moved aside for its sidecar.
     pub(super) moved: Arc<MoveLog>,
     segments: Mutex<Segments>,
-    /// Notified when a writer has left its segment.
-    writer_left: Condvar,
-    /// Set under the `segments` lock: no new segment may start. Current writers notice at their next write.
-    is_stopped: AtomicBool,
+    /// Notified when a writer has left its segment, and after writes if the segments are closed.
+    segments_changed: Condvar,
     checkpoint: Mutex<Checkpoint>,
 }
 
@@ -42,16 +39,15 @@ impl SharedPart {
             file: GuardedFile::new(path, file),
             moved,
             segments: Mutex::default(),
-            writer_left: Condvar::new(),
-            is_stopped: AtomicBool::new(false),
+            segments_changed: Condvar::new(),
             checkpoint: Mutex::new(Checkpoint::new()),
         }
     }
 
-    /// Whether every byte is in the file and no thread is writing.
+    /// Whether every byte is in the file. Threads may still be receiving bytes that are not needed; they write none.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.lock_segments().is_filled()
+        self.lock_segments().is_complete()
     }
 
     /// Returns the first missing range that no thread is writing. Its end is `None` if it goes to the end of the file.
@@ -60,37 +56,28 @@ impl SharedPart {
         self.lock_segments().free_range()
     }
 
-    /// Returns how long the slowest segment worth splitting will take; the maximum if a range is free, and `None` if
-    /// another thread would not help.
-    #[must_use]
-    pub fn longest_time_left(&self) -> Option<Duration> {
-        let mut segments = self.lock_segments();
-        match segments.free_range() {
-            _ if self.is_stopped() => None,
-            Some(_) => Some(Duration::MAX),
-            None => segments.longest_time(Instant::now()),
-        }
-    }
-
-    /// Waits until a writer leaves its segment, but no longer than `longest`. Returns at once if there are no writers.
+    /// Waits until a writer leaves its segment or the file is complete, but no longer than `longest`. Returns at once
+    /// if no thread has anything to write.
     pub fn wait_for_writer(&self, longest: Duration) {
         let segments = self.lock_segments();
-        if !segments.is_idle() {
-            drop(self.writer_left.wait_timeout(segments, longest));
+        if !segments.is_idle() && !segments.is_closed() {
+            drop(self.segments_changed.wait_timeout(segments, longest));
         }
     }
 
-    /// Stops writing if no thread is writing, and returns whether it did.
+    /// Ends writing if no thread has anything to write, and returns whether that is so.
     #[must_use]
     pub fn close_if_idle(&self) -> bool {
-        let segments = self.lock_segments();
-        if segments.is_idle() {
-            self.is_stopped.store(true, Ordering::Relaxed);
+        let mut segments = self.lock_segments();
+        let is_idle = segments.is_idle();
+        if is_idle {
+            segments.close();
         }
-        segments.is_idle()
+        is_idle
     }
 
-    /// Saves a checkpoint, tells all writers to leave their segments, and waits for those that could still be writing.
+    /// Saves a checkpoint, ends all segments, and waits for writes that have begun. Threads that still receive are
+    /// woken, but not waited for: they can write nothing more.
     pub fn stop(&self) {
         if !self.close_if_idle() {
             let _ = self.save_checkpoint();
@@ -100,23 +87,18 @@ impl SharedPart {
 
     pub(super) fn stop_writers(&self) {
         let mut segments = self.lock_segments();
-        self.is_stopped.store(true, Ordering::Relaxed);
-        segments.revoke_unanswered();
-        while !segments.is_idle() {
-            segments = self.writer_left.wait(segments).unwrap_or_else(PoisonError::into_inner);
+        segments.close();
+        while segments.has_reserved() {
+            segments = self.segments_changed.wait(segments).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    pub(super) fn is_stopped(&self) -> bool {
-        self.is_stopped.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn notify_writer_left(&self) {
-        self.writer_left.notify_all();
+    pub(super) fn notify_waiting(&self) {
+        self.segments_changed.notify_all();
     }
 
     pub(super) fn written_ranges(&self) -> Ranges {
-        self.lock_segments().written_ranges()
+        self.lock_segments().written_ranges().clone()
     }
 
     /// Starts writing with `done` in the file, and with a new sidecar or the current one. No thread may be writing.
@@ -124,8 +106,7 @@ impl SharedPart {
         let mut checkpoint = self.lock_checkpoint();
         checkpoint.start(sidecar, &done, length);
         self.file.reset(done.end());
-        *self.lock_segments() = Segments::new(done, length);
-        self.is_stopped.store(false, Ordering::Relaxed);
+        self.lock_segments().restart(done, length);
     }
 
     /// Saves a checkpoint now.

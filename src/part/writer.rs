@@ -1,9 +1,11 @@
 //! The segment of a part file that is assigned to one thread for as long as it holds the `SegmentWriter`.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::task::Waker;
+use std::time::{Duration, Instant};
 
-use super::segments::Segment;
+use super::claim::Demand;
+use super::segments::{Next, SegmentId};
 use super::shared_part::SharedPart;
 use crate::error::Error;
 
@@ -11,94 +13,136 @@ use crate::error::Error;
 #[derive(Debug)]
 pub struct SegmentWriter {
     shared: Arc<SharedPart>,
-    segment: Arc<Segment>,
+    id: SegmentId,
+}
+
+/// What became of bytes that were to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// How many were written. The others were not needed.
+    pub count: u64,
+    /// Whether the segment has more to write.
+    pub has_more: bool,
 }
 
 impl SharedPart {
     /// Assigns the first free range.
     #[must_use]
     pub fn next_segment(self: &Arc<Self>) -> Option<SegmentWriter> {
-        let segment = self.lock_segments().assign_free()?;
-        Some(SegmentWriter { shared: Arc::clone(self), segment })
+        let id = self.lock_segments().assign_free(Instant::now())?;
+        Some(SegmentWriter { shared: Arc::clone(self), id })
     }
 
-    /// Assigns the first free range, or else the second half of the slowest segment, if any is worth splitting.
+    /// Assigns to another connection the first free range, or else the end of another segment, if that saves time.
     #[must_use]
-    pub fn split_slowest(self: &Arc<Self>) -> Option<SegmentWriter> {
-        let mut segments = self.lock_segments();
-        if self.is_stopped() {
-            return None;
-        }
-        let segment = segments.assign_free().or_else(|| segments.split(Instant::now()))?;
-        drop(segments);
-        Some(SegmentWriter { shared: Arc::clone(self), segment })
+    pub fn assign_segment(self: &Arc<Self>, demand: Demand) -> Option<SegmentWriter> {
+        let id = self.lock_segments().assign(demand, Instant::now())?;
+        Some(SegmentWriter { shared: Arc::clone(self), id })
+    }
+
+    /// Returns how long the slowest part of the file will take, if another connection would help; the maximum if a
+    /// range is free.
+    #[must_use]
+    pub fn time_left(&self, demand: Demand) -> Option<Duration> {
+        self.lock_segments().time_left(demand, Instant::now())
     }
 }
 
 impl SegmentWriter {
-    /// Returns the offset of the next byte to write.
+    /// Returns the range to request: the offset of its first byte, and the one after its last byte if that is known.
     #[must_use]
-    pub fn position(&self) -> u64 {
-        self.segment.position()
-    }
-
-    /// Returns the offset after the last byte to write; `None` if unknown. Other threads may lower it.
-    #[must_use]
-    pub fn end(&self) -> Option<u64> {
-        self.segment.end()
+    pub fn begin_request(&self) -> (u64, Option<u64>) {
+        self.shared.lock_segments().begin_request(self.id)
     }
 
     /// Records a response that starts at `start` and ends at `range_end`, if that is known. Returns whether it fits the
-    /// segment and the segment is still assigned; if not, none of it may be written.
+    /// segment and is still needed; if not, none of it may be written.
     #[must_use]
     pub fn accept_response(&self, start: u64, range_end: Option<u64>) -> bool {
-        let mut segments = self.shared.lock_segments();
-        start == self.position()
-            && !self.shared.is_stopped()
-            && segments.record_response(&self.segment, range_end, Instant::now())
+        self.shared.lock_segments().record_response(self.id, start, range_end, Instant::now())
     }
 
-    /// Returns how many bytes may be written next; 0 if the segment is full or writing has stopped.
+    /// Wakes `waker` when the segment has nothing more to write, whatever its thread is waiting for: at once if that is
+    /// already so.
+    pub fn set_waker(&self, waker: Waker) {
+        self.shared.lock_segments().set_waker(self.id, waker);
+    }
+
+    /// After this, the waker is not woken any more.
+    pub fn remove_waker(&self) {
+        self.shared.lock_segments().remove_waker(self.id);
+    }
+
+    /// Whether the segment has nothing more to write: it is full, other threads have written the rest or are about to,
+    /// or writing has stopped.
     #[must_use]
-    pub fn writable(&self) -> usize {
-        loop {
-            let writable = usize::try_from(self.segment.writable()).unwrap_or(usize::MAX);
-            if self.shared.is_stopped() {
-                return 0;
-            }
-            if writable > 0 || !self.shared.lock_segments().extend(&self.segment) {
-                return writable;
-            }
-        }
+    pub fn is_over(&self) -> bool {
+        self.shared.lock_segments().is_over(self.id)
     }
 
-    /// Writes the next bytes, at most as many as are [`writable`](Self::writable).
+    /// Whether the segment has written any bytes.
+    #[must_use]
+    pub fn has_written(&self) -> bool {
+        self.shared.lock_segments().has_written(self.id)
+    }
+
+    /// Writes the next bytes of the response, except those that are not needed.
     ///
     /// # Errors
     ///
     /// [`Error::Disk`] if the disk is full or failing; [`Error::PartChanged`] or [`Error::Locked`] if another process
     /// changed the file or took it over.
-    pub fn write(&self, bytes: &[u8]) -> Result<(), Error> {
-        self.shared.file.write_at(bytes, self.segment.position())?;
-        self.segment.advance(bytes.len() as u64);
-        Ok(())
+    pub fn write(&self, mut bytes: &[u8]) -> Result<Written, Error> {
+        let mut written = Written { count: 0, has_more: true };
+        while written.has_more && !bytes.is_empty() {
+            // A statement of its own, so that the lock is released.
+            let next = self.shared.lock_segments().reserve(self.id, bytes.len() as u64, Instant::now());
+            match next {
+                Next::Write { offset, count } => {
+                    let (first, rest) = bytes.split_at(usize::try_from(count).unwrap_or(bytes.len()));
+                    written.has_more = self.write_reserved(first, offset)?;
+                    written.count += count;
+                    bytes = rest;
+                }
+                Next::Skip(count) => bytes = &bytes[usize::try_from(count).unwrap_or(bytes.len())..],
+                Next::Stop => written.has_more = false,
+            }
+        }
+        Ok(written)
+    }
+
+    fn write_reserved(&self, bytes: &[u8], offset: u64) -> Result<bool, Error> {
+        let result = self.shared.file.write_at(bytes, offset);
+        let mut segments = self.shared.lock_segments();
+        let has_more = match result {
+            Ok(()) => segments.finish_write(self.id),
+            Err(_) => {
+                segments.give_up_write(self.id);
+                false
+            }
+        };
+        if segments.is_closed() {
+            drop(segments);
+            self.shared.notify_waiting();
+        }
+        result.map(|()| has_more)
     }
 
     /// Treats the written bytes as missing again, because they do not belong to the file. Returns how many they are.
     #[must_use]
     pub fn discard_written(&self) -> u64 {
-        self.shared.lock_segments().rewind(&self.segment)
+        self.shared.lock_segments().rewind(self.id)
     }
 
     /// Ends the file here if its length is unknown, because the body has ended.
     pub fn body_ended(&self) {
-        self.shared.lock_segments().infer_length(&self.segment);
+        self.shared.lock_segments().infer_length(self.id);
     }
 }
 
 impl Drop for SegmentWriter {
     fn drop(&mut self) {
-        self.shared.lock_segments().unassign(&self.segment);
-        self.shared.notify_writer_left();
+        self.shared.lock_segments().unassign(self.id, Instant::now());
+        self.shared.notify_waiting();
     }
 }

@@ -117,8 +117,13 @@ impl Progress {
         self.received.store(received, Ordering::Relaxed);
     }
 
-    pub(super) fn add(&self, bytes: u64) {
+    /// Counts bytes that came over the network.
+    pub(super) fn add_transferred(&self, bytes: u64) {
         self.transferred.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts bytes of the file.
+    pub(super) fn add_received(&self, bytes: u64) {
         self.received.fetch_add(bytes, Ordering::Relaxed);
     }
 

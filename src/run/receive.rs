@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::body::{copy_body, read_body};
+use super::body::{InterruptWhenOver, copy_body, read_body};
 use super::outcome::Unfinished;
 use super::session::Worker;
 use super::sink::{Destination, Sink, SmallBody};
@@ -153,6 +153,7 @@ fn receive_first(
 ) -> Result<(), Error> {
     // Without a segment the file is empty.
     let Some(writer) = writer else { return Ok(()) };
+    let _interruption = InterruptWhenOver::new(&writer, worker.client.interrupt());
     if !writer.accept_response(response.position(), response.range_end()) {
         return Err(Error::Range("it is not the missing range"));
     }

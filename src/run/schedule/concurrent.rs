@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::pool::{PermitsSegment, Work, run_pool};
-use super::queue::Queue;
+use super::queue::{Queue, SegmentKind};
 use super::sequential::run_sequentially;
 use crate::error::Error;
 use crate::http::{Timing, Traffic, TrafficSnapshot};
@@ -104,8 +104,8 @@ impl<'s> Work for Downloads<'s, '_> {
     }
 
     fn take_segment(&self, permits: PermitsSegment<'_>) -> Option<(usize, SegmentTask)> {
-        let (download, _kind) = self.session.splits.as_ref()?.slowest(permits)?;
-        let task = SegmentTask::take(download)?;
+        let (download, kind) = self.session.splits.as_ref()?.slowest(permits)?;
+        let task = SegmentTask::take(download, kind == SegmentKind::Trial)?;
         Some((task.id(), task))
     }
 

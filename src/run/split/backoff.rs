@@ -2,6 +2,8 @@
 //!
 //! - One segment is requested first; after that, one more may be pending than the server has served. A server that
 //!   accepts few requests, or does not support ranges, is not sent many.
+//! - A request that gets no response does not block others forever: one more is allowed after a second without a
+//!   response, and each further one after twice as long.
 //! - A response that is anything but the segment ends splitting for that download.
 //! - After a temporary failure there is a pause of one second, twice as long after each further one, a minute at most.
 
@@ -14,6 +16,9 @@ use crate::run::retry::doubled;
 /// The pause after the first temporary failure.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long one pending segment blocks another one, while the server has served none.
+const FIRST_PATIENCE: Duration = Duration::from_secs(1);
+
 /// The longest pause.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
@@ -25,6 +30,8 @@ pub struct SplitBackoff(Mutex<State>);
 struct State {
     /// Segments that were requested and have no response yet.
     pending: usize,
+    /// When the last one was requested.
+    requested: Option<Instant>,
     /// Segments for which the server sent the requested range.
     served: usize,
     /// Whether splitting has ended, because the server does not serve segments.
@@ -41,7 +48,7 @@ impl SplitBackoff {
     /// Whether another segment may be requested.
     pub fn allows_segment(&self, now: Instant) -> bool {
         let state = self.state();
-        !state.is_refused && !state.is_paused(now) && state.pending <= state.served
+        !state.is_refused && !state.is_paused(now) && (state.pending <= state.served || state.is_overdue(now))
     }
 
     /// Whether no segment may be requested because of recent failures.
@@ -50,8 +57,10 @@ impl SplitBackoff {
     }
 
     /// Records a request for a segment.
-    pub fn requested(&self) {
-        self.state().pending += 1;
+    pub fn requested(&self, now: Instant) {
+        let mut state = self.state();
+        state.pending += 1;
+        state.requested = Some(now);
     }
 
     /// Records the response to a requested segment, or its failure.
@@ -75,6 +84,11 @@ impl SplitBackoff {
         }
         state.record(&result, Instant::now());
         state.failure = result.err();
+    }
+
+    /// Records that another thread's segment was over before it had written anything.
+    pub fn helper_was_not_needed(&self, took: Duration) {
+        self.state().helped += took;
     }
 
     /// Takes the last failure of another thread.
@@ -101,6 +115,13 @@ impl SplitBackoff {
 impl State {
     fn is_paused(&self, now: Instant) -> bool {
         self.paused_until.is_some_and(|until| now < until)
+    }
+
+    /// Whether the pending segments have had no response for so long that one more may be requested.
+    fn is_overdue(&self, now: Instant) -> bool {
+        let doublings = u32::try_from(self.pending.saturating_sub(self.served + 1)).unwrap_or(u32::MAX);
+        let patience = doubled(FIRST_PATIENCE, doublings, MAX_PAUSE);
+        self.requested.is_some_and(|requested| now.saturating_duration_since(requested) >= patience)
     }
 
     fn record(&mut self, result: &Result<(), Error>, now: Instant) {
@@ -138,7 +159,7 @@ mod tests {
             let requests = (0..100).take_while(|_| {
                 let allowed = backoff.allows_segment(now);
                 if allowed {
-                    backoff.requested();
+                    backoff.requested(now);
                 }
                 allowed
             });
@@ -148,6 +169,23 @@ mod tests {
         let refused = Err(Error::Segment(Box::new(Error::Range("it is the whole file"))));
         backoff.helper_finished(refused, Duration::ZERO, false);
         assert!(!backoff.allows_segment(now + MAX_PAUSE), "the server serves no segments");
+    }
+
+    #[test]
+    fn a_request_without_a_response_does_not_block_others_forever() {
+        let mut now = Instant::now();
+        let backoff = SplitBackoff::default();
+        for seconds in [1, 2, 4] {
+            backoff.requested(now);
+            now += Duration::from_secs(seconds);
+            assert!(
+                !backoff.allows_segment(now - Duration::from_millis(1)) && backoff.allows_segment(now),
+                "{seconds}"
+            );
+        }
+        backoff.responded(false);
+        backoff.requested(now);
+        assert!(!backoff.allows_segment(now));
     }
 
     #[test]

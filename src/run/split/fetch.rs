@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::http::RangeRequest;
 use crate::part::SegmentWriter;
 use crate::plan::Source;
-use crate::run::body::copy_body;
+use crate::run::body::{InterruptWhenOver, copy_body, is_irrelevant};
 use crate::run::event::Event;
 use crate::run::session::{Session, Worker};
 
@@ -17,15 +17,15 @@ use crate::run::session::{Session, Worker};
 pub struct SegmentTask {
     download: Arc<SplitDownload>,
     writer: SegmentWriter,
-    start: u64,
     started: Instant,
 }
 
 impl SegmentTask {
-    /// Takes a segment of a download, if it can still be split.
-    pub fn take(download: Arc<SplitDownload>) -> Option<Self> {
-        let writer = download.take_segment_for_helper()?;
-        Some(Self { start: writer.position(), download, writer, started: Instant::now() })
+    /// Takes a segment of a download, if it can still be split. `is_trial` says whether the connection is only an
+    /// attempt to find out if more of them make the download faster.
+    pub fn take(download: Arc<SplitDownload>, is_trial: bool) -> Option<Self> {
+        let writer = download.take_segment_for_helper(is_trial)?;
+        Some(Self { download, writer, started: Instant::now() })
     }
 
     /// The download's position in the plan.
@@ -40,14 +40,24 @@ impl SegmentTask {
 
     /// Fetches the segment.
     pub fn run(&self, session: &Session<'_>, worker: &mut Worker<'_>) -> Result<(), Error> {
-        session.emit(&Event::Split(&session.plan.downloads()[self.download.id], self.start));
+        let (start, _) = self.writer.begin_request();
+        // It may be over by now, and even the download.
+        if !self.writer.is_over() {
+            session.emit(&Event::Split(&session.plan.downloads()[self.download.id], start));
+        }
         fetch_segment(&self.download, &self.writer, session, worker)
     }
 
     /// Records how it went, and leaves what is missing to other threads.
     pub fn give_back(self, result: Result<(), Error>) {
-        let Self { download, writer, start, started } = self;
-        download.backoff.helper_finished(result, started.elapsed(), writer.position() > start);
+        let Self { download, writer, started } = self;
+        let took = started.elapsed();
+        if result.is_ok() && !writer.has_written() {
+            // It was over before its response came, which says nothing about the server.
+            download.backoff.helper_was_not_needed(took);
+        } else {
+            download.backoff.helper_finished(result, took, writer.has_written());
+        }
         // Dropped last: a thread that finds the segment free must also find the reason.
         drop(writer);
     }
@@ -66,10 +76,16 @@ pub fn fetch_segment(
     worker: &mut Worker<'_>,
 ) -> Result<(), Error> {
     let SplitDownload { source, effective_url, validator, length, .. } = download;
-    let range = RangeRequest { from: writer.position(), to: writer.end(), validator, length: Some(*length) };
+    let _interruption = InterruptWhenOver::new(writer, worker.client.interrupt());
+    let (from, to) = writer.begin_request();
+    let range = RangeRequest { from, to, validator, length: Some(*length) };
     let response = worker.client.get_range(&source.url, &source.headers, effective_url.as_ref(), range);
     download.backoff.responded(response.is_ok());
-    let mut response = response.map_err(of_segment)?;
+    let mut response = match response {
+        Ok(response) => response,
+        Err(failure) if is_irrelevant(&failure, writer, session) => return Ok(()),
+        Err(failure) => return Err(of_segment(failure)),
+    };
     if !writer.accept_response(response.position(), response.range_end()) {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! The running downloads that idle threads may help with.
 //!
 //! The thread that runs a download registers it once it knows a validator, which proves that segments are of the same
-//! file. An idle thread takes a segment that is free, or else the second half of the one that will take longest.
+//! file. An idle thread takes a range that is free, or else the end of a segment, as `part::claim` decides.
 //!
 //! Lock order: pool, then registry, then a file's segments.
 
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::backoff::SplitBackoff;
 use crate::http::Validator;
-use crate::part::{SegmentWriter, SharedPart};
+use crate::part::{Demand, SegmentWriter, SharedPart};
 use crate::plan::Source;
 use crate::run::event::Progress;
 use crate::url::WebUrl;
@@ -34,25 +34,30 @@ pub struct SplitDownload {
 }
 
 impl SplitDownload {
-    /// How long its slowest segment will take, if splitting is worthwhile: a request that is sent now takes about one
-    /// latency to bring its first byte, and should then still have something to fetch.
+    /// How long its slowest segment will take, if another connection would help.
     fn time_left(&self) -> Option<Duration> {
-        let time_left = self.backoff.allows_segment(Instant::now()).then(|| self.part.longest_time_left()).flatten();
-        time_left.filter(|time| *time > self.latency.saturating_mul(2))
+        self.backoff.allows_segment(Instant::now()).then(|| self.part.time_left(self.demand(false))).flatten()
     }
 
-    /// Takes a segment for another thread: a free one, or half of the one that takes longest.
-    pub fn take_segment_for_helper(&self) -> Option<SegmentWriter> {
-        let writer = self.time_left().and_then(|_| self.part.split_slowest())?;
-        self.backoff.requested();
+    const fn demand(&self, is_trial: bool) -> Demand {
+        Demand { round_trip: self.latency, is_trial }
+    }
+
+    /// Takes a segment for another thread: a free range, or the end of another segment.
+    pub fn take_segment_for_helper(&self, is_trial: bool) -> Option<SegmentWriter> {
+        let is_allowed = self.backoff.allows_segment(Instant::now());
+        let writer = is_allowed.then(|| self.part.assign_segment(self.demand(is_trial))).flatten()?;
+        self.backoff.requested(Instant::now());
         Some(writer)
     }
 
-    /// Takes the next segment for the download's own thread. A segment is split for it only if other threads may help.
+    /// Takes the next segment for the download's own thread. It takes from other segments only if other threads may
+    /// help.
     pub fn take_own_segment(&self, may_split: bool) -> Option<SegmentWriter> {
-        let can_split = may_split && self.time_left().is_some();
-        let writer = if can_split { self.part.split_slowest() } else { self.part.next_segment() }?;
-        self.backoff.requested();
+        let can_split = may_split && self.backoff.allows_segment(Instant::now());
+        let taken = if can_split { self.part.assign_segment(self.demand(false)) } else { None };
+        let writer = taken.or_else(|| self.part.next_segment())?;
+        self.backoff.requested(Instant::now());
         Some(writer)
     }
 }
