@@ -13,6 +13,18 @@ from pathlib import Path
 
 BLOCK = 16 * 1024 * 1024
 
+# slow_server.py describes them.
+SLOW_WAYS = (
+    "after-100-ms",
+    "after-1-s",
+    "always-503",
+    "chunked",
+    "count",
+    "four-at-once",
+    "throttled",
+    "twice-503",
+)
+
 # Pairs of file count and file size in bytes, in list order.
 Sizes = tuple[tuple[int, int], ...]
 
@@ -34,10 +46,19 @@ class Servers:
                         file.write(os.urandom(min(left, BLOCK)))
         return directory
 
-    def lists(self, server: str, sizes: Sizes) -> dict[str, Path]:
-        """Writes the list of their URLs, one per line, and the same as a config file for curl."""
+    def lists(self, server: str, sizes: Sizes, sick: str = "", every: int = 1) -> dict[str, Path]:
+        """Writes the list of their URLs, one per line, and the same as a config file for curl.
+
+        With `sick`, the last of `every` files is served that way instead.
+        """
         directory = self.files(sizes)
-        urls = [f"{self.urls[server]}/{directory.name}/{file.name}" for file in sorted(directory.iterdir())]
+        urls = []
+        for number, file in enumerate(sorted(directory.iterdir()), start=1):
+            way = sick if sick and number % every == 0 else server
+            urls.append(f"{self.urls[way]}/{directory.name}/{file.name}")
+        return self.write_lists(urls)
+
+    def write_lists(self, urls: list[str]) -> dict[str, Path]:
         lists = {"list": self.memory / "urls.txt", "curl_list": self.memory / "urls.curl"}
         lists["list"].write_text("".join(f"{url}\n" for url in urls))
         lists["curl_list"].write_text("".join(f'url = "{url}"\n' for url in urls))
@@ -58,32 +79,43 @@ def running_servers(memory: Path) -> Iterator[Servers]:
     memory.chmod(0o755)
     http, https = free_ports()
     slow_server = [sys.executable, str(Path(__file__).with_name("slow_server.py")), str(files)]
-    with running(nginx(memory, http, https)), running(slow_server) as slow:
+    create_certificate(memory)
+    listen = f"""
+                listen 127.0.0.1:{http};
+                listen 127.0.0.1:{https} ssl;
+                ssl_certificate certificate.pem;
+                ssl_certificate_key key.pem;"""
+    with running(nginx(memory, listen)), running(slow_server) as slow:
         wait_for(http)
         slow_url = f"http://127.0.0.1:{int(slow.stdout.readline())}"
         urls = {"http": f"http://127.0.0.1:{http}", "https": f"https://127.0.0.1:{https}"}
-        urls |= {way: f"{slow_url}/{way}" for way in ("after-100-ms", "chunked", "throttled", "four-at-once", "count")}
+        urls |= {way: f"{slow_url}/{way}" for way in SLOW_WAYS}
         yield Servers(memory, urls)
 
 
-def nginx(memory: Path, http: int, https: int) -> list[str]:
-    """Writes the certificate and configuration, and returns the command that starts nginx."""
+def create_certificate(memory: Path) -> None:
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1"]
         + ["-keyout", memory / "key.pem", "-out", memory / "certificate.pem"],
         check=True,
         stderr=subprocess.DEVNULL,
     )
-    # Differs from nginx's defaults: a worker per core and sendfile, as in Debian; no request log, which would cost time for
-    # each request; no content type that would make a tool look into a file. The temporary paths are writable by any user.
+
+
+def nginx(memory: Path, listen: str, access_log: str = "off") -> list[str]:
+    """Writes the configuration, and returns the command that starts nginx."""
+    # Differs from nginx's defaults: a worker per core, sendfile and enough connections, as in Debian; no request log unless
+    # asked for, which would cost time for each request; no content type that would make a tool look into a file. The
+    # temporary paths are writable by any user.
     configuration = f"""
         daemon off;
         worker_processes auto;
         pid nginx.pid;
-        events {{}}
+        events {{ worker_connections 768; }}
         http {{
             sendfile on;
-            access_log off;
+            log_format sizes '$bytes_sent $body_bytes_sent';
+            access_log {access_log};
             default_type application/octet-stream;
             client_body_temp_path body;
             proxy_temp_path proxy;
@@ -91,10 +123,7 @@ def nginx(memory: Path, http: int, https: int) -> list[str]:
             uwsgi_temp_path uwsgi;
             scgi_temp_path scgi;
             server {{
-                listen 127.0.0.1:{http};
-                listen 127.0.0.1:{https} ssl;
-                ssl_certificate certificate.pem;
-                ssl_certificate_key key.pem;
+                {listen.strip()}
                 root files;
             }}
         }}

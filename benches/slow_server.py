@@ -4,6 +4,9 @@
 the file that the rest of the path names:
 
     /after-100-ms/...   each response begins after 100 ms
+    /after-1-s/...      each response begins after a second
+    /always-503/...     each request is refused with 503
+    /twice-503/...      a file's first two requests are refused with 503; begins anew with each call of /count
     /throttled/...      each response gets 2 MiB/s, however many there are
     /four-at-once/...   each response begins after 50 ms; requests beyond four at once are refused with 503
     /chunked/...        each response is in chunks of 1,000 bytes, sent as fast as the client reads
@@ -14,6 +17,7 @@ import asyncio
 import json
 import re
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
@@ -43,6 +47,7 @@ class Server:
         self.root = root
         self.in_flight = 0
         self.count = Count()
+        self.refusals: Counter[str] = Counter()
         # Each file is read only once, so that only the intended delays slow a response.
         self.files: dict[str, File] = {}
         self.chunks: dict[str, bytes] = {}
@@ -65,6 +70,16 @@ class Server:
             case ["", "after-100-ms", name]:
                 await asyncio.sleep(0.1)
                 await send(writer, *file_response(self.file(name), headers))
+            case ["", "after-1-s", name]:
+                await asyncio.sleep(1)
+                await send(writer, *file_response(self.file(name), headers))
+            case ["", "always-503", _]:
+                await refuse(writer)
+            case ["", "twice-503", name] if self.refusals[name] < 2:
+                self.refusals[name] += 1
+                await refuse(writer)
+            case ["", "twice-503", name]:
+                await send(writer, *file_response(self.file(name), headers))
             case ["", "chunked", name]:
                 await send(writer, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", self.in_chunks(name))
             case ["", "throttled", name]:
@@ -74,6 +89,7 @@ class Server:
             case ["", "count"]:
                 body = json.dumps(vars(self.count)).encode()
                 self.count = Count()
+                self.refusals.clear()
                 await send(writer, response_head("200 OK", body), body)
             case _:
                 await send(writer, response_head("404 Not Found", b""), b"")
@@ -82,7 +98,7 @@ class Server:
         self.count.requests += 1
         if self.in_flight == MAX_IN_FLIGHT:
             self.count.refused += 1
-            await send(writer, response_head("503 Service Unavailable", b""), b"")
+            await refuse(writer)
             return
         self.in_flight += 1
         try:
@@ -135,6 +151,10 @@ async def send(writer: asyncio.StreamWriter, head: bytes, body: bytes | memoryvi
     writer.write(head)
     writer.write(body)
     await writer.drain()
+
+
+async def refuse(writer: asyncio.StreamWriter) -> None:
+    await send(writer, response_head("503 Service Unavailable", b""), b"")
 
 
 async def send_evenly(writer: asyncio.StreamWriter, head: bytes, body: memoryview) -> None:

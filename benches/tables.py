@@ -1,6 +1,7 @@
 """Formats the measurements as markdown tables."""
 
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 # The tool under test and the lower bound. Neither counts as a peer.
@@ -20,23 +21,47 @@ class Measured:
 
 
 # Indexed by the names of workload and tool.
-Results = dict[str, dict[str, Measured]]
+Results = Mapping[str, Mapping[str, Measured]]
 
 
-def print_times(title: str, tools: list[str], results: Results) -> None:
-    heads = ["workload", *tools, f"{US} / best peer"]
+@dataclass(frozen=True)
+class Comparison:
+    """Divides the time of `tool` by that of the fastest of the others."""
+
+    head: str
+    others: tuple[str, ...]
+    tool: str = US
+
+    def of(self, measured: Mapping[str, Measured]) -> tuple[float, str] | None:
+        """Returns the ratio and the name of the fastest other."""
+        medians = medians_of(measured)
+        best = min((name for name in self.others if name in medians), key=lambda name: medians[name], default="")
+        return (medians[self.tool] / medians[best], best) if best and self.tool in medians else None
+
+    def cell(self, measured: Mapping[str, Measured]) -> str:
+        if not (found := self.of(measured)):
+            return ""
+        return f"{found[0]:.2f} ({found[1]})" if len(self.others) > 1 else f"{found[0]:.2f}"
+
+
+def print_times(title: str, tools: list[str], results: Results, comparisons: list[Comparison]) -> None:
+    rows = [
+        [workload, *(time_cell(measured.get(tool)) for tool in tools), *(one.cell(measured) for one in comparisons)]
+        for workload, measured in results.items()
+    ]
+    print_table(title, ["workload", *tools, *(one.head for one in comparisons)], rows)
+
+
+def print_ratios(results: Results, comparisons: list[Comparison]) -> None:
+    """Prints the geometric mean and the worst of each comparison."""
     rows = []
-    for workload, measured in results.items():
-        medians = {tool: one.median for tool, one in measured.items() if one.median}
-        peers = [tool for tool in medians if tool not in (US, YARDSTICK)]
-        best = min(peers, key=lambda tool: medians[tool], default="")
-        row = [workload, *(time_cell(measured.get(tool)) for tool in tools)]
-        row.append(f"{ratio(medians, US, best)} ({best})" if best and US in medians else "")
-        row.append(ratio(medians, US, YARDSTICK))
-        rows.append(row)
-    if YARDSTICK in tools:
-        heads.append(f"{US} / {YARDSTICK}")
-    print_table(title, heads, [row[: len(heads)] for row in rows])
+    for comparison in comparisons:
+        found = {workload: one[0] for workload, measured in results.items() if (one := comparison.of(measured))}
+        if found:
+            worst = max(found, key=lambda workload: found[workload])
+            mean = statistics.geometric_mean(found.values())
+            rows.append([comparison.head, f"{mean:.2f}", f"{found[worst]:.2f} ({worst})", f"{len(found)}"])
+    print_table("Ratios", ["ratio", "geometric mean", "worst", "workloads"], rows)
 
 
 def print_peaks(title: str, tools: list[str], results: Results) -> None:
@@ -64,5 +89,5 @@ def peak_cell(measured: Measured | None) -> str:
     return f"{measured.peak_kib / 1024:.0f}" if measured and measured.median else time_cell(measured)
 
 
-def ratio(medians: dict[str, float], one: str, other: str) -> str:
-    return f"{medians[one] / medians[other]:.2f}" if one in medians and other in medians else ""
+def medians_of(measured: Mapping[str, Measured]) -> dict[str, float]:
+    return {name: one.median for name, one in measured.items() if one.median}
