@@ -49,6 +49,8 @@ pub use probe::check_writable;
 #[cfg(feature = "cli")]
 pub use process::{process_has_ended, process_token};
 pub use ranges::Ranges;
+#[cfg(test)]
+pub use segments::{Next as SegmentStep, SegmentId, Segments};
 pub use shared_part::SharedPart;
 pub use sidecar::Sidecar;
 pub use target_state::{TargetState, remove_orphans, target_state};

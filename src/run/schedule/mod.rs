@@ -5,6 +5,8 @@ mod limiter;
 mod pool;
 mod queue;
 mod sequential;
+#[cfg(test)]
+mod simulation;
 
 pub use concurrent::run_concurrently;
 pub use sequential::{run_sequentially, run_to_completion};

@@ -133,6 +133,12 @@ impl<T> Queue<T> {
         queue
     }
 
+    #[cfg(test)]
+    pub fn set_limiter(&mut self, host: usize, limiter: Limiter) {
+        self.hosts[host].limiter = Some(Box::new(limiter));
+        self.update(host as u32, |_| {});
+    }
+
     /// The next download to start. Each host offers its retries before its other downloads, and the host whose offer is
     /// first in list order goes first.
     pub fn next(&mut self, now: Instant) -> Next<T> {

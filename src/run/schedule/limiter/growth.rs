@@ -131,6 +131,11 @@ impl Growth {
     }
 
     #[cfg(test)]
+    pub fn fixed(count: usize) -> Self {
+        Self { limit: count, width: count, ..Self::new(count) }
+    }
+
+    #[cfg(test)]
     pub fn prove(&mut self, width: usize) {
         self.width = width;
     }
@@ -314,7 +319,7 @@ impl Growth {
     /// Goes back if requests wait three times as long for their first byte as before the limit was raised: a queue
     /// builds up somewhere.
     fn check_swelling(&mut self, now: Instant, request: &Request) {
-        if self.trial.is_some() || self.limit <= START {
+        if self.trial.is_some() || self.limit <= START || self.calm_first_byte.is_zero() {
             return;
         }
         self.recent.add(request);

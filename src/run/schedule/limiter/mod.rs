@@ -37,6 +37,12 @@ impl Limiter {
         Self { growth: Growth::new(max), refusals: Refusals::default() }
     }
 
+    /// A limiter that always permits so many requests.
+    #[cfg(test)]
+    pub fn fixed(count: usize) -> Self {
+        Self { growth: Growth::fixed(count), refusals: Refusals::default() }
+    }
+
     /// How many requests may be in flight, if the next one is for a download.
     pub fn limit(&self) -> usize {
         self.refusals.bound().map_or(self.growth.limit(), |bound| bound.min(self.growth.limit()))
