@@ -131,8 +131,9 @@ fn moving_files_aside_for_a_sidecar_is_reported(mode: Mode) {
     let held = Arc::clone(&gate);
     let server =
         Server::start(move |request| Reply::file(request, &content(1, 400_000), "\"one\"").held_after(200_000, &held));
-    let mut tdl =
-        fetch_in(mode).arg(server.url("/a")).file("out/a.part.json", "the user's").file("out/a.part.tmp", "too");
+    // A second connection would fetch what the first one holds back.
+    let tdl = fetch_in(mode).args([&server.url("/a"), "--no-split"]);
+    let mut tdl = tdl.file("out/a.part.json", "the user's").file("out/a.part.tmp", "too");
     let child = tdl.spawn();
     let kept = ["a.part.json.kept", "a.part.tmp.kept"];
     wait_for(|| kept.iter().all(|name| tdl.names().contains(&(*name).to_owned())));
