@@ -181,7 +181,7 @@ fn a_part_file_replaced_during_a_download_is_not_committed(mode: Mode) {
     let gate = Arc::new(Gate::default());
     let held = Arc::clone(&gate);
     let server = Server::start(move |request| Reply::file(request, &served, "\"one\"").held_after(150_000, &held));
-    let mut tdl = fetch_in(mode).arg(server.url("/a"));
+    let mut tdl = fetch_in(mode).args([&server.url("/a"), "--no-split"]);
     let child = tdl.spawn();
     let part = tdl.out().join("a.part");
     wait_for(|| bytes_written(&part) > 50_000);
