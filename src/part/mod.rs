@@ -3,7 +3,7 @@
 //!
 //! A [`PartFile`] belongs to one download: `open` locks it and decides whether to resume it, `part_file` starts or
 //! resumes it, and `commit` or `release` ends it. Its [`SharedPart`] is what the threads of that download see: each
-//! writes one of the `segments` through a [`SegmentWriter`] (`writer`, which also has `SharedPart::next_segment`),
+//! writes one of the `segments` through a [`SegmentWriter`] (`writer`, which also assigns them, as `claim` decides),
 //! while the [`Checkpointer`] saves a `checkpoint` of what they have written. On disk, a `guarded_file` detects changes
 //! made by other processes, and the sidecar (`sidecar_reader`, `sidecar_temporary`, `sidecar_file`) records ownership
 //! where locks cannot be trusted.

@@ -46,15 +46,10 @@ fn bytes_that_failed_to_sync_are_neither_committed_nor_resumed(mode: Mode) {
             _ => Reply::file(request, &served, "\"one\""),
         });
         // Only the first sync fails: no later one reports the lost bytes again.
-        let mut tdl = fetch_in(mode).args([&server.url("/x"), "--retries", "0"]).under("strace").prefix_args(&[
-            "-f",
-            "-o",
-            "trace",
-            "-e",
-            "trace=fdatasync",
-            "-e",
-            "inject=fdatasync:error=EIO:when=1",
-        ]);
+        let mut tdl = fetch_in(mode)
+            .args([&server.url("/x"), "--retries", "0", "--no-split"])
+            .under("strace")
+            .prefix_args(&["-f", "-o", "trace", "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=1"]);
         if fsync {
             tdl = tdl.arg("--fsync");
         }

@@ -17,7 +17,8 @@ fn body() -> Vec<u8> {
     content(1, LENGTH)
 }
 
-/// A server whose first response stops after 400,000 bytes until the gate is open.
+/// A server whose first response stops after 400,000 bytes until the gate is open. Use it with `--no-split`: a second
+/// connection would fetch the rest.
 fn slow_at_first() -> (Server, Arc<Gate>) {
     let gate = Arc::new(Gate::default());
     let held = Arc::clone(&gate);
@@ -31,7 +32,7 @@ fn slow_at_first() -> (Server, Arc<Gate>) {
 /// Asserts that a run starts over if `disturb` changes its part file once that has `at` bytes.
 fn assert_started_over(mode: Mode, at: usize, disturb: impl FnOnce(&fs::File)) {
     let (server, gate) = slow_at_first();
-    let mut tdl = fetch_in(mode).args([&server.url("/x"), "--retries", "5"]);
+    let mut tdl = fetch_in(mode).args([&server.url("/x"), "--retries", "5", "--no-split"]);
     let child = tdl.spawn();
     let part = tdl.out().join("x.part");
     wait_for(|| bytes_written(&part) >= at);
@@ -114,7 +115,7 @@ fn assert_busy_without_locks(mode: Mode, other: &[&str], second_code: i32, retri
     let (server, gate) = slow_at_first();
     let url = server.url("/x");
     let tdl = fetch_in(mode).file("out/other", "");
-    let first = tdl.respawn_under(&traced(&NO_LOCKS), &[&url]);
+    let first = tdl.respawn_under(&traced(&NO_LOCKS), &[&url, "--no-split"]);
     let part = tdl.out().join("x.part");
     wait_for(|| bytes_written(&part) >= 200_000);
     let prefix = [&NO_LOCKS, other].concat();
@@ -163,13 +164,13 @@ fn a_run_in_a_process_namespace_that_is_wrongly_taken_for_dead_does_no_harm(mode
     let url = server.url("/x");
     let tdl = fetch_in(mode).file("out/other", "");
     let elsewhere = [&NO_LOCKS[..], &["unshare", "--pid", "--fork"]].concat();
-    let mut first = tdl.respawn_under(&traced(&elsewhere), &[&url, "--retries", "50"]);
+    let mut first = tdl.respawn_under(&traced(&elsewhere), &[&url, "--retries", "50", "--no-split"]);
     let sidecar = tdl.out().join("x.part.json");
     wait_for(|| fs::read_to_string(&sidecar).is_ok_and(|text| text.contains("\"done\":[[0,500000]]")));
     // Make it look as if the last checkpoint was over a minute ago.
     let old = SystemTime::now() - Duration::from_secs(61);
     fs::OpenOptions::new().write(true).open(&sidecar).unwrap().set_modified(old).unwrap();
-    let second = tdl.respawn_under(&traced(&NO_LOCKS), &[&url, "--retries", "50"]);
+    let second = tdl.respawn_under(&traced(&NO_LOCKS), &[&url, "--retries", "50", "--no-split"]);
     server.wait_for_requests(2);
     assert_eq!(server.requests()[1].header("range"), Some("bytes=500000-"));
     gates[0].open();
@@ -191,7 +192,7 @@ fn without_locks_a_leftover_is_claimed_before_it_is_removed(mode: Mode) {
     let tdl = fetch_in(mode).file("out/x.part", "of another URL").file("out/x.part.json", of_other);
     let prefix = ["-f", "-o", "/dev/null", "-e", "trace=flock,unlink", "-e", "inject=flock:retval=0"];
     let prefix = [&prefix[..], &["-e", "inject=unlink:delay_enter=1500000"]].concat();
-    let first = tdl.respawn_under(&traced(&prefix), &[&server.url("/x")]);
+    let first = tdl.respawn_under(&traced(&prefix), &[&server.url("/x"), "--no-split"]);
     let sidecar = tdl.out().join("x.part.json");
     wait_for(|| fs::read_to_string(&sidecar).is_ok_and(|text| text.contains("\"owner\"")));
     assert_eq!(tdl.read("x.part"), b"of another URL", "it is not removed yet");
@@ -323,7 +324,7 @@ fn as_root_a_file_being_written_by_another_user_is_busy(mode: Mode) {
             let tdl = fetch_in(mode);
             open_to_all(&tdl, is_sticky);
             let url = server.url("/x");
-            let first = spawn_as(&tdl, USER, umask, &[&url]);
+            let first = spawn_as(&tdl, USER, umask, &[&url, "--no-split"]);
             let part = tdl.out().join("x.part");
             wait_for(|| bytes_written(&part) >= 200_000);
             let second = Output::from(spawn_as(&tdl, USER + 1, umask, &[&url, "--retries", "0"])).assert_code(75);

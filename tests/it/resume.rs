@@ -256,7 +256,8 @@ fn after_a_kill_all_but_the_last_checkpoint_interval_is_resumed(mode: Mode) {
         0 => Reply::file(request, &long(), TAG).held_after(200_000, &held[0]).held_after(600_000, &held[1]),
         _ => Reply::file(request, &long(), TAG),
     });
-    let mut tdl = fetch_in(mode).arg(server.url("/x"));
+    // A second connection would fetch what the first one holds back.
+    let mut tdl = fetch_in(mode).args([&server.url("/x"), "--no-split"]);
     let mut child = tdl.spawn();
     let claimed = || {
         let text = fs::read_to_string(tdl.out().join("x.part.json")).unwrap_or_default();
@@ -351,7 +352,8 @@ fn bytes_before_a_stall_survive_a_kill(mode: Mode) {
             0 => Reply::file(request, &body(), TAG).stall_after(at),
             _ => Reply::file(request, &body(), TAG),
         });
-        let mut tdl = fetch_in(mode).arg(server.url("/x"));
+        // A second connection would fetch the rest.
+        let mut tdl = fetch_in(mode).args([&server.url("/x"), "--no-split"]);
         let mut child = tdl.spawn();
         let claims = || fs::read_to_string(tdl.out().join("x.part.json")).unwrap_or_default();
         wait_for(|| claims().contains(&format!("\"done\":[[0,{at}]]")));

@@ -131,8 +131,9 @@ fn moving_files_aside_for_a_sidecar_is_reported(mode: Mode) {
     let held = Arc::clone(&gate);
     let server =
         Server::start(move |request| Reply::file(request, &content(1, 400_000), "\"one\"").held_after(200_000, &held));
-    let mut tdl =
-        fetch_in(mode).arg(server.url("/a")).file("out/a.part.json", "the user's").file("out/a.part.tmp", "too");
+    // A second connection would fetch what the first one holds back.
+    let tdl = fetch_in(mode).args([&server.url("/a"), "--no-split"]);
+    let mut tdl = tdl.file("out/a.part.json", "the user's").file("out/a.part.tmp", "too");
     let child = tdl.spawn();
     let kept = ["a.part.json.kept", "a.part.tmp.kept"];
     wait_for(|| kept.iter().all(|name| tdl.names().contains(&(*name).to_owned())));
@@ -180,7 +181,7 @@ fn a_part_file_replaced_during_a_download_is_not_committed(mode: Mode) {
     let gate = Arc::new(Gate::default());
     let held = Arc::clone(&gate);
     let server = Server::start(move |request| Reply::file(request, &served, "\"one\"").held_after(150_000, &held));
-    let mut tdl = fetch_in(mode).arg(server.url("/a"));
+    let mut tdl = fetch_in(mode).args([&server.url("/a"), "--no-split"]);
     let child = tdl.spawn();
     let part = tdl.out().join("a.part");
     wait_for(|| bytes_written(&part) > 50_000);
