@@ -71,6 +71,12 @@ impl Active {
         self.written.count() > 0
     }
 
+    /// Its current speed, or that since it began if it is new; `None` without a response.
+    pub fn recent_speed(&self, now: Instant) -> Option<f64> {
+        let meter = self.meter.as_ref()?;
+        Some(meter.speed(now, self.position, MIN_SETTLE).unwrap_or_else(|| meter.mean(now, self.position)))
+    }
+
     /// Records that it has nothing more to write, and wakes its thread.
     pub fn end(&mut self) {
         self.is_over = true;

@@ -20,6 +20,9 @@ use super::ranges::Ranges;
 /// One file has at most this many connections.
 pub const MAX_CONNECTIONS: usize = 16;
 
+/// A segment is taken over by the one before it only if that saves more than this.
+const MIN_TIME_SAVED: Duration = Duration::from_millis(50);
+
 /// Stands for the end of a file whose length is unknown.
 const UNKNOWN: u64 = u64::MAX;
 
@@ -205,10 +208,13 @@ impl Segments {
     /// must be written, or given up, before the next call.
     pub fn reserve(&mut self, id: SegmentId, count: u64, now: Instant) -> Next {
         let Some(index) = self.find(id).filter(|index| !self.active[*index].is_over) else { return Next::Stop };
-        let limit = self.limit(index);
-        let active = &mut self.active[index];
-        let position = active.position;
+        let position = self.active[index].position;
         let (missing, missing_end) = self.taken.gap_from(position);
+        let mut limit = self.limit(index);
+        if missing >= limit && self.take_over_slower(index, limit, now) {
+            limit = self.limit(index);
+        }
+        let active = &mut self.active[index];
         if missing >= limit {
             active.is_over = true;
             return Next::Stop;
@@ -321,6 +327,26 @@ impl Segments {
             end = next.end;
         }
         end
+    }
+
+    /// Lets a segment that has reached its limit continue through the next one, if its own response will bring the rest
+    /// of that sooner, although it repeats what is written of it. The next segment is over then.
+    fn take_over_slower(&mut self, index: usize, limit: u64, now: Instant) -> bool {
+        let active = &self.active[index];
+        let is_next = |next: &Active| next.start == limit && !next.is_over && next.end <= active.reach;
+        let Some(next_index) = self.active.iter().position(is_next) else { return false };
+        let next = &self.active[next_index];
+        let end = next.end;
+        let (missing, _) = self.taken.gap_from(next.position);
+        let (Some(speed), Some(next_speed)) = (active.recent_speed(now), next.recent_speed(now)) else { return false };
+        let time = (end - active.position) as f64 / speed.max(1.0);
+        let next_time = end.saturating_sub(missing) as f64 / next_speed.max(1.0);
+        let is_slower = next_time > time + MIN_TIME_SAVED.as_secs_f64();
+        if is_slower {
+            self.active[index].end = end;
+            self.active[next_index].end();
+        }
+        is_slower
     }
 
     fn has_more(&self, index: usize) -> bool {

@@ -167,6 +167,7 @@ impl Network {
         let wish = |flow: &Flow| (flow.window / trip).min(self.link.per_connection).min(flow.left / step);
         let total: f64 = bodies.iter().map(|flow| wish(flow)).sum();
         bodies.sort_by(|a, b| wish(a).total_cmp(&wish(b)));
+        let fair = self.link.rate / bodies.len().max(1) as f64;
         let (mut free, mut count) = (self.link.rate, bodies.len());
         for flow in bodies {
             let rate = wish(flow).min(free / count as f64);
@@ -174,9 +175,13 @@ impl Network {
             flow.rate = rate;
             flow.arrived = (rate * step).min(flow.left);
             flow.left -= flow.arrived;
-            // A window grows by what is acknowledged, until the queue is full.
-            if self.queued < 0.9 * self.link.queue * self.link.rate && rate < self.link.per_connection {
-                flow.window += flow.arrived;
+            // A window grows by what is acknowledged. While the queue is full, packets are lost: of the flows with more
+            // than their share.
+            if self.queued < 0.9 * self.link.queue * self.link.rate || rate < 0.9 * fair {
+                let most = (self.link.per_connection * trip).max(INITIAL_WINDOW);
+                flow.window = (flow.window + flow.arrived).min(2.0 * most);
+            } else {
+                flow.window -= 0.5 * flow.arrived;
             }
         }
         let most = self.link.queue * self.link.rate;
