@@ -21,6 +21,10 @@ const MIN_ROUND_TRIPS: f64 = 8.0;
 /// A trial is at most this part of the file.
 const TRIAL_PART: u64 = 64;
 
+/// All trials of a file together are at most this part of it, if what is in flight when the open-ended response is cut
+/// is more than a hundredth of the file.
+const TRIALS_PART: u64 = 48;
+
 /// A file that takes less time than this is left to its connections.
 const MIN_TIME_LEFT: Duration = Duration::from_millis(50);
 
@@ -65,6 +69,8 @@ pub struct Situation<'a> {
     /// The speed of a connection that has finished.
     pub finished_speed: Option<f64>,
     pub length: u64,
+    /// How many bytes were claimed in trials.
+    pub tried: u64,
 }
 
 /// What a further connection takes.
@@ -80,7 +86,7 @@ pub struct Tail {
 
 /// Returns what a further connection should take, if anything.
 pub fn choose_tail(situation: &Situation<'_>, demand: &Demand) -> Option<Tail> {
-    let candidates = || situation.candidates.iter().enumerate();
+    let candidates = || situation.candidates.iter().enumerate().filter(|(_, it)| !situation.is_tried(it, demand));
     let last = |tails: &mut dyn Iterator<Item = Tail>| tails.max_by_key(|tail| tail.time_left);
     let claims = |(index, candidate): (usize, &Candidate)| {
         let (time_left, count) = (candidate.time_left(), situation.claim(index, demand)?);
@@ -106,6 +112,15 @@ impl Situation<'_> {
         let count = guided.max(minimum).min(trial);
         let is_worthwhile = candidate.time_left() > MIN_TIME_LEFT.max(demand.round_trip.saturating_mul(2));
         (is_worthwhile && candidate.rest / 2 >= count).then_some(count)
+    }
+
+    /// Whether enough was tried with a segment: more would make the cut of its response throw away more.
+    fn is_tried(&self, candidate: &Candidate, demand: &Demand) -> bool {
+        let in_flight = 2.0 * candidate.speed * demand.round_trip.as_secs_f64();
+        demand.is_trial
+            && candidate.is_open_ended
+            && in_flight * 100.0 > self.length as f64
+            && self.tried >= self.length / TRIALS_PART
     }
 
     /// Returns how much of a segment's rest another connection should take for both to end at the same time; all of it
@@ -166,7 +181,7 @@ mod tests {
     }
 
     fn choose(candidates: &[Candidate], connections: usize, demand: &Demand) -> Option<(usize, u64)> {
-        let situation = Situation { candidates, connections, finished_speed: None, length: 128 * MIB };
+        let situation = Situation { candidates, connections, finished_speed: None, length: 128 * MIB, tried: 0 };
         choose_tail(&situation, demand).map(|tail| (tail.index, tail.count / KIB))
     }
 
@@ -197,7 +212,7 @@ mod tests {
         let trial = Demand { is_trial: true, ..demand(120) };
         assert_eq!(choose(&[segment(128 * KIB, 25 * 1024, true)], 2, &trial), Some((0, 2 * KIB)));
         let candidates = &[segment(6 * KIB, 1024, true)];
-        let situation = Situation { candidates, connections: 2, finished_speed: None, length: 8 * MIB };
+        let situation = Situation { candidates, connections: 2, finished_speed: None, length: 8 * MIB, tried: 0 };
         assert_eq!(choose_tail(&situation, &trial).map(|tail| tail.count), Some(MIN_CLAIM));
     }
 

@@ -52,6 +52,8 @@ pub struct Segments {
     round_trip: Option<Duration>,
     /// The mean speed of the segment that ended last.
     finished_speed: Option<f64>,
+    /// How many bytes were claimed in trials.
+    tried: u64,
 }
 
 impl Segments {
@@ -140,6 +142,7 @@ impl Segments {
         let (index, tail) = self.find_tail(demand, now)?;
         let from = &mut self.active[index];
         let (start, end) = (from.end - tail.count, from.end);
+        self.tried += if demand.is_trial { tail.count } else { 0 };
         let takeovers = if tail.time_left == Duration::MAX { from.takeovers + 1 } else { 0 };
         from.end = start;
         let added = self.add(start, end, now);
@@ -383,6 +386,7 @@ impl Segments {
             connections: self.connections() + 1,
             finished_speed: self.finished_speed,
             length: self.length?,
+            tried: self.tried,
         };
         choose_tail(&situation, &Demand { round_trip, ..demand }).map(|tail| (indices[tail.index], tail))
     }

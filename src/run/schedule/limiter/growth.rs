@@ -67,6 +67,10 @@ pub struct Growth {
     calm_first_byte: Duration,
     recent: Requests,
     last_served: Option<Instant>,
+    /// How many requests are in flight, and since when.
+    in_flight: Option<(usize, Instant)>,
+    /// The highest speed, and with how many requests in flight that was.
+    best: Option<(usize, f64)>,
     speed: Speed,
 }
 
@@ -108,6 +112,8 @@ impl Growth {
             calm_first_byte: Duration::ZERO,
             recent: Requests::default(),
             last_served: None,
+            in_flight: None,
+            best: None,
             speed: Speed::default(),
         }
     }
@@ -192,8 +198,20 @@ impl Growth {
     pub fn tick(&mut self, now: Instant, traffic: TrafficSnapshot, in_flight: usize, wants: Wants, may_try: bool) {
         self.speed.record(now, traffic.received);
         (self.connect, self.first_byte) = (traffic.connect, traffic.first_byte);
+        if wants != Wants::Downloads && matches!(&self.trial, Some(Trial { measure: Measure::Requests { .. }, .. })) {
+            // There are no more requests to try it with.
+            self.trial = None;
+        }
         self.judge_bytes(now, in_flight);
         self.check_collapse(now);
+        match self.in_flight {
+            Some((count, since)) if count == in_flight => {
+                if now.saturating_duration_since(since) >= self.window() {
+                    self.compare_with_best(now, in_flight);
+                }
+            }
+            _ => self.in_flight = Some((in_flight, now)),
+        }
         // Before most of the requests have got a response, nothing is known.
         if may_try && self.may_begin_trial(now) && traffic.responses >= (in_flight as u64).div_ceil(2) {
             let from = match wants {
@@ -230,14 +248,36 @@ impl Growth {
 
     /// Begins a trial of more bytes, if the speed has stopped growing of itself.
     fn consider_bytes(&mut self, now: Instant, from: usize) {
+        let Some((last, before)) = self.last_speeds(now) else { return };
+        if self.is_linear {
+            self.begin(now, from, self.factor, Measure::Bytes { base: last });
+        } else if self.is_steady(now) {
+            self.begin(now, from, self.factor, Measure::Bytes { base: last.max(f64::midpoint(last, before)) });
+        }
+    }
+
+    /// The speeds in the last window and in the one before.
+    fn last_speeds(&self, now: Instant) -> Option<(f64, f64)> {
         let window = self.window();
-        let (Some(middle), Some(start)) = (now.checked_sub(window), now.checked_sub(window * 2)) else { return };
-        let (Some(last), Some(before)) = (self.speed.between(middle, now), self.speed.between(start, middle)) else {
-            return;
-        };
-        if self.is_linear || last <= before * STEADY {
-            let base = last.max(if self.is_linear { last } else { f64::midpoint(last, before) });
-            self.begin(now, from, self.factor, Measure::Bytes { base });
+        let (middle, start) = (now.checked_sub(window)?, now.checked_sub(window * 2)?);
+        Some((self.speed.between(middle, now)?, self.speed.between(start, middle)?))
+    }
+
+    /// Whether the speed has stopped growing of itself.
+    fn is_steady(&self, now: Instant) -> bool {
+        self.last_speeds(now).is_some_and(|(last, before)| last <= before * STEADY)
+    }
+
+    /// Notes with how many requests most bytes arrived, and takes that for proven if with fewer it is less: the link
+    /// does not slow each of them.
+    fn compare_with_best(&mut self, now: Instant, in_flight: usize) {
+        let Some((speed, _)) = self.last_speeds(now).filter(|_| self.trial.is_none()) else { return };
+        match self.best {
+            Some((most, best)) if in_flight < most && speed * min_gain(in_flight, most) < best => {
+                self.width = self.width.max(most);
+            }
+            Some((_, best)) if speed <= best => {}
+            _ => self.best = Some((in_flight, speed)),
         }
     }
 
@@ -286,12 +326,15 @@ impl Growth {
         let since = now.checked_sub(window).map_or(warm_at, |start| start.max(warm_at));
         let Some(speed) = self.speed.between(since, now) else { return };
         let ratio = speed / base.max(1.0);
+        let is_late = measured >= (self.first_byte * 8).max(window * 2);
         let is_clear = measured >= window / 2 && reached > from && ratio >= gain(LINEAR_GAIN, from, reached);
-        if is_clear || (measured >= window && reached > from && ratio >= min_gain(from, reached)) {
+        // A gain that is still growing may become a clear one.
+        let is_gain = measured >= window && reached > from && ratio >= min_gain(from, reached);
+        if is_clear || (is_gain && (is_late || self.is_steady(now))) {
             self.width = self.width.max(reached);
             self.limit = self.limit.max(reached);
             self.accepted(ratio, from, reached);
-        } else if measured >= (self.first_byte * 8).max(window * 2) {
+        } else if is_late {
             self.rejected(now, Some(speed.max(base)));
         }
     }

@@ -34,6 +34,8 @@ pub struct Flow {
     phase: Phase,
     /// What may be in flight, as TCP's congestion window.
     window: f64,
+    /// What of it may be sent at once.
+    credit: f64,
     /// What is left of the response, in bytes.
     pub left: f64,
     /// What has arrived in the last step.
@@ -84,6 +86,7 @@ impl Network {
         Flow {
             phase: Phase::Travelling(arrives),
             window: warm.unwrap_or(INITIAL_WINDOW),
+            credit: warm.unwrap_or(INITIAL_WINDOW),
             left: length as f64,
             arrived: 0.0,
             rate: 0.0,
@@ -164,7 +167,10 @@ impl Network {
         let trip = self.link.round_trip + self.queued / self.link.rate;
         let mut bodies: Vec<&mut Flow> =
             flows.iter_mut().filter(|(_, flow)| flow.phase == Phase::Body).map(|(_, flow)| &mut **flow).collect();
-        let wish = |flow: &Flow| (flow.window / trip).min(self.link.per_connection).min(flow.left / step);
+        for flow in &mut bodies {
+            flow.credit = (flow.credit + flow.window / trip * step).min(flow.window);
+        }
+        let wish = |flow: &Flow| (flow.credit / step).min(self.link.per_connection).min(flow.left / step);
         let total: f64 = bodies.iter().map(|flow| wish(flow)).sum();
         bodies.sort_by(|a, b| wish(a).total_cmp(&wish(b)));
         let fair = self.link.rate / bodies.len().max(1) as f64;
@@ -175,6 +181,7 @@ impl Network {
             flow.rate = rate;
             flow.arrived = (rate * step).min(flow.left);
             flow.left -= flow.arrived;
+            flow.credit -= flow.arrived;
             // A window grows by what is acknowledged. While the queue is full, packets are lost: of the flows with more
             // than their share.
             if self.queued < 0.9 * self.link.queue * self.link.rate || rate < 0.9 * fair {

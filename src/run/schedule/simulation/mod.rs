@@ -94,7 +94,7 @@ impl Simulation {
     }
 
     fn run(mut self) -> Run {
-        let step = (self.network.link.round_trip / 8.0).clamp(0.002, 0.025);
+        let step = (self.network.link.round_trip / 12.0).clamp(0.001, 0.025);
         let mut next_tick = 0.0;
         loop {
             if self.now >= next_tick {
