@@ -21,8 +21,7 @@ const MIN_ROUND_TRIPS: f64 = 8.0;
 /// A trial is at most this part of the file.
 const TRIAL_PART: u64 = 64;
 
-/// All trials of a file together are at most this part of it, if what is in flight when the open-ended response is cut
-/// is more than a hundredth of the file.
+/// All trials of a file together are about this part of it, unless it has stalled.
 const TRIALS_PART: u64 = 48;
 
 /// A file that takes less time than this is left to its connections.
@@ -116,11 +115,8 @@ impl Situation<'_> {
 
     /// Whether enough was tried with a segment: more would make the cut of its response throw away more.
     fn is_tried(&self, candidate: &Candidate, demand: &Demand) -> bool {
-        let in_flight = 2.0 * candidate.speed * demand.round_trip.as_secs_f64();
-        demand.is_trial
-            && candidate.is_open_ended
-            && in_flight * 100.0 > self.length as f64
-            && self.tried >= self.length / TRIALS_PART
+        let is_enough = self.tried >= self.length / TRIALS_PART;
+        demand.is_trial && candidate.is_open_ended && candidate.speed > 0.0 && is_enough
     }
 
     /// Returns how much of a segment's rest another connection should take for both to end at the same time; all of it

@@ -18,7 +18,7 @@ const MIN_GAIN: f64 = 1.15;
 const MIN_GAIN_BEYOND_START: f64 = 4.0 / 3.0;
 
 /// With such a gain, requests do not hinder each other: the next trial is of four times as many.
-const LINEAR_GAIN: f64 = 1.7;
+const LINEAR_GAIN: f64 = 1.6;
 
 /// Speed that rises by less than this between two windows has stopped growing of itself (slow start).
 const STEADY: f64 = 1.15;
@@ -63,6 +63,8 @@ pub struct Growth {
     /// The last requests' time to connect, and to the first byte.
     connect: Duration,
     first_byte: Duration,
+    /// How long the last request over a new connection took.
+    cold_time: Duration,
     /// The time to the first byte before the limit was raised beyond [`START`], and the requests since the last check.
     calm_first_byte: Duration,
     recent: Requests,
@@ -109,6 +111,7 @@ impl Growth {
             warm: Requests::default(),
             connect: Duration::ZERO,
             first_byte: Duration::ZERO,
+            cold_time: Duration::ZERO,
             calm_first_byte: Duration::ZERO,
             recent: Requests::default(),
             last_served: None,
@@ -186,6 +189,9 @@ impl Growth {
             None if is_warm => self.warm.add(request),
             None => self.cold.add(request),
         }
+        if !is_warm {
+            self.cold_time = request.time;
+        }
         self.last_served = Some(now);
         self.check_swelling(now, request);
         self.judge_requests(now);
@@ -249,10 +255,9 @@ impl Growth {
     /// Begins a trial of more bytes, if the speed has stopped growing of itself.
     fn consider_bytes(&mut self, now: Instant, from: usize) {
         let Some((last, before)) = self.last_speeds(now) else { return };
-        if self.is_linear {
-            self.begin(now, from, self.factor, Measure::Bytes { base: last });
-        } else if self.is_steady(now) {
-            self.begin(now, from, self.factor, Measure::Bytes { base: last.max(f64::midpoint(last, before)) });
+        if self.is_linear || self.is_steady(now) {
+            let base = if self.is_linear { last } else { last.max(f64::midpoint(last, before)) };
+            self.begin(now, from, self.factor, now + self.connect + self.first_byte, Measure::Bytes { base });
         }
     }
 
@@ -283,14 +288,16 @@ impl Growth {
 
     fn begin_requests(&mut self, now: Instant, from: usize, factor: usize, base: Requests) {
         let size = (from * factor).min(self.max) / 4;
-        let tried = Cohort::new(now + self.connect + self.first_byte, size);
-        self.begin(now, from, factor, Measure::Requests { base, tried });
+        // When the first request over each new connection should have ended.
+        let warm_at = now + self.connect + self.cold_time.max(self.first_byte);
+        let tried = Cohort::new(warm_at, size);
+        self.begin(now, from, factor, warm_at, Measure::Requests { base, tried });
     }
 
-    fn begin(&mut self, now: Instant, from: usize, factor: usize, measure: Measure) {
+    fn begin(&mut self, now: Instant, from: usize, factor: usize, warm_at: Instant, measure: Measure) {
         let to = (from * factor).min(self.max);
         if to > from {
-            self.trial = Some(Trial { from, to, warm_at: now + self.connect + self.first_byte, measure });
+            self.trial = Some(Trial { from, to, warm_at, measure });
         }
     }
 
