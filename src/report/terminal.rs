@@ -78,12 +78,10 @@ impl TerminalReporter {
     /// Writes what a run would download. `exists` says which targets already exist.
     pub fn write_plan(&self, plan: &Plan, exists: impl Fn(&Download) -> bool) {
         if let Some(json) = &self.json {
-            return plan.downloads().iter().for_each(|download| json.write_planned(download));
+            return json.write_plan(plan);
         }
-        for download in plan.downloads() {
-            let line = lines::format_planned(download, &self.options.directory, exists(download));
-            self.stdout.write(&format!("{line}\n"));
-        }
+        let line = |download| lines::format_planned(download, &self.options.directory, exists(download));
+        self.stdout.write_lines(plan.downloads().iter().map(line));
     }
 
     fn line_for(&self, event: &Event<'_>) -> Option<String> {

@@ -207,7 +207,7 @@ impl<'t, 'a> Attempt<'t, 'a> {
         let source = self.transfer.source();
         let request = Request {
             url: &source.url,
-            headers: &source.headers,
+            headers: source.headers(),
             effective_url: self.transfer.effective_url.as_ref().filter(|_| range.is_some()),
             conditions: Conditions { range, changed_since: self.changed_since },
         };

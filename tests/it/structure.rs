@@ -63,7 +63,7 @@ const PURE: [&str; 19] = [
     "src/run/retry.rs",
     "src/run/schedule/limiter.rs",
     "src/run/schedule/queue.rs",
-    "src/text.rs",
+    "src/text/",
 ];
 
 /// What a pure file may not name.

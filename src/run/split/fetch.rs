@@ -61,7 +61,7 @@ pub fn fetch_segment(
 ) -> Result<(), Error> {
     let SplitDownload { source, effective_url, validator, length, .. } = download;
     let range = RangeRequest { from: writer.position(), to: writer.end(), validator, length: Some(*length) };
-    let response = worker.client.get_range(&source.url, &source.headers, effective_url.as_ref(), range);
+    let response = worker.client.get_range(&source.url, source.headers(), effective_url.as_ref(), range);
     download.backoff.responded(response.is_ok());
     let mut response = response.map_err(of_segment)?;
     if !writer.accept_response(response.position(), response.range_end()) {
