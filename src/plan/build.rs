@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::download::Download;
 use super::entry::Entry;
 use super::index::Index;
-use super::name::SafeName;
+use super::name::{SafeName, fold_case, target_of};
 use super::target::Target;
 
 /// How many targets are packed at a time.
@@ -18,6 +18,15 @@ pub struct Plan {
     /// Finds a download by the [key](Target::key) of its target.
     by_target: Index,
     duplicates: usize,
+}
+
+/// The position of the download that a file belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// The file has the name of its target, except perhaps for its case.
+    OfTarget(usize),
+    /// The file is what a run writes beside the target, or looks like it.
+    OfLeftover(usize),
 }
 
 impl Plan {
@@ -61,8 +70,20 @@ impl Plan {
     /// target has one.
     #[must_use]
     pub fn contains(&self, target: &Target) -> bool {
-        let key = target.key();
-        self.by_target.find(&*key, |id| self.downloads[id].target().key() == key).is_some()
+        self.with_key(&target.key()).is_some()
+    }
+
+    /// Finds the download that a file in the output directory belongs to, by its name without regard to case.
+    pub(crate) fn owner_of(&self, file: &str) -> Option<Owner> {
+        let key = fold_case(file);
+        match target_of(&key) {
+            Some(target) => self.with_key(target).map(Owner::OfLeftover),
+            None => self.with_key(&key).map(Owner::OfTarget),
+        }
+    }
+
+    fn with_key(&self, key: &str) -> Option<usize> {
+        self.by_target.find(self.by_target.hash(key), |id| self.downloads[id].target().key() == key)
     }
 }
 
@@ -71,7 +92,7 @@ fn drop_duplicates(entries: &mut Vec<(usize, Entry)>) {
     let mut seen = Index::new(entries.len());
     let mut is_first = |position: usize| {
         let key = |position: usize| (entries[position].1.details.url(), &entries[position].1.target);
-        seen.insert(key(position), position, |other| key(other) == key(position)).is_none()
+        seen.insert(seen.hash(key(position)), position, |other| key(other) == key(position)).is_none()
     };
     let is_first: Vec<bool> = (0..entries.len()).map(&mut is_first).collect();
     entries.retain(|(position, _)| is_first[*position]);
@@ -85,13 +106,14 @@ fn choose_targets(entries: &mut [(usize, Entry)], exists: impl Fn(&Target) -> bo
     for id in 0..entries.len() {
         let entry = &mut entries[id].1;
         let wanted = entry.target.take().unwrap_or_else(|| SafeName::from_url(entry.details.url()).into());
-        let is_free = |target: &Target| {
+        let hash_if_free = |target: &Target| {
             let key = target.key();
             let has_key = |id: usize| entries[id].1.target.as_ref().is_some_and(|target| target.key() == key);
-            by_key.find(&*key, has_key).is_none() && !exists(target)
+            let hash = by_key.hash(&*key);
+            (by_key.find(hash, has_key).is_none() && !exists(target)).then_some(hash)
         };
-        let target = first_free(wanted, is_free, &mut numbers);
-        by_key.insert(&*target.key(), id, |_| false);
+        let (target, hash) = first_free(wanted, hash_if_free, &mut numbers);
+        by_key.insert(hash, id, |_| false);
         entries[id].1.target = Some(target);
         if (id + 1) % BATCH == 0 || id + 1 == entries.len() {
             let batch = &mut entries[id - id % BATCH..=id];
@@ -101,18 +123,22 @@ fn choose_targets(entries: &mut [(usize, Entry)], exists: impl Fn(&Target) -> bo
     by_key
 }
 
-/// Returns `target`, or its first numbered alternative that is free. `numbers` stores where to continue counting:
-/// without it, a list in which every name is `download` takes quadratic time.
-fn first_free(target: Target, is_free: impl Fn(&Target) -> bool, numbers: &mut HashMap<Box<str>, usize>) -> Target {
-    if is_free(&target) {
-        return target;
+/// Returns `target`, or its first numbered alternative that is free, with what `if_free` returns for it. `numbers`
+/// stores where to continue counting: without it, a list in which every name is `download` takes quadratic time.
+fn first_free<T>(
+    target: Target,
+    if_free: impl Fn(&Target) -> Option<T>,
+    numbers: &mut HashMap<Box<str>, usize>,
+) -> (Target, T) {
+    if let Some(result) = if_free(&target) {
+        return (target, result);
     }
     let number = numbers.entry(target.key().into()).or_insert(2);
     loop {
         let candidate = target.numbered(*number);
         *number += 1;
-        if is_free(&candidate) {
-            return candidate;
+        if let Some(result) = if_free(&candidate) {
+            return (candidate, result);
         }
     }
 }
@@ -156,6 +182,24 @@ mod tests {
         let plan = Plan::new(urls.iter().map(|url| WebUrl::parse(url).unwrap()), |_| false);
         assert_eq!(plan.downloads().len(), 2);
         assert_eq!(plan.duplicates(), 2);
+    }
+
+    #[test]
+    fn files_of_the_directory_have_an_owner() {
+        let plan = Plan::new(["http://a/x.gz", "http://a/%C3%89"].map(|url| WebUrl::parse(url).unwrap()), |_| false);
+        for (file, owner) in [
+            ("x.gz", Some(Owner::OfTarget(0))),
+            ("X.gz", Some(Owner::OfTarget(0))),
+            ("é", Some(Owner::OfTarget(1))),
+            ("x.gz.part", Some(Owner::OfLeftover(0))),
+            ("X.gz.part.new.json", Some(Owner::OfLeftover(0))),
+            ("é.part.tmp", Some(Owner::OfLeftover(1))),
+            ("x.gz.bak", None),
+            (".part", None),
+            ("x", None),
+        ] {
+            assert_eq!(plan.owner_of(file), owner, "{file}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod name;
 mod source;
 mod target;
 
-pub use build::Plan;
+pub use build::{Owner, Plan};
 pub use download::Download;
 pub use entry::Entry;
 #[cfg(feature = "cli")]

@@ -130,13 +130,25 @@ fn is_reserved(name: &str) -> bool {
     name == COMPARE_DIRECTORY || RESERVED_SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
 }
 
+/// If this is the [folded](fold_case) name of a part file, of a sidecar or the like, returns that of its target.
+pub(super) fn target_of(folded: &str) -> Option<&str> {
+    RESERVED_SUFFIXES.iter().find_map(|suffix| folded.strip_suffix(suffix))
+}
+
 /// Removes differences in case, which a file system may ignore.
-fn fold_case(name: &str) -> Cow<'_, str> {
+pub(super) fn fold_case(name: &str) -> Cow<'_, str> {
     if name.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
         return name.into();
     }
-    // Character by character, because `str::to_lowercase` maps a final sigma differently from other sigmas.
-    name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+    let mut folded = String::with_capacity(name.len());
+    for c in name.chars() {
+        // Character by character, because `str::to_lowercase` maps a final sigma differently from other sigmas.
+        match c {
+            '\0'..='\x7f' => folded.push(c.to_ascii_lowercase()),
+            _ => folded.extend(c.to_uppercase().flat_map(char::to_lowercase)),
+        }
+    }
+    folded.into()
 }
 
 /// Fixes one problem with a name whose unsafe characters have been replaced.
