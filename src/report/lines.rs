@@ -33,6 +33,11 @@ pub fn format_event(event: &Event<'_>, verbosity: Verbosity) -> Option<String> {
     }
 }
 
+/// Formats the line that replaces those of all further files that are there already.
+pub fn format_more_skipped(shown: usize) -> String {
+    format!("more than {shown} files exist: the rest are only counted, -v shows each")
+}
+
 /// Formats the line that precedes each of the two runs of a comparison.
 pub fn format_run_start(plan: &Plan, mode: Mode) -> String {
     let files = format_count(plan.downloads().len(), "file");

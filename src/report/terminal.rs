@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::bars::Bars;
 use super::json::JsonLines;
@@ -11,7 +12,7 @@ use super::{lines, summary};
 use crate::measure::Comparison;
 use crate::options::Mode;
 use crate::plan::{Download, Plan};
-use crate::run::{Event, Reporter, Summary};
+use crate::run::{Event, Finished, Outcome, Reporter, SkipReason, Summary};
 
 /// The reporter of the command. Results go to standard output, progress and messages to standard error.
 pub struct TerminalReporter {
@@ -19,7 +20,13 @@ pub struct TerminalReporter {
     stdout: Arc<Stdout>,
     json: Option<JsonLines>,
     bars: Option<Bars>,
+    /// How many files were there already.
+    skipped: AtomicUsize,
 }
+
+/// How many files that are there already have a line of their own, except with `-v`. Where a million are, a line for
+/// each would take a quarter of the time of the run (measured).
+const MAX_SKIPPED: usize = 1000;
 
 impl TerminalReporter {
     /// Starts drawing bars if the options and the terminal allow it.
@@ -30,7 +37,13 @@ impl TerminalReporter {
         };
         let stdout = Arc::new(Stdout::default());
         let json = || JsonLines::new(Arc::clone(&stdout), options.directory.clone(), options.compare);
-        Self { json: options.json.then(json), bars: has_bars.then(Bars::start), stdout, options }
+        Self {
+            json: options.json.then(json),
+            bars: has_bars.then(Bars::start),
+            stdout,
+            options,
+            skipped: AtomicUsize::new(0),
+        }
     }
 
     /// Removes the bars and discards later JSON records, except the summary.
@@ -92,6 +105,15 @@ impl TerminalReporter {
         match event {
             Event::Planned { plan, mode, .. } if self.options.compare && verbosity != Verbosity::Failures => {
                 Some(lines::format_run_start(plan, *mode))
+            }
+            Event::Finished(_, Finished { outcome: Outcome::Skipped(SkipReason::Exists), .. })
+                if verbosity == Verbosity::Normal =>
+            {
+                match self.skipped.fetch_add(1, Ordering::Relaxed) {
+                    0..MAX_SKIPPED => lines::format_event(event, verbosity),
+                    MAX_SKIPPED => Some(lines::format_more_skipped(MAX_SKIPPED)),
+                    _ => None,
+                }
             }
             event => lines::format_event(event, verbosity),
         }
