@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::batch::BatchWriter;
 use super::streams::Stdout;
 use crate::measure::Comparison;
 use crate::options::Mode;
@@ -19,6 +20,7 @@ const BATCH: usize = 1000;
 /// Writes the records to standard output.
 pub struct JsonLines {
     stdout: Arc<Stdout>,
+    lines: BatchWriter,
     directory: PathBuf,
     compare: bool,
     state: Mutex<State>,
@@ -110,7 +112,9 @@ struct ComparisonFields<'a> {
 
 impl JsonLines {
     pub fn new(stdout: Arc<Stdout>, directory: PathBuf, compare: bool) -> Self {
-        Self { stdout, directory, compare, state: Mutex::default() }
+        let output = Arc::clone(&stdout);
+        let lines = BatchWriter::start(move |lines| output.write(lines));
+        Self { stdout, lines, directory, compare, state: Mutex::default() }
     }
 
     /// Writes the record of an event, if that kind of event has one.
@@ -160,6 +164,7 @@ impl JsonLines {
             let line = |download: &Download| {
                 to_line(&self.record("planned", download, download.target(), Details::default(), state.pass))
             };
+            self.lines.flush();
             self.stdout.write_lines(batch.iter().filter_map(line));
         }
     }
@@ -167,6 +172,7 @@ impl JsonLines {
     /// Writes the last record of a run.
     pub fn write_summary(&self, summary: &Summary) {
         self.write(&summary_record(summary, None));
+        self.lines.flush();
     }
 
     /// Writes the last record of a comparison. Its counts are those of the concurrent run, whose files are kept.
@@ -179,6 +185,7 @@ impl JsonLines {
             differing: &comparison.differing,
         };
         self.write(&summary_record(&comparison.concurrent, Some(compared)));
+        self.lines.flush();
     }
 
     /// Discards later records, except the summary.
@@ -259,7 +266,7 @@ impl JsonLines {
 
     fn write(&self, record: &impl Serialize) {
         if let Some(line) = to_line(record) {
-            self.stdout.write(&(line + "\n"));
+            self.lines.write_line(&line);
         }
     }
 }

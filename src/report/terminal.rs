@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::bars::Bars;
+use super::batch::BatchWriter;
 use super::json::JsonLines;
 use super::options::{DisplayOptions, ProgressMode, Verbosity};
 use super::streams::{Stdout, can_draw, write_stderr};
@@ -19,9 +20,15 @@ pub struct TerminalReporter {
     options: DisplayOptions,
     stdout: Arc<Stdout>,
     json: Option<JsonLines>,
-    bars: Option<Bars>,
+    progress: Progress,
     /// How many files were there already.
     skipped: AtomicUsize,
+}
+
+/// What goes to standard error.
+enum Progress {
+    Bars(Bars),
+    Lines(BatchWriter),
 }
 
 /// How many files that are there already have a line of their own, except with `-v`. Where a million are, a line for
@@ -37,19 +44,16 @@ impl TerminalReporter {
         };
         let stdout = Arc::new(Stdout::default());
         let json = || JsonLines::new(Arc::clone(&stdout), options.directory.clone(), options.compare);
-        Self {
-            json: options.json.then(json),
-            bars: has_bars.then(Bars::start),
-            stdout,
-            options,
-            skipped: AtomicUsize::new(0),
-        }
+        let progress =
+            if has_bars { Progress::Bars(Bars::start()) } else { Progress::Lines(BatchWriter::start(write_stderr)) };
+        Self { json: options.json.then(json), progress, stdout, options, skipped: AtomicUsize::new(0) }
     }
 
     /// Removes the bars and discards later JSON records, except the summary.
     pub fn end_progress(&self) {
-        if let Some(bars) = &self.bars {
-            bars.stop();
+        match &self.progress {
+            Progress::Bars(bars) => bars.stop(),
+            Progress::Lines(lines) => lines.flush(),
         }
         if let Some(json) = &self.json {
             json.end_events();
@@ -103,6 +107,8 @@ impl TerminalReporter {
             _ => self.options.verbosity,
         };
         match event {
+            // Its bar shows that.
+            Event::Started(..) if matches!(self.progress, Progress::Bars(_)) => None,
             Event::Planned { plan, mode, .. } if self.options.compare && verbosity != Verbosity::Failures => {
                 Some(lines::format_run_start(plan, *mode))
             }
@@ -132,10 +138,10 @@ impl Reporter for TerminalReporter {
         if let Some(json) = &self.json {
             json.write_event(event);
         }
-        match (&self.bars, self.line_for(event)) {
-            (Some(bars), line) => bars.update(event, line),
-            (None, Some(line)) => write_stderr(&format!("{line}\n")),
-            (None, None) => {}
+        match (&self.progress, self.line_for(event)) {
+            (Progress::Bars(bars), line) => bars.update(event, line),
+            (Progress::Lines(lines), Some(line)) => lines.write_line(&line),
+            (Progress::Lines(_), None) => {}
         }
     }
 }

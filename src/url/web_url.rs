@@ -169,9 +169,11 @@ impl WebUrl {
 
 impl fmt::Display for WebUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let authority = self.authority();
         let (_, host) = self.split_authority();
-        write!(f, "{}://{host}", self.scheme())?;
-        let rest = &self.0[self.authority().end..];
+        f.write_str(&self.0[..authority.start])?;
+        f.write_str(host)?;
+        let rest = &self.0[authority.end..];
         match rest.split_once('?') {
             None => f.write_str(rest),
             Some((path, query)) => write!(f, "{path}?{}", redacted_query(query)),
