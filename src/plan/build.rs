@@ -115,7 +115,7 @@ fn choose_targets(entries: &mut [(usize, Entry)], exists: impl Fn(&Target) -> bo
         let (target, hash) = first_free(wanted, hash_if_free, &mut numbers);
         by_key.insert(hash, id, |_| false);
         entries[id].1.target = Some(target);
-        if (id + 1) % BATCH == 0 || id + 1 == entries.len() {
+        if (id + 1).is_multiple_of(BATCH) || id + 1 == entries.len() {
             let batch = &mut entries[id - id % BATCH..=id];
             Target::pack(batch.iter_mut().filter_map(|(_, entry)| entry.target.as_mut()));
         }

@@ -69,7 +69,7 @@ impl PlainParser {
 
     fn push_url(&mut self, url: WebUrl) {
         self.urls.push(url);
-        if self.urls.len() % BATCH == 0 {
+        if self.urls.len().is_multiple_of(BATCH) {
             self.pack_last_batch();
         }
     }
