@@ -13,7 +13,7 @@ use crate::options::{Header, IfExists, Options};
 use crate::part::{self, TargetState};
 use crate::plan::{Entry, Plan, Target};
 use crate::report::TerminalReporter;
-use crate::run::{Event, Reporter as _};
+use crate::run::{Event, Listing, Reporter as _};
 use crate::text::safe_path;
 use crate::url::WebUrl;
 
@@ -26,7 +26,10 @@ pub fn fetch(command: FetchCommand) -> anyhow::Result<Exit> {
     warn_about_duplicates(&plan, &reporter);
     let directory = &command.options.output.directory;
     if command.dry_run {
-        reporter.write_plan(&plan, |download| is_taken(&download.target().path_in(directory)));
+        let listing = Listing::read(&plan, directory);
+        reporter.write_plan(&plan, |download| {
+            listing.has_target(download.id()).unwrap_or_else(|| is_taken(&download.target().path_in(directory)))
+        });
         return Ok(Exit::Success.check_output(&reporter));
     }
     if command.compare {

@@ -1,16 +1,20 @@
 //! Reads URLs from arguments and lists. `plan::list` parses the lists.
 
-use std::io::{self, Read as _};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
 
-use crate::plan::list;
+use crate::plan::list::{ListError, PlainParser};
 use crate::text::{safe, safe_path};
 use crate::url::{WebUrl, redacted};
 
 /// How many errors are listed. The rest are only counted.
 const MAX_LISTED: usize = 10;
+
+/// How many bytes of a list are read at once.
+const BUFFER: usize = 64 * 1024;
 
 /// Returns all URLs in the order given, starting with those from the arguments.
 ///
@@ -30,7 +34,7 @@ pub fn read_urls(arguments: &[String], lists: &[PathBuf]) -> anyhow::Result<Vec<
     ensure!(stdin_count <= 1, "-i -: standard input can be read only once");
     for path in lists {
         let name = if is_stdin(path) { "standard input".to_owned() } else { safe_path(path) };
-        match list::parse_plain(&name, &read_list(path, &name)?) {
+        match read_list(path, &name)? {
             Ok(listed) => urls.extend(listed),
             Err(invalid) => errors.extend(invalid.iter().map(ToString::to_string)),
         }
@@ -50,20 +54,29 @@ fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-fn read_list(path: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
-    let result = if is_stdin(path) {
-        let mut bytes = Vec::new();
-        io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+fn read_list(path: &Path, name: &str) -> anyhow::Result<Result<Vec<WebUrl>, Vec<ListError>>> {
+    let list = if is_stdin(path) {
+        read_lines(io::stdin().lock(), name)
     } else {
-        std::fs::read(path)
+        File::open(path).and_then(|file| read_lines(BufReader::with_capacity(BUFFER, file), name))
     };
-    match result {
-        Ok(bytes) => Ok(bytes),
+    match list {
+        Ok(list) => Ok(list),
         Err(_) if WebUrl::parse(name).is_ok() => {
             bail!("{} is a URL, not a list: pass it without -i", safe(&redacted(name)))
         }
         Err(error) => bail!("{}: cannot read the list: {error}", safe(&redacted(name))),
     }
+}
+
+/// Parses a list while it is read: as text beside its URLs, a long list would take twice the memory.
+fn read_lines(mut list: impl BufRead, name: &str) -> io::Result<Result<Vec<WebUrl>, Vec<ListError>>> {
+    let (mut parser, mut line) = (PlainParser::new(name), Vec::new());
+    while list.read_until(b'\n', &mut line)? > 0 {
+        parser.push_line(&line);
+        line.clear();
+    }
+    Ok(parser.finish())
 }
 
 /// Suggests `-i` if an argument looks like a list or standard input rather than a URL.

@@ -197,7 +197,7 @@ impl<'a> Client<'a> {
         request: &Request<'_>,
         chain: &RedirectChain,
     ) -> Result<reqwest::Request, Error> {
-        let mut builder = client.get(chain.current().url().clone());
+        let mut builder = client.get(chain.current().unredacted());
         if chain.is_at_origin() {
             if let Some((user, password)) = request.url.credentials() {
                 builder = builder.basic_auth(user, password);

@@ -33,8 +33,7 @@ pub fn add_proxy_status(failure: Error, url: &WebUrl, network: &Network) -> Erro
 /// Sends a CONNECT and returns the status; `None` if the response is not HTTP. Works only for a proxy with an http URL:
 /// an https one would need a TLS handshake by hand as well.
 fn request_status(proxy: &ProxyUrl, url: &WebUrl, timeout: Duration) -> io::Result<Option<u16>> {
-    let (proxy, url) = (proxy.url(), url.url());
-    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return Ok(None) };
+    let (proxy, host) = (proxy.url(), url.host_and_port());
     if proxy.scheme() != "http" {
         return Ok(None);
     }
@@ -44,7 +43,7 @@ fn request_status(proxy: &ProxyUrl, url: &WebUrl, timeout: Duration) -> io::Resu
     let address = proxy.socket_addrs(|| None)?.into_iter().next().ok_or(io::ErrorKind::NotFound)?;
     let mut stream = TcpStream::connect_timeout(&address, left())?;
     stream.set_write_timeout(Some(left()))?;
-    let mut request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n").into_bytes();
+    let mut request = format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n").into_bytes();
     if let Some(value) = authorization(proxy.as_str()) {
         request.extend([b"Proxy-Authorization: ", &*value, b"\r\n"].concat());
     }

@@ -1,19 +1,32 @@
 //! Turns list entries into a plan: drops duplicates, and gives each download a target of its own.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::download::Download;
 use super::entry::Entry;
-use super::name::SafeName;
+use super::index::Index;
+use super::name::{SafeName, fold_case, target_of};
 use super::target::Target;
+
+/// How many targets are packed at a time.
+const BATCH: usize = 1000;
 
 /// Every download of a run, in list order. No two share a target, even on a file system that ignores case.
 #[derive(Debug, Clone)]
 pub struct Plan {
     downloads: Vec<Download>,
-    /// The [keys](Target::key) of the targets.
-    keys: HashSet<String>,
+    /// Finds a download by the [key](Target::key) of its target.
+    by_target: Index,
     duplicates: usize,
+}
+
+/// The position of the download that a file belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// The file has the name of its target, except perhaps for its case.
+    OfTarget(usize),
+    /// The file is what a run writes beside the target, or looks like it.
+    OfLeftover(usize),
 }
 
 impl Plan {
@@ -26,21 +39,19 @@ impl Plan {
     /// which keeps existing files; otherwise, pass `|_| false`.
     #[must_use]
     pub fn new<E: Into<Entry>>(entries: impl IntoIterator<Item = E>, exists: impl Fn(&Target) -> bool) -> Self {
-        let entries: Vec<Entry> = entries.into_iter().map(Into::into).collect();
+        // With their numbers, an entry is as large as a download: see the end.
+        let mut entries: Vec<(usize, Entry)> = entries.into_iter().map(Into::into).enumerate().collect();
         let count = entries.len();
-        let is_first = first_occurrences(&entries);
-        let (mut keys, mut numbers) = (HashSet::with_capacity(count), HashMap::new());
-        let mut to_download = |id: usize, Entry { sources, target, expected }| {
-            let target = target.unwrap_or_else(|| SafeName::from_url(&sources[0].url).into());
-            let target = first_free(target, &keys, &exists, &mut numbers);
-            keys.insert(target.key());
-            Download::new(id, sources, target, expected)
+        drop_duplicates(&mut entries);
+        let duplicates = count - entries.len();
+        let by_target = choose_targets(&mut entries, exists);
+        let to_download = |(id, Entry { target, details }): (usize, Entry)| {
+            let target = target.unwrap_or_else(|| SafeName::from_url(details.url()).into());
+            Download::new(id, target, details)
         };
-        let firsts = entries.into_iter().zip(is_first).filter(|(_, is_first)| *is_first).map(|(entry, _)| entry);
-        // Collected in place, because a download is as large as an entry: 100,000 URLs take 39 MiB instead of 46.
-        let downloads: Vec<_> = firsts.enumerate().map(|(id, entry)| to_download(id, entry)).collect();
-        let duplicates = count - downloads.len();
-        Self { downloads, keys, duplicates }
+        // Collected in place: the entries of a million URLs take 46 MiB.
+        let downloads = entries.into_iter().map(to_download).collect();
+        Self { downloads, by_target, duplicates }
     }
 
     /// Returns the downloads in list order.
@@ -59,40 +70,83 @@ impl Plan {
     /// target has one.
     #[must_use]
     pub fn contains(&self, target: &Target) -> bool {
-        self.keys.contains(&target.key())
+        self.with_key(&target.key()).is_some()
+    }
+
+    /// Finds the download that a file in the output directory belongs to, by its name without regard to case.
+    pub(crate) fn owner_of(&self, file: &str) -> Option<Owner> {
+        let key = fold_case(file);
+        match target_of(&key) {
+            Some(target) => self.with_key(target).map(Owner::OfLeftover),
+            None => self.with_key(&key).map(Owner::OfTarget),
+        }
+    }
+
+    fn with_key(&self, key: &str) -> Option<usize> {
+        self.by_target.find(self.by_target.hash(key), |id| self.downloads[id].target().key() == key)
     }
 }
 
-/// Returns `target`, or its first numbered alternative that neither the plan nor the file system has. `numbers` stores
-/// where to continue counting: without it, a list in which every name is `download` takes quadratic time.
-fn first_free(
-    target: Target,
-    keys: &HashSet<String>,
-    exists: impl Fn(&Target) -> bool,
-    numbers: &mut HashMap<String, usize>,
-) -> Target {
-    let is_free = |target: &Target| !keys.contains(&target.key()) && !exists(target);
-    if is_free(&target) {
-        return target;
+/// Keeps the first of the entries that have the same first URL and target, and numbers those that are left.
+fn drop_duplicates(entries: &mut Vec<(usize, Entry)>) {
+    let mut seen = Index::new(entries.len());
+    let mut is_first = |position: usize| {
+        let key = |position: usize| (entries[position].1.details.url(), &entries[position].1.target);
+        seen.insert(seen.hash(key(position)), position, |other| key(other) == key(position)).is_none()
+    };
+    let is_first: Vec<bool> = (0..entries.len()).map(&mut is_first).collect();
+    entries.retain(|(position, _)| is_first[*position]);
+    entries.iter_mut().enumerate().for_each(|(id, (number, _))| *number = id);
+}
+
+/// Sets the target of every entry, and returns an index of them by their keys.
+fn choose_targets(entries: &mut [(usize, Entry)], exists: impl Fn(&Target) -> bool) -> Index {
+    let mut by_key = Index::new(entries.len());
+    let mut numbers = HashMap::new();
+    for id in 0..entries.len() {
+        let entry = &mut entries[id].1;
+        let wanted = entry.target.take().unwrap_or_else(|| SafeName::from_url(entry.details.url()).into());
+        let hash_if_free = |target: &Target| {
+            let key = target.key();
+            let has_key = |id: usize| entries[id].1.target.as_ref().is_some_and(|target| target.key() == key);
+            let hash = by_key.hash(&*key);
+            (by_key.find(hash, has_key).is_none() && !exists(target)).then_some(hash)
+        };
+        let (target, hash) = first_free(wanted, hash_if_free, &mut numbers);
+        by_key.insert(hash, id, |_| false);
+        entries[id].1.target = Some(target);
+        if (id + 1).is_multiple_of(BATCH) || id + 1 == entries.len() {
+            let batch = &mut entries[id - id % BATCH..=id];
+            Target::pack(batch.iter_mut().filter_map(|(_, entry)| entry.target.as_mut()));
+        }
     }
-    let number = numbers.entry(target.key()).or_insert(2);
+    by_key
+}
+
+/// Returns `target`, or its first numbered alternative that is free, with what `if_free` returns for it. `numbers`
+/// stores where to continue counting: without it, a list in which every name is `download` takes quadratic time.
+fn first_free<T>(
+    target: Target,
+    if_free: impl Fn(&Target) -> Option<T>,
+    numbers: &mut HashMap<Box<str>, usize>,
+) -> (Target, T) {
+    if let Some(result) = if_free(&target) {
+        return (target, result);
+    }
+    let number = numbers.entry(target.key().into()).or_insert(2);
     loop {
         let candidate = target.numbered(*number);
         *number += 1;
-        if is_free(&candidate) {
-            return candidate;
+        if let Some(result) = if_free(&candidate) {
+            return (candidate, result);
         }
     }
 }
 
-/// Returns, for each entry, whether no earlier one has the same first URL and target.
-fn first_occurrences(entries: &[Entry]) -> Vec<bool> {
-    let mut seen = HashSet::with_capacity(entries.len());
-    entries.iter().map(|entry| seen.insert((&entry.sources[0].url, &entry.target))).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -131,6 +185,24 @@ mod tests {
     }
 
     #[test]
+    fn files_of_the_directory_have_an_owner() {
+        let plan = Plan::new(["http://a/x.gz", "http://a/%C3%89"].map(|url| WebUrl::parse(url).unwrap()), |_| false);
+        for (file, owner) in [
+            ("x.gz", Some(Owner::OfTarget(0))),
+            ("X.gz", Some(Owner::OfTarget(0))),
+            ("é", Some(Owner::OfTarget(1))),
+            ("x.gz.part", Some(Owner::OfLeftover(0))),
+            ("X.gz.part.new.json", Some(Owner::OfLeftover(0))),
+            ("é.part.tmp", Some(Owner::OfLeftover(1))),
+            ("x.gz.bak", None),
+            (".part", None),
+            ("x", None),
+        ] {
+            assert_eq!(plan.owner_of(file), owner, "{file}");
+        }
+    }
+
+    #[test]
     fn one_url_with_two_targets_is_two_downloads() {
         let entry = || Entry::from(WebUrl::parse("http://a/x").unwrap());
         let named = |name| entry().with_target(SafeName::from_user(name).unwrap());
@@ -147,8 +219,8 @@ mod tests {
         let plan = Plan::new([entry.with_length(7)], |_| false);
         let [download] = plan.downloads() else { panic!("{plan:?}") };
         let [first, second] = download.sources() else { panic!("{plan:?}") };
-        assert_eq!((download.url(), first.headers.as_slice()), (&url("http://a/x"), [].as_slice()));
-        assert_eq!((&second.url, second.headers.as_slice()), (&url("http://b/y"), [header].as_slice()));
+        assert_eq!((download.url(), first.headers()), (&url("http://a/x"), [].as_slice()));
+        assert_eq!((&second.url, second.headers()), (&url("http://b/y"), [header].as_slice()));
         assert_eq!((download.target().as_str(), download.expected().length), ("x", Some(7)));
     }
 

@@ -1,6 +1,6 @@
 //! One entry of a list, before the plan makes a download of it.
 
-use super::download::{Expected, Source};
+use super::source::{Details, Source};
 use super::target::Target;
 use crate::options::Header;
 use crate::url::WebUrl;
@@ -8,15 +8,14 @@ use crate::url::WebUrl;
 /// One entry of a list: the URLs that a file can come from, and optionally its name and length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    pub(super) sources: Vec<Source>,
+    pub(super) details: Details,
     pub(super) target: Option<Target>,
-    pub(super) expected: Expected,
 }
 
 impl From<WebUrl> for Entry {
     /// Creates an entry with one source. The file is named after the URL.
     fn from(url: WebUrl) -> Self {
-        Self { sources: vec![url.into()], target: None, expected: Expected::default() }
+        Self { details: url.into(), target: None }
     }
 }
 
@@ -24,16 +23,14 @@ impl Entry {
     /// Adds a mirror: another source of the same file. It is used if the sources before it fail.
     #[must_use]
     pub fn with_mirror(mut self, url: WebUrl) -> Self {
-        self.sources.push(url.into());
+        self.details = self.details.with_source(url);
         self
     }
 
     /// Adds a header to the source that was added last.
     #[must_use]
     pub fn with_header(mut self, header: Header) -> Self {
-        if let Some(source) = self.sources.last_mut() {
-            source.headers.push(header);
-        }
+        self.details = self.details.with_header(header);
         self
     }
 
@@ -46,14 +43,14 @@ impl Entry {
 
     /// Sets the length in bytes that the file must have.
     #[must_use]
-    pub const fn with_length(mut self, length: u64) -> Self {
-        self.expected.length = Some(length);
+    pub fn with_length(mut self, length: u64) -> Self {
+        self.details = self.details.with_length(length);
         self
     }
 
     /// Returns the sources, in order of preference.
     #[must_use]
     pub fn sources(&self) -> &[Source] {
-        &self.sources
+        self.details.sources()
     }
 }

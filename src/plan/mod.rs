@@ -3,14 +3,17 @@
 mod build;
 mod download;
 mod entry;
+mod index;
 pub mod list;
 mod name;
+mod source;
 mod target;
 
-pub use build::Plan;
-pub use download::{Download, Expected, Source};
+pub use build::{Owner, Plan};
+pub use download::Download;
 pub use entry::Entry;
 #[cfg(feature = "cli")]
 pub use name::COMPARE_DIRECTORY;
 pub use name::SafeName;
+pub use source::{Expected, Source};
 pub use target::Target;

@@ -1,9 +1,10 @@
 //! Turns the last path segment of a URL into a safe file name. The result is the same on every platform, even if the
 //! platform would allow more. The plan numbers equal names.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use crate::text::is_hidden;
+use crate::text::{SharedText, is_hidden, pack};
 use crate::url::{WebUrl, percent_decode};
 
 /// The maximum length of a name in bytes. File systems allow 255, of which `.part.new.json.kept` and a number of up to
@@ -28,29 +29,33 @@ const RESERVED_SUFFIXES: [&str; 7] =
 /// It has no separator, no hidden character, none of `< > : " | ? *`, no trailing dot or space, and at most 225 bytes
 /// before a number. It is not `.`, `..`, the name of a Windows device, or that of a part file or sidecar.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct SafeName(Box<str>);
+pub struct SafeName(SharedText);
 
 impl SafeName {
     /// Derives a name from the URL's last path segment, decoded once and made safe, or `index.html` if that is empty.
     #[must_use]
     pub fn from_url(url: &WebUrl) -> Self {
-        Self::sanitized(&percent_decode(url.last_segment()))
+        let segment = url.last_segment();
+        // Most names are safe already, and need no memory of their own.
+        if is_safe(segment) {
+            return Self(url.shared_last_segment());
+        }
+        Self::sanitized(percent_decode(segment))
     }
 
     /// Accepts a name chosen by the user, or returns `None` if it is unsafe. Only reserved names are changed: `x.part`
     /// becomes `x.part_`, as it does for a URL.
     #[must_use]
     pub fn from_user(name: &str) -> Option<Self> {
-        let safe = Self::sanitized(name);
+        let safe = Self::sanitized(name.to_owned());
         let is_unchanged = &*safe.0 == name;
         let has_suffix_added = is_reserved(name) && safe.0.strip_suffix('_') == Some(name);
         (is_unchanged || has_suffix_added).then_some(safe)
     }
 
     /// Turns any text into a safe name.
-    fn sanitized(text: &str) -> Self {
-        // Fast path: most names are safe already.
-        if is_plain(text) && !is_device(text) && !is_reserved(text) {
+    fn sanitized(text: String) -> Self {
+        if is_safe(&text) {
             return Self(text.into());
         }
         let mut name: String = text.chars().map(|c| if is_unsafe(c) { '_' } else { c }).collect();
@@ -78,12 +83,17 @@ impl SafeName {
 
     /// Returns the name of the part file for this target.
     pub(super) fn part_name(&self) -> String {
-        format!("{}{PART_SUFFIX}", self.0)
+        format!("{self}{PART_SUFFIX}")
     }
 
     /// Returns a key that is equal for two names if a case-insensitive file system treats them as the same.
-    pub(super) fn key(&self) -> String {
+    pub(super) fn key(&self) -> Cow<'_, str> {
         fold_case(&self.0)
+    }
+
+    /// Moves the texts of names that are kept together to common allocations.
+    pub(super) fn pack<'a>(names: impl Iterator<Item = &'a mut Self>) {
+        pack(names.map(|name| &mut name.0));
     }
 }
 
@@ -120,13 +130,25 @@ fn is_reserved(name: &str) -> bool {
     name == COMPARE_DIRECTORY || RESERVED_SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
 }
 
+/// If this is the [folded](fold_case) name of a part file, of a sidecar or the like, returns that of its target.
+pub(super) fn target_of(folded: &str) -> Option<&str> {
+    RESERVED_SUFFIXES.iter().find_map(|suffix| folded.strip_suffix(suffix))
+}
+
 /// Removes differences in case, which a file system may ignore.
-fn fold_case(name: &str) -> String {
-    if name.is_ascii() {
-        return name.to_ascii_lowercase();
+pub(super) fn fold_case(name: &str) -> Cow<'_, str> {
+    if name.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+        return name.into();
     }
-    // Character by character, because `str::to_lowercase` maps a final sigma differently from other sigmas.
-    name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+    let mut folded = String::with_capacity(name.len());
+    for c in name.chars() {
+        // Character by character, because `str::to_lowercase` maps a final sigma differently from other sigmas.
+        match c {
+            '\0'..='\x7f' => folded.push(c.to_ascii_lowercase()),
+            _ => folded.extend(c.to_uppercase().flat_map(char::to_lowercase)),
+        }
+    }
+    folded.into()
 }
 
 /// Fixes one problem with a name whose unsafe characters have been replaced.
@@ -141,6 +163,11 @@ fn repaired(name: &str) -> String {
     } else {
         name
     }
+}
+
+/// Whether a text is certainly a safe name. False for some safe names that are longer to check.
+fn is_safe(text: &str) -> bool {
+    is_plain(text) && !is_device(text) && !is_reserved(text)
 }
 
 /// Whether a text is short, has only characters that are safe on all platforms, and does not end in a dot.

@@ -1,5 +1,6 @@
 //! The path that a finished file will have below the output directory. Only this joins a target and a directory.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -33,8 +34,13 @@ impl Target {
     }
 
     /// Returns a key that is equal for two targets if a case-insensitive file system treats them as the same.
-    pub(super) fn key(&self) -> String {
+    pub(super) fn key(&self) -> Cow<'_, str> {
         self.0.key()
+    }
+
+    /// Moves the texts of targets that are kept together to common allocations.
+    pub(super) fn pack<'a>(targets: impl Iterator<Item = &'a mut Self>) {
+        SafeName::pack(targets.map(|target| &mut target.0));
     }
 }
 

@@ -91,8 +91,6 @@ impl Bars {
             Event::Started(download, progress) => {
                 let (id, name, progress) = (download.id(), download.target().to_string(), Arc::clone(progress));
                 state.running.push(Running { id, name, progress });
-                // The new bar replaces the line.
-                return;
             }
             Event::Finished(download, finished) => {
                 state.running.retain(|running| running.id != download.id());

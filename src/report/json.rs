@@ -7,15 +7,20 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::batch::BatchWriter;
 use super::streams::Stdout;
 use crate::measure::Comparison;
 use crate::options::Mode;
-use crate::plan::{Download, Target};
+use crate::plan::{Download, Plan, Target};
 use crate::run::{Event, Outcome, SkipReason, Summary};
+
+/// How many records of a plan are written at a time.
+const BATCH: usize = 1000;
 
 /// Writes the records to standard output.
 pub struct JsonLines {
     stdout: Arc<Stdout>,
+    lines: BatchWriter,
     directory: PathBuf,
     compare: bool,
     state: Mutex<State>,
@@ -107,7 +112,9 @@ struct ComparisonFields<'a> {
 
 impl JsonLines {
     pub fn new(stdout: Arc<Stdout>, directory: PathBuf, compare: bool) -> Self {
-        Self { stdout, directory, compare, state: Mutex::default() }
+        let output = Arc::clone(&stdout);
+        let lines = BatchWriter::start(move |lines| output.write(lines));
+        Self { stdout, lines, directory, compare, state: Mutex::default() }
     }
 
     /// Writes the record of an event, if that kind of event has one.
@@ -115,7 +122,7 @@ impl JsonLines {
         match event {
             Event::Planned { plan, mode, .. } => {
                 self.state.lock().unwrap_or_else(PoisonError::into_inner).pass = self.compare.then_some(*mode);
-                plan.downloads().iter().for_each(|download| self.write_planned(download));
+                self.write_plan(plan);
             }
             Event::Started(download, _) => self.write_record("started", download, Details::default()),
             Event::Retrying { download, failure, wait, attempts } => {
@@ -147,14 +154,25 @@ impl JsonLines {
         }
     }
 
-    /// Writes the record of a planned download.
-    pub fn write_planned(&self, download: &Download) {
-        self.write_record("planned", download, Details::default());
+    /// Writes the records of all planned downloads.
+    pub fn write_plan(&self, plan: &Plan) {
+        for batch in plan.downloads().chunks(BATCH) {
+            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            if state.has_ended {
+                return;
+            }
+            let line = |download: &Download| {
+                to_line(&self.record("planned", download, download.target(), Details::default(), state.pass))
+            };
+            self.lines.flush();
+            self.stdout.write_lines(batch.iter().filter_map(line));
+        }
     }
 
     /// Writes the last record of a run.
     pub fn write_summary(&self, summary: &Summary) {
         self.write(&summary_record(summary, None));
+        self.lines.flush();
     }
 
     /// Writes the last record of a comparison. Its counts are those of the concurrent run, whose files are kept.
@@ -167,6 +185,7 @@ impl JsonLines {
             differing: &comparison.differing,
         };
         self.write(&summary_record(&comparison.concurrent, Some(compared)));
+        self.lines.flush();
     }
 
     /// Discards later records, except the summary.
@@ -222,24 +241,39 @@ impl JsonLines {
         if state.has_ended {
             return;
         }
+        self.write(&self.record(event, download, target, details, state.pass));
+    }
+
+    fn record<'a>(
+        &self,
+        event: &'static str,
+        download: &'a Download,
+        target: &'a Target,
+        details: Details,
+        pass: Option<Mode>,
+    ) -> DownloadRecord<'a> {
         let path = || target.path_in(&self.directory).to_string_lossy().into_owned();
-        self.write(&DownloadRecord {
+        DownloadRecord {
             event,
             id: download.id(),
             url: download.url().unredacted(),
             out: target.as_str(),
-            path: (state.pass != Some(Mode::Sequential)).then(path),
+            path: (pass != Some(Mode::Sequential)).then(path),
             details,
-            pass: state.pass.map(Mode::name),
-        });
+            pass: pass.map(Mode::name),
+        }
     }
 
     fn write(&self, record: &impl Serialize) {
-        // Serializing these types cannot fail.
-        if let Ok(line) = serde_json::to_string(record) {
-            self.stdout.write(&(line + "\n"));
+        if let Some(line) = to_line(record) {
+            self.lines.write_line(&line);
         }
     }
+}
+
+/// Serializes a record. For these types that cannot fail.
+fn to_line(record: &impl Serialize) -> Option<String> {
+    serde_json::to_string(record).ok()
 }
 
 fn summary_record<'a>(summary: &Summary, comparison: Option<ComparisonFields<'a>>) -> SummaryRecord<'a> {

@@ -1,6 +1,7 @@
 //! Formats events as lines of text. A line about a download begins with its URL. The callers decide where the lines are
 //! shown.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use super::options::Verbosity;
@@ -12,12 +13,20 @@ use crate::plan::{Download, Plan};
 use crate::run::{Event, Finished, Outcome, SkipReason};
 use crate::text::{safe, safe_path};
 
+/// A line is about this much longer than its URL.
+const TYPICAL_LENGTH: usize = 128;
+
 /// Formats an event, or returns `None` if this verbosity does not show it.
 pub fn format_event(event: &Event<'_>, verbosity: Verbosity) -> Option<String> {
     match event {
         Event::Finished(download, finished) => format_outcome(download, finished, verbosity),
         _ if verbosity == Verbosity::Failures => None,
-        Event::Started(download, _) => Some(format!("{}: started", download.url())),
+        Event::Started(download, _) => {
+            let url = download.url();
+            let mut line = String::with_capacity(TYPICAL_LENGTH + url.unredacted().len());
+            let _ = write!(line, "{url}: started");
+            Some(line)
+        }
         Event::Retrying { download, failure, wait, .. } => {
             Some(format!("{}: retrying in {}: {}", download.url(), format_time(*wait), failure.chain()))
         }
@@ -31,6 +40,11 @@ pub fn format_event(event: &Event<'_>, verbosity: Verbosity) -> Option<String> {
         }
         Event::Planned { .. } => None,
     }
+}
+
+/// Formats the line that replaces those of all further files that are there already.
+pub fn format_more_skipped(shown: usize) -> String {
+    format!("more than {shown} files exist: the rest are only counted, -v shows each")
 }
 
 /// Formats the line that precedes each of the two runs of a comparison.
@@ -54,8 +68,10 @@ fn format_outcome(download: &Download, finished: &Finished, verbosity: Verbosity
         Outcome::Failed(failure) => Some(format!("{url}: failed: {}{}", failure.chain(), hint(failure))),
         _ if verbosity == Verbosity::Failures => None,
         Outcome::Fetched(file) => {
+            // Most lines of a run are of this kind: growing one repeatedly would take half of the time.
+            let mut line = String::with_capacity(TYPICAL_LENGTH + url.unredacted().len());
             let (size, time) = (format_size(file.bytes), format_time(finished.own_time));
-            let mut line = format!("{url}: fetched, {size} in {time}, to {}", safe_path(&file.path));
+            let _ = write!(line, "{url}: fetched, {size} in {time}, to {}", safe_path(&file.path));
             if let Some(coding) = &file.content_encoding {
                 line += &format!("; saved as sent, with Content-Encoding {}", safe(coding));
             }

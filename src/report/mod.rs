@@ -2,6 +2,7 @@
 //! writes to the terminal.
 
 mod bars;
+mod batch;
 mod json;
 mod lines;
 mod options;

@@ -3,6 +3,9 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::OnceLock;
 
+/// How many bytes of lines are written at once.
+const BATCH: usize = 32 * 1024;
+
 /// Standard output, for results.
 #[derive(Default)]
 pub struct Stdout {
@@ -19,6 +22,20 @@ impl Stdout {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => drop(self.error.set(error)),
             _ => {}
         }
+    }
+
+    /// Writes lines that are all known now, many at once: a system call for each takes longer than making it.
+    pub fn write_lines(&self, lines: impl Iterator<Item = String>) {
+        let mut text = String::with_capacity(2 * BATCH);
+        for line in lines {
+            text += &line;
+            text.push('\n');
+            if text.len() >= BATCH {
+                self.write(&text);
+                text.clear();
+            }
+        }
+        self.write(&text);
     }
 
     /// Returns the first error, if any.

@@ -2,8 +2,10 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::bars::Bars;
+use super::batch::BatchWriter;
 use super::json::JsonLines;
 use super::options::{DisplayOptions, ProgressMode, Verbosity};
 use super::streams::{Stdout, can_draw, write_stderr};
@@ -11,15 +13,27 @@ use super::{lines, summary};
 use crate::measure::Comparison;
 use crate::options::Mode;
 use crate::plan::{Download, Plan};
-use crate::run::{Event, Reporter, Summary};
+use crate::run::{Event, Finished, Outcome, Reporter, SkipReason, Summary};
 
 /// The reporter of the command. Results go to standard output, progress and messages to standard error.
 pub struct TerminalReporter {
     options: DisplayOptions,
     stdout: Arc<Stdout>,
     json: Option<JsonLines>,
-    bars: Option<Bars>,
+    progress: Progress,
+    /// How many files were there already.
+    skipped: AtomicUsize,
 }
+
+/// What goes to standard error.
+enum Progress {
+    Bars(Bars),
+    Lines(BatchWriter),
+}
+
+/// How many files that are there already have a line of their own, except with `-v`. Where a million are, a line for
+/// each would take a quarter of the time of the run (measured).
+const MAX_SKIPPED: usize = 1000;
 
 impl TerminalReporter {
     /// Starts drawing bars if the options and the terminal allow it.
@@ -30,13 +44,16 @@ impl TerminalReporter {
         };
         let stdout = Arc::new(Stdout::default());
         let json = || JsonLines::new(Arc::clone(&stdout), options.directory.clone(), options.compare);
-        Self { json: options.json.then(json), bars: has_bars.then(Bars::start), stdout, options }
+        let progress =
+            if has_bars { Progress::Bars(Bars::start()) } else { Progress::Lines(BatchWriter::start(write_stderr)) };
+        Self { json: options.json.then(json), progress, stdout, options, skipped: AtomicUsize::new(0) }
     }
 
     /// Removes the bars and discards later JSON records, except the summary.
     pub fn end_progress(&self) {
-        if let Some(bars) = &self.bars {
-            bars.stop();
+        match &self.progress {
+            Progress::Bars(bars) => bars.stop(),
+            Progress::Lines(lines) => lines.flush(),
         }
         if let Some(json) = &self.json {
             json.end_events();
@@ -78,12 +95,10 @@ impl TerminalReporter {
     /// Writes what a run would download. `exists` says which targets already exist.
     pub fn write_plan(&self, plan: &Plan, exists: impl Fn(&Download) -> bool) {
         if let Some(json) = &self.json {
-            return plan.downloads().iter().for_each(|download| json.write_planned(download));
+            return json.write_plan(plan);
         }
-        for download in plan.downloads() {
-            let line = lines::format_planned(download, &self.options.directory, exists(download));
-            self.stdout.write(&format!("{line}\n"));
-        }
+        let line = |download| lines::format_planned(download, &self.options.directory, exists(download));
+        self.stdout.write_lines(plan.downloads().iter().map(line));
     }
 
     fn line_for(&self, event: &Event<'_>) -> Option<String> {
@@ -92,8 +107,19 @@ impl TerminalReporter {
             _ => self.options.verbosity,
         };
         match event {
+            // Its bar shows that.
+            Event::Started(..) if matches!(self.progress, Progress::Bars(_)) => None,
             Event::Planned { plan, mode, .. } if self.options.compare && verbosity != Verbosity::Failures => {
                 Some(lines::format_run_start(plan, *mode))
+            }
+            Event::Finished(_, Finished { outcome: Outcome::Skipped(SkipReason::Exists), .. })
+                if verbosity == Verbosity::Normal =>
+            {
+                match self.skipped.fetch_add(1, Ordering::Relaxed) {
+                    0..MAX_SKIPPED => lines::format_event(event, verbosity),
+                    MAX_SKIPPED => Some(lines::format_more_skipped(MAX_SKIPPED)),
+                    _ => None,
+                }
             }
             event => lines::format_event(event, verbosity),
         }
@@ -112,10 +138,10 @@ impl Reporter for TerminalReporter {
         if let Some(json) = &self.json {
             json.write_event(event);
         }
-        match (&self.bars, self.line_for(event)) {
-            (Some(bars), line) => bars.update(event, line),
-            (None, Some(line)) => write_stderr(&format!("{line}\n")),
-            (None, None) => {}
+        match (&self.progress, self.line_for(event)) {
+            (Progress::Bars(bars), line) => bars.update(event, line),
+            (Progress::Lines(lines), Some(line)) => lines.write_line(&line),
+            (Progress::Lines(_), None) => {}
         }
     }
 }

@@ -8,14 +8,15 @@ pub fn format_size(bytes: u64) -> String {
     if bytes < 1024 {
         return format!("{bytes} B");
     }
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    // 1023.95 would be rounded to 1024.0, which belongs to the next unit.
-    while value >= 1023.95 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS[unit])
+    // In tenths, and in integers: a number is formatted several times faster than a fraction.
+    let tenths = |unit: u32| {
+        let divisor = 1u128 << (10 * unit);
+        (u128::from(bytes) * 10 + divisor / 2) / divisor
+    };
+    // What would be rounded to 1024.0 belongs to the next unit.
+    let unit = (1..5).find(|unit| tenths(*unit) < 10240).unwrap_or(5);
+    let value = tenths(unit);
+    format!("{}.{} {}", value / 10, value % 10, UNITS[unit as usize - 1])
 }
 
 /// Formats a speed in bytes per second.
@@ -27,7 +28,8 @@ pub fn format_speed(bytes: u64, time: Duration) -> String {
 /// Formats a time in hundredths of a second, or, from 100 seconds on, in hours, minutes and seconds.
 pub fn format_time(time: Duration) -> String {
     if time < Duration::from_secs(100) {
-        return format!("{:.2} s", time.as_secs_f64());
+        let hundredths = (time.as_millis() + 5) / 10;
+        return format!("{}.{:02} s", hundredths / 100, hundredths % 100);
     }
     humantime::format_duration(Duration::from_secs(time.as_secs())).to_string()
 }

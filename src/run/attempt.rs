@@ -88,12 +88,12 @@ impl<'t, 'a> Attempt<'t, 'a> {
             (TargetState::Occupied(_), IfExists::Overwrite) | (_, IfExists::Rename) => {}
             (TargetState::Occupied(modified), IfExists::Update) => changed_since = modified,
             (TargetState::Occupied(_), IfExists::Skip) => {
-                if transfer.attempts == 0 {
-                    part::remove_orphans(&part_path, &target);
-                    part::remove_orphans(&replacement_path(&part_path), &target);
-                } else {
+                if transfer.attempts > 0 {
                     // Another process finished first, so what this run has received is useless.
                     Leftovers::open(part_path, &target, &transfer.source().url)?.discard();
+                } else if session.listing.may_have_leftovers(transfer.download.id()) {
+                    part::remove_orphans(&part_path, &target);
+                    part::remove_orphans(&replacement_path(&part_path), &target);
                 }
                 return Ok(Prepared::Skip(SkipReason::Exists));
             }
@@ -204,7 +204,7 @@ impl<'t, 'a> Attempt<'t, 'a> {
         let source = self.transfer.source();
         let request = Request {
             url: &source.url,
-            headers: &source.headers,
+            headers: source.headers(),
             effective_url: self.transfer.effective_url.as_ref().filter(|_| range.is_some()),
             conditions: Conditions { range, changed_since: self.changed_since },
         };

@@ -9,6 +9,7 @@ mod event;
 mod execute;
 mod finish;
 mod leftovers;
+mod listing;
 mod open_files;
 mod outcome;
 mod receive;
@@ -27,5 +28,7 @@ pub use cancel::CancelToken;
 pub use directory::create_directory;
 pub use event::{Event, Progress, Reporter};
 pub use execute::{execute, execute_first};
+#[cfg(feature = "cli")]
+pub use listing::Listing;
 pub use outcome::{FailureNote, Fetched, Finished, Outcome, SkipReason, Summary};
 pub use stats::RunStats;

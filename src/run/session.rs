@@ -7,12 +7,13 @@ use std::time::Instant;
 
 use super::cancel::CancelToken;
 use super::event::{Event, Reporter};
+use super::listing::Listing;
 use super::open_files::OpenFileBudget;
 use super::split::SplitRegistry;
 use super::stats::RunStats;
 use crate::error::Error;
 use crate::http::{Client, Clients, Timing};
-use crate::options::{Limits, Mode, Options, Output, Retry};
+use crate::options::{IfExists, Limits, Mode, Options, Output, Retry};
 use crate::part::{self, Checkpointer};
 use crate::plan::Plan;
 
@@ -34,6 +35,8 @@ pub struct Session<'a> {
     /// Whether the output directory was empty when the run began. First attempts then need not look for a target, a
     /// part file or a sidecar. The commit still notices what has appeared since.
     pub output_was_empty: bool,
+    /// What else was in the output directory then, where existing files are skipped.
+    pub listing: Listing,
     reporter: &'a dyn Reporter,
     cancel: &'a CancelToken,
     deadline: Option<Instant>,
@@ -56,6 +59,9 @@ impl<'a> Session<'a> {
         let Options { network, retry, limits, output } = options;
         let is_concurrent = limits.mode == Mode::Concurrent;
         let (budget, warning) = OpenFileBudget::for_run(limits, plan.downloads().len());
+        let output_was_empty = part::is_empty_directory(&output.directory);
+        let skips_existing = output.if_exists == IfExists::Skip && !output_was_empty;
+        let listing = if skips_existing { Listing::read(plan, &output.directory) } else { Listing::unknown() };
         let session = Self {
             plan,
             output,
@@ -67,7 +73,8 @@ impl<'a> Session<'a> {
             budget,
             checkpointer: Checkpointer::default(),
             splits: (is_concurrent && limits.split).then(SplitRegistry::default),
-            output_was_empty: part::is_empty_directory(&output.directory),
+            output_was_empty,
+            listing,
             cancel,
             // A limit too long to represent is no limit.
             deadline: limits.max_time.and_then(|time| Instant::now().checked_add(time)),

@@ -1,6 +1,7 @@
 //! [`WebUrl`]: an absolute http or https URL that redacts itself when displayed.
 
 use std::fmt;
+use std::ops::Range;
 
 use ::url::Url;
 use sha2::{Digest as _, Sha256};
@@ -10,13 +11,16 @@ use super::error::UrlError;
 use super::percent::percent_decode;
 use super::redact::redacted_query;
 use super::signature::without_signature;
+use crate::text::{SharedText, pack};
 
 /// An absolute http or https URL without a fragment.
 ///
 /// `Display` and `Debug` omit user info and mask the values of the query. [`unredacted`](Self::unredacted) is for
 /// requests, and for lists that must remain usable.
+// Its text alone, because a plan may hold millions: a `Url` takes 88 bytes beside its text. The text is as a `Url` wrote
+// it, so its components are easy to find: `/` ends the authority, where it appears nowhere unencoded.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct WebUrl(Url);
+pub struct WebUrl(SharedText);
 
 impl WebUrl {
     /// Parses a URL as typed by a user.
@@ -37,7 +41,7 @@ impl WebUrl {
     /// http or https URL.
     #[must_use]
     pub fn join(&self, reference: &str) -> Option<Self> {
-        Self::from_url(self.0.join(reference).ok()?)
+        Self::from_url(Url::parse(&self.0).ok()?.join(reference).ok()?)
     }
 
     fn from_url(mut url: Url) -> Option<Self> {
@@ -45,71 +49,72 @@ impl WebUrl {
             return None;
         }
         url.set_fragment(None);
-        Some(Self(url))
+        Some(Self(String::from(url).into()))
     }
 
-    /// The whole URL, with user info and query.
+    /// The whole URL, with user info and query, in the form of the URL standard.
     #[must_use]
     pub fn unredacted(&self) -> &str {
-        self.0.as_str()
-    }
-
-    /// The parsed URL.
-    #[must_use]
-    pub const fn url(&self) -> &Url {
         &self.0
     }
 
     /// The last segment of the path, percent-encoded; empty if the path ends in a slash.
     #[must_use]
     pub fn last_segment(&self) -> &str {
-        self.0.path().rsplit('/').next().unwrap_or_default()
+        &self.0[self.last_segment_range()]
+    }
+
+    /// [`last_segment`](Self::last_segment), in the memory of this URL.
+    pub(crate) fn shared_last_segment(&self) -> SharedText {
+        self.0.slice(self.last_segment_range())
     }
 
     /// Whether this is an https URL.
     #[must_use]
     pub fn is_https(&self) -> bool {
-        self.0.scheme() == "https"
+        self.scheme() == "https"
     }
 
     /// Host and port, as in `example.org:443`. Requests to the same host and port share one limiter.
     #[must_use]
     pub fn host_and_port(&self) -> String {
-        let host = self.0.host_str().unwrap_or_default();
-        format!("{host}:{}", self.0.port_or_known_default().unwrap_or_default())
+        let (host, port) = self.split_port();
+        format!("{host}:{port}")
     }
 
     /// Whether two URLs have the same [host and port](Self::host_and_port).
     #[must_use]
     pub fn has_same_host_and_port(&self, other: &Self) -> bool {
-        (self.0.host_str(), self.0.port_or_known_default()) == (other.0.host_str(), other.0.port_or_known_default())
+        self.split_port() == other.split_port()
     }
 
     /// Scheme, host and port (RFC 6454). Credentials for one origin are never sent to another.
     #[must_use]
     pub fn origin(&self) -> String {
-        self.0.origin().ascii_serialization()
+        format!("{}://{}", self.scheme(), self.split_authority().1)
     }
 
     /// User name and password, if the URL has any, percent-decoded.
     #[must_use]
     pub fn credentials(&self) -> Option<(String, Option<String>)> {
-        let password = self.0.password().map(percent_decode);
-        (!self.0.username().is_empty() || password.is_some()).then(|| (percent_decode(self.0.username()), password))
+        let user_info = self.split_authority().0?;
+        let (user, password) = user_info.split_once(':').map_or((user_info, None), |(user, word)| (user, Some(word)));
+        Some((percent_decode(user), password.map(percent_decode)))
     }
 
     /// A text that identifies the file at this URL: the URL without user info and known signature parameters, and with
     /// a hash instead of the rest of its query, which may contain secrets.
     #[must_use]
     pub fn identity(&self) -> String {
-        let mut url = self.without_credentials().0;
-        let query = url.query().map(without_signature).filter(|query| !query.is_empty());
-        url.set_query(None);
-        match query {
-            None => url.into(),
-            Some(query) => {
+        let url = self.without_credentials();
+        let Some((before, query)) = url.0.split_once('?') else {
+            return (*url.0).to_owned();
+        };
+        match without_signature(query) {
+            query if query.is_empty() => before.to_owned(),
+            query => {
                 let hash: String = Sha256::digest(query).iter().map(|byte| format!("{byte:02x}")).collect();
-                format!("{url}?sha256={hash}")
+                format!("{before}?sha256={hash}")
             }
         }
     }
@@ -117,22 +122,62 @@ impl WebUrl {
     /// The same URL without user name and password.
     #[must_use]
     pub fn without_credentials(&self) -> Self {
-        let mut url = self.0.clone();
-        // Both fail only for URLs without a host.
-        let _ = url.set_username("");
-        let _ = url.set_password(None);
-        Self(url)
+        match self.split_authority() {
+            (None, _) => self.clone(),
+            (Some(_), host) => Self(format!("{}://{host}{}", self.scheme(), &self.0[self.authority().end..]).into()),
+        }
+    }
+
+    /// Moves the texts of URLs that are kept together to common allocations.
+    pub(crate) fn pack(urls: &mut [Self]) {
+        pack(urls.iter_mut().map(|url| &mut url.0));
+    }
+
+    fn scheme(&self) -> &str {
+        &self.0[..self.authority().start - "://".len()]
+    }
+
+    /// Where user info, host and port are.
+    fn authority(&self) -> Range<usize> {
+        let start = if self.0.starts_with("https:") { "https://".len() } else { "http://".len() };
+        let end = self.0[start..].find('/').map_or(self.0.len(), |length| start + length);
+        start..end
+    }
+
+    /// Returns the user info, if there is any, and host and port; a default port is omitted.
+    fn split_authority(&self) -> (Option<&str>, &str) {
+        let authority = &self.0[self.authority()];
+        authority.split_once('@').map_or((None, authority), |(user_info, host)| (Some(user_info), host))
+    }
+
+    /// Returns host and port.
+    fn split_port(&self) -> (&str, &str) {
+        let (_, host) = self.split_authority();
+        match host.rsplit_once(':') {
+            // A colon in brackets is part of an IPv6 address.
+            Some((name, port)) if !port.ends_with(']') => (name, port),
+            _ => (host, if self.is_https() { "443" } else { "80" }),
+        }
+    }
+
+    fn last_segment_range(&self) -> Range<usize> {
+        let end = self.0.find('?').unwrap_or(self.0.len());
+        let start = self.0[..end].rfind('/').map_or(end, |slash| slash + 1);
+        start..end
     }
 }
 
 impl fmt::Display for WebUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self.without_credentials();
-        let text = shown.0.as_str();
-        let Some((before, query)) = text.split_once('?') else {
-            return f.write_str(text);
-        };
-        write!(f, "{before}?{}", redacted_query(query))
+        let authority = self.authority();
+        let (_, host) = self.split_authority();
+        f.write_str(&self.0[..authority.start])?;
+        f.write_str(host)?;
+        let rest = &self.0[authority.end..];
+        match rest.split_once('?') {
+            None => f.write_str(rest),
+            Some((path, query)) => write!(f, "{path}?{}", redacted_query(query)),
+        }
     }
 }
 
@@ -144,6 +189,8 @@ impl fmt::Debug for WebUrl {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn url(text: &str) -> WebUrl {
@@ -160,6 +207,34 @@ mod tests {
         ] {
             assert_eq!(url(given).to_string(), shown);
             assert!(!format!("{:?}", url(given)).contains("secret"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn its_components_are_those_of_the_standard(
+            scheme in "https?|HTTP", user in "([^/?#\\\\]{0,6}@)?", host in "[a-z.]{1,9}|\\[::1\\]|127\\.1|ü\\.x",
+            port in "|:|:80|:443|:8080", rest in "([/?].{0,12})?",
+        ) {
+            let Ok(url) = WebUrl::parse(&format!("{scheme}://{user}{host}{port}{rest}")) else { return Ok(()) };
+            let mut parsed = Url::parse(url.unredacted()).unwrap();
+            prop_assert_eq!(parsed.as_str(), url.unredacted());
+            prop_assert_eq!((url.scheme(), url.origin()), (parsed.scheme(), parsed.origin().ascii_serialization()));
+            let host_and_port = format!("{}:{}", parsed.host_str().unwrap(), parsed.port_or_known_default().unwrap());
+            prop_assert_eq!(url.host_and_port(), host_and_port);
+            prop_assert_eq!(Some(url.last_segment()), parsed.path().rsplit('/').next());
+            prop_assert_eq!(&*url.shared_last_segment(), url.last_segment());
+            let has_credentials = !parsed.username().is_empty() || parsed.password().is_some();
+            let credentials = (percent_decode(parsed.username()), parsed.password().map(percent_decode));
+            prop_assert_eq!(url.credentials(), Some(credentials).filter(|_| has_credentials));
+            parsed.set_username("").unwrap();
+            parsed.set_password(None).unwrap();
+            let without_credentials = url.without_credentials();
+            prop_assert_eq!(without_credentials.unredacted(), parsed.as_str());
+            parsed.set_query(None);
+            for text in [url.identity(), url.to_string()] {
+                prop_assert_eq!(text.split('?').next(), Some(parsed.as_str()));
+            }
         }
     }
 

@@ -1,7 +1,48 @@
 //! Reading lists and the command line, and refusing invalid ones before any request.
 
+use std::fs;
+
 use crate::command::{Tdl, fetch};
 use crate::server::Server;
+
+/// A command with a list of this many URLs, `http://127.0.0.1:9/0` and so on, and the files of all but the last.
+fn nearly_finished(count: usize) -> Tdl {
+    let list: String = (0..count).map(|number| format!("http://127.0.0.1:9/{number}\n")).collect();
+    let tdl = fetch().args(["-i", "urls.txt", "--retries=0"]).file("urls.txt", list);
+    fs::create_dir_all(tdl.out()).unwrap();
+    (0..count - 1).for_each(|number| fs::write(tdl.out().join(number.to_string()), "").unwrap());
+    tdl
+}
+
+#[test]
+fn a_dry_run_of_a_long_list_says_what_exists() {
+    let output = nearly_finished(1500).arg("--dry-run").run().assert_code(0);
+    let lines: Vec<_> = output.stdout.lines().collect();
+    assert_eq!(lines.len(), 1500);
+    assert!(lines[..1499].iter().all(|line| line.ends_with(" (exists)")), "{}", output.stdout);
+    assert_eq!(lines[1499], "http://127.0.0.1:9/1499 -> out/1499");
+}
+
+#[test]
+fn a_run_of_a_long_list_removes_what_a_killed_run_left_beside_complete_files() {
+    let mut tdl = nearly_finished(1500);
+    let out = tdl.out();
+    fs::hard_link(out.join("7"), out.join("7.part")).unwrap();
+    fs::write(out.join("8.part"), "another file").unwrap();
+    tdl.run().assert_code(75);
+    assert!(!out.join("7.part").exists() && out.join("7").exists());
+    assert!(out.join("8.part").exists());
+}
+
+#[test]
+fn of_many_files_that_exist_the_first_thousand_are_shown() {
+    let skipped = |output: &str| output.lines().filter(|line| line.contains(": skipped, ")).count();
+    let output = nearly_finished(1500).run().assert_code(75);
+    assert_eq!(skipped(&output.stderr), 1000);
+    assert_eq!(output.stderr.matches("more than 1000 files exist: the rest are only counted").count(), 1);
+    assert!(output.stdout.contains("  skipped       1499   already exists, not checked\n"), "{}", output.stdout);
+    assert_eq!(skipped(&nearly_finished(1500).arg("-v").run().assert_code(75).stderr), 1499);
+}
 
 #[test]
 fn lists_arguments_and_standard_input_are_combined() {

@@ -3,29 +3,81 @@
 use super::error::{ListError, Problem};
 use crate::url::WebUrl;
 
-/// Parses a plain list, which has one URL per line, and returns the URLs in order.
-///
-/// Skips a byte-order mark, carriage returns, blank lines, lines that begin with `#`, and white space around URLs.
-/// `name` identifies the list in errors.
+/// How many URLs are packed at a time.
+const BATCH: usize = 1000;
+
+/// Parses a plain list that is in memory. [`PlainParser`] parses one that is not.
 ///
 /// # Errors
 ///
 /// Returns an error for each invalid line, in order: one that is not an absolute http or https URL, for example.
 pub fn parse_plain(name: &str, bytes: &[u8]) -> Result<Vec<WebUrl>, Vec<ListError>> {
-    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(vec![ListError::new(name, 1, Problem::Utf16)]);
+    let mut parser = PlainParser::new(name);
+    bytes.split(|byte| *byte == b'\n').for_each(|line| parser.push_line(line));
+    parser.finish()
+}
+
+/// Parses a plain list, which has one URL per line, line by line.
+///
+/// Skips a byte-order mark, carriage returns, blank lines, lines that begin with `#`, and white space around URLs.
+#[derive(Debug)]
+pub struct PlainParser {
+    name: String,
+    lines: usize,
+    urls: Vec<WebUrl>,
+    errors: Vec<ListError>,
+    is_utf16: bool,
+}
+
+impl PlainParser {
+    /// Creates a parser. `name` identifies the list in errors.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), lines: 0, urls: Vec::new(), errors: Vec::new(), is_utf16: false }
     }
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let mut urls = Vec::new();
-    let mut errors = Vec::new();
-    for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+
+    /// Parses the next line, with or without the `\n` at its end.
+    pub fn push_line(&mut self, mut line: &[u8]) {
+        self.lines += 1;
+        if self.lines == 1 {
+            self.is_utf16 = line.starts_with(&[0xff, 0xfe]) || line.starts_with(&[0xfe, 0xff]);
+            if self.is_utf16 {
+                self.errors.push(ListError::new(&self.name, 1, Problem::Utf16));
+            }
+            line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+        }
+        if self.is_utf16 {
+            // Its other lines cannot be read either.
+            return;
+        }
         match parse_line(line) {
-            Ok(Some(url)) => urls.push(url),
+            Ok(Some(url)) => self.push_url(url),
             Ok(None) => {}
-            Err(problem) => errors.push(ListError::new(name, index + 1, problem)),
+            Err(problem) => self.errors.push(ListError::new(&self.name, self.lines, problem)),
         }
     }
-    if errors.is_empty() { Ok(urls) } else { Err(errors) }
+
+    /// Returns the URLs in order.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error for each invalid line, in order: one that is not an absolute http or https URL, for example.
+    pub fn finish(mut self) -> Result<Vec<WebUrl>, Vec<ListError>> {
+        self.pack_last_batch();
+        if self.errors.is_empty() { Ok(self.urls) } else { Err(self.errors) }
+    }
+
+    fn push_url(&mut self, url: WebUrl) {
+        self.urls.push(url);
+        if self.urls.len().is_multiple_of(BATCH) {
+            self.pack_last_batch();
+        }
+    }
+
+    fn pack_last_batch(&mut self) {
+        let start = self.urls.len().saturating_sub(1) / BATCH * BATCH;
+        WebUrl::pack(&mut self.urls[start..]);
+    }
 }
 
 /// Returns the URL of a line, or `None` for a blank line or a comment.

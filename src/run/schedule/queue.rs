@@ -30,7 +30,7 @@ pub struct Queue<T> {
 #[derive(Debug)]
 struct Host<T> {
     /// Downloads that have not been started yet.
-    fresh: VecDeque<usize>,
+    fresh: VecDeque<u32>,
     /// Downloads whose wait is over.
     due: VecDeque<(usize, T)>,
     /// Downloads that wait for their next attempt.
@@ -116,7 +116,7 @@ impl<T> Queue<T> {
     /// A queue of downloads 0, 1, 2 … `host_of` has the host of each, as a number below `hosts`.
     pub fn new(host_of: Vec<u32>, hosts: usize, per_host: usize) -> Self {
         let mut hosts: Vec<Host<T>> = (0..hosts).map(|_| Host::new()).collect();
-        for (id, host) in host_of.iter().enumerate() {
+        for (id, host) in (0..).zip(&host_of) {
             hosts[*host as usize].fresh.push_back(id);
         }
         let mut queue = Self {
@@ -152,7 +152,7 @@ impl<T> Queue<T> {
         let ticket = self.start_request(number, now);
         let start = self.update(number, |host| match host.due.pop_front() {
             Some((id, kept)) => Some((id, Some(kept))),
-            None => host.fresh.pop_front().map(|id| (id, None)),
+            None => host.fresh.pop_front().map(|id| (id as usize, None)),
         });
         match start {
             Some((id, kept)) => Next::Start(Permit { id, host: number, ticket }, kept),
@@ -309,7 +309,7 @@ impl<T> Queue<T> {
     pub fn close(&mut self) -> Vec<usize> {
         let mut removed = Vec::new();
         for number in self.host_numbers() {
-            self.update(number, |host| removed.extend(host.fresh.drain(..)));
+            self.update(number, |host| removed.extend(host.fresh.drain(..).map(|id| id as usize)));
         }
         removed.sort_unstable();
         self.unfinished -= removed.len();
@@ -371,7 +371,7 @@ impl<T> Host<T> {
 
     /// The download that would start next here.
     fn first(&self) -> Option<usize> {
-        self.due.front().map(|(id, _)| *id).or_else(|| self.fresh.front().copied())
+        self.due.front().map(|(id, _)| *id).or_else(|| self.fresh.front().map(|id| *id as usize))
     }
 
     fn has_room(&self, per_host: usize) -> bool {

@@ -79,7 +79,7 @@ pub fn fetch_segment(
     let _interruption = InterruptWhenOver::new(writer, worker.client.interrupt());
     let (from, to) = writer.begin_request();
     let range = RangeRequest { from, to, validator, length: Some(*length) };
-    let response = worker.client.get_range(&source.url, &source.headers, effective_url.as_ref(), range);
+    let response = worker.client.get_range(&source.url, source.headers(), effective_url.as_ref(), range);
     download.backoff.responded(response.is_ok());
     let mut response = match response {
         Ok(response) => response,

@@ -257,7 +257,7 @@ impl Growth {
         let Some((last, before)) = self.last_speeds(now) else { return };
         if self.is_linear || self.is_steady(now) {
             let base = if self.is_linear { last } else { last.max(f64::midpoint(last, before)) };
-            self.begin(now, from, self.factor, now + self.connect + self.first_byte, Measure::Bytes { base });
+            self.begin(from, self.factor, now + self.connect + self.first_byte, Measure::Bytes { base });
         }
     }
 
@@ -291,10 +291,10 @@ impl Growth {
         // When the first request over each new connection should have ended.
         let warm_at = now + self.connect + self.cold_time.max(self.first_byte);
         let tried = Cohort::new(warm_at, size);
-        self.begin(now, from, factor, warm_at, Measure::Requests { base, tried });
+        self.begin(from, factor, warm_at, Measure::Requests { base, tried });
     }
 
-    fn begin(&mut self, now: Instant, from: usize, factor: usize, warm_at: Instant, measure: Measure) {
+    fn begin(&mut self, from: usize, factor: usize, warm_at: Instant, measure: Measure) {
         let to = (from * factor).min(self.max);
         if to > from {
             self.trial = Some(Trial { from, to, warm_at, measure });

@@ -23,6 +23,9 @@ pub struct SafeText<'a>(&'a str);
 impl fmt::Display for SafeText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use fmt::Write as _;
+        if self.0.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return f.write_str(self.0);
+        }
         for c in self.0.chars() {
             if is_hidden(c) {
                 write!(f, "{}", c.escape_unicode())?;
