@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::requests::{Cohort, MIN_SAMPLE, Request, Requests};
+use super::requests::{Cohort, Request, Requests};
 use super::speed::Speed;
 use crate::http::TrafficSnapshot;
 
@@ -24,8 +24,8 @@ const LINEAR_GAIN: f64 = 1.6;
 const STEADY: f64 = 1.15;
 
 /// The wait after the first failed trial. It doubles with each.
-const FIRST_INTERVAL: Duration = Duration::from_secs(3);
-const MAX_INTERVAL: Duration = Duration::from_secs(60);
+const FIRST_INTERVAL: Duration = Duration::from_secs(10);
+const MAX_INTERVAL: Duration = Duration::from_secs(80);
 
 /// A file is worth a trial if it will take longer than this.
 const MIN_TIME_LEFT: Duration = Duration::from_secs(1);
@@ -57,14 +57,13 @@ pub struct Growth {
     failed_at: Option<f64>,
     /// Whether the last trial showed that requests do not hinder each other.
     is_linear: bool,
-    /// The requests served since the limit changed: over new connections, and over ones that were open.
-    cold: Requests,
-    warm: Requests,
+    /// The requests served since the limit changed.
+    served: Requests,
+    /// What a request takes alone.
+    time_alone: Duration,
     /// The last requests' time to connect, and to the first byte.
     connect: Duration,
     first_byte: Duration,
-    /// How long the last request over a new connection took.
-    cold_time: Duration,
     /// The time to the first byte before the limit was raised beyond [`START`], and the requests since the last check.
     calm_first_byte: Duration,
     recent: Requests,
@@ -81,6 +80,9 @@ pub struct Growth {
 struct Trial {
     from: usize,
     to: usize,
+    /// How many requests may be in flight so far, and from when to when more are added.
+    released: usize,
+    release: (Instant, Duration),
     /// When the additional requests should have brought their first bytes.
     warm_at: Instant,
     measure: Measure,
@@ -89,8 +91,8 @@ struct Trial {
 /// How a trial is judged.
 #[derive(Debug)]
 enum Measure {
-    /// By how long requests take. For small files.
-    Requests { base: Requests, tried: Cohort },
+    /// By how many requests are served per second. For small files.
+    Requests(Cohort),
     /// By how many bytes arrive per second. For large files and segments.
     Bytes { base: f64 },
 }
@@ -107,11 +109,10 @@ impl Growth {
             interval: FIRST_INTERVAL,
             failed_at: None,
             is_linear: false,
-            cold: Requests::default(),
-            warm: Requests::default(),
+            served: Requests::default(),
+            time_alone: Duration::ZERO,
             connect: Duration::ZERO,
             first_byte: Duration::ZERO,
-            cold_time: Duration::ZERO,
             calm_first_byte: Duration::ZERO,
             recent: Requests::default(),
             last_served: None,
@@ -123,13 +124,13 @@ impl Growth {
 
     /// How many requests may be in flight when a download is about to start.
     pub fn limit(&self) -> usize {
-        self.trial.as_ref().map_or(self.limit, |trial| trial.to.max(self.limit))
+        self.trial.as_ref().map_or(self.limit, |trial| trial.released.max(self.limit))
     }
 
     /// How many requests may be in flight when a segment is about to be requested.
     pub fn segment_limit(&self) -> usize {
         match &self.trial {
-            Some(Trial { to, measure: Measure::Bytes { .. }, .. }) => (*to).max(self.width),
+            Some(Trial { to, measure: Measure::Bytes { .. }, .. }) => self.width.max(*to),
             _ => self.width,
         }
     }
@@ -157,14 +158,14 @@ impl Growth {
 
     /// Takes account of a request that starts.
     pub fn started(&mut self, now: Instant) {
-        if let Some(Trial { measure: Measure::Requests { tried, .. }, .. }) = &mut self.trial {
+        if let Some(Trial { measure: Measure::Requests(tried), .. }) = &mut self.trial {
             tried.started(now);
         }
     }
 
     /// Takes account of a request that ends, however it does. Returns whether it was among those that are tried.
     pub fn ended(&mut self, started: Instant) -> bool {
-        let Some(Trial { measure: Measure::Requests { tried, .. }, .. }) = &mut self.trial else { return false };
+        let Some(Trial { measure: Measure::Requests(tried), .. }) = &mut self.trial else { return false };
         let is_tried = tried.contains(started);
         tried.ended(started);
         is_tried
@@ -173,26 +174,18 @@ impl Growth {
     /// Takes account of a download whose request, started at `started`, was served. `may_try` says whether a trial may
     /// begin: more downloads are waiting than may start.
     pub fn served(&mut self, now: Instant, started: Instant, request: &Request, may_try: bool) {
-        let is_tried = self.ended(started);
-        let is_warm = request.connect.is_none();
+        if self.ended(started)
+            && let Some(Trial { measure: Measure::Requests(tried), .. }) = &mut self.trial
+        {
+            tried.ended.add(request);
+        }
+        if self.trial.is_none() {
+            self.served.add(request);
+        }
         self.first_byte = request.first_byte;
         self.connect = request.connect.unwrap_or(self.connect);
-        match &mut self.trial {
-            Some(Trial { warm_at, measure: Measure::Requests { base, tried }, .. }) if is_warm => {
-                if started < *warm_at {
-                    base.add(request);
-                } else if is_tried {
-                    tried.ended.add(request);
-                }
-            }
-            Some(_) => {}
-            None if is_warm => self.warm.add(request),
-            None => self.cold.add(request),
-        }
-        if !is_warm {
-            self.cold_time = request.time;
-        }
         self.last_served = Some(now);
+        self.release(now);
         self.check_swelling(now, request);
         self.judge_requests(now);
         if may_try && self.may_begin_trial(now) {
@@ -204,7 +197,8 @@ impl Growth {
     pub fn tick(&mut self, now: Instant, traffic: TrafficSnapshot, in_flight: usize, wants: Wants, may_try: bool) {
         self.speed.record(now, traffic.received);
         (self.connect, self.first_byte) = (traffic.connect, traffic.first_byte);
-        if wants != Wants::Downloads && matches!(&self.trial, Some(Trial { measure: Measure::Requests { .. }, .. })) {
+        self.release(now);
+        if wants != Wants::Downloads && matches!(&self.trial, Some(Trial { measure: Measure::Requests(_), .. })) {
             // There are no more requests to try it with.
             self.trial = None;
         }
@@ -240,16 +234,19 @@ impl Growth {
 
     /// Begins a trial of more downloads if enough is known about those before it.
     fn consider_requests(&mut self, now: Instant) {
-        let mut all = self.cold;
-        all.merge(&self.warm);
-        let enough = (self.limit / 2).max(1);
-        if all.count < enough || all.mean_time() < MIN_REQUEST_TIME {
+        let served = &self.served;
+        if served.count < (self.limit / 2).max(1) || served.mean_time() < MIN_REQUEST_TIME {
             return;
         }
-        // Requests that only wait do not depend on the state of their connections. To others slow start matters: only
-        // requests over open connections are compared, and those that end before the trial shows are still added.
-        let (base, factor) = if all.mostly_wait() { (all, 4) } else { (self.warm, self.factor) };
-        self.begin_requests(now, self.limit, factor, base);
+        let alone = served.mean_time_alone();
+        self.time_alone = if self.time_alone.is_zero() { alone } else { self.time_alone.min(alone) };
+        let has_failed = self.interval > FIRST_INTERVAL;
+        let to = (self.limit * if !has_failed && served.mostly_wait() { 4 } else { 2 }).min(self.max);
+        // Bodies of several packets would fill a short queue if all new connections began at once.
+        let release = (served.mean_time() - served.mean_first_byte()).min(served.mean_first_byte() * 2);
+        // When the first request over each new connection should have ended.
+        let warm_at = now + release + self.connect + served.mean_time();
+        self.begin(self.limit, to, (now, release), warm_at, Measure::Requests(Cohort::new(warm_at, to / 4)));
     }
 
     /// Begins a trial of more bytes, if the speed has stopped growing of itself.
@@ -257,7 +254,9 @@ impl Growth {
         let Some((last, before)) = self.last_speeds(now) else { return };
         if self.is_linear || self.is_steady(now) {
             let base = if self.is_linear { last } else { last.max(f64::midpoint(last, before)) };
-            self.begin(from, self.factor, now + self.connect + self.first_byte, Measure::Bytes { base });
+            let to = (from * self.factor).min(self.max);
+            let warm_at = now + self.connect + self.first_byte;
+            self.begin(from, to, (now, Duration::ZERO), warm_at, Measure::Bytes { base });
         }
     }
 
@@ -286,47 +285,44 @@ impl Growth {
         }
     }
 
-    fn begin_requests(&mut self, now: Instant, from: usize, factor: usize, base: Requests) {
-        let size = (from * factor).min(self.max) / 4;
-        // When the first request over each new connection should have ended.
-        let warm_at = now + self.connect + self.cold_time.max(self.first_byte);
-        let tried = Cohort::new(warm_at, size);
-        self.begin(from, factor, warm_at, Measure::Requests { base, tried });
-    }
-
-    fn begin(&mut self, from: usize, factor: usize, warm_at: Instant, measure: Measure) {
-        let to = (from * factor).min(self.max);
+    fn begin(&mut self, from: usize, to: usize, release: (Instant, Duration), warm_at: Instant, measure: Measure) {
         if to > from {
-            self.trial = Some(Trial { from, to, warm_at, measure });
+            self.trial = Some(Trial { from, to, released: from, release, warm_at, measure });
+            self.release(release.0);
         }
     }
 
+    /// Adds the requests of a trial, evenly over the time for that.
+    fn release(&mut self, now: Instant) {
+        if let Some(Trial { from, to, released, release: (start, time), .. }) = &mut self.trial {
+            let share = now.saturating_duration_since(*start).as_secs_f64() / time.as_secs_f64();
+            let share = if time.is_zero() { 1.0 } else { share.min(1.0) };
+            *released = *from + ((*to - *from) as f64 * share) as usize;
+        }
+    }
+
+    /// Keeps as many requests as keep the link or the server busy: what is served per second, times what one request
+    /// takes alone.
     fn judge_requests(&mut self, now: Instant) {
-        let Some(Trial { from, to, warm_at, measure: Measure::Requests { base, tried } }) = &self.trial else { return };
-        let (from, to, count) = (*from, *to, tried.ended.count);
-        let is_late = now.saturating_duration_since(*warm_at) > base.mean_time().max(self.window()) * 8;
-        if base.count < MIN_SAMPLE || !(tried.is_complete() || is_late) {
+        let Some(Trial { from, to, warm_at, measure: Measure::Requests(tried), .. }) = &self.trial else { return };
+        let (from, to) = (*from, *to);
+        let is_late = now.saturating_duration_since(*warm_at) > (self.time_alone * 8).max(self.window() * 8);
+        if !tried.is_complete() && !is_late {
             return;
         }
-        let ratio = tried.throughput(to, now) / base.throughput(from);
-        if count >= MIN_SAMPLE && ratio >= min_gain(from, to) {
-            self.calm_first_byte = base.mean_first_byte();
-            let base = tried.ended;
+        let useful = (tried.throughput(to, now) * self.time_alone.as_secs_f64()).ceil() as usize;
+        if useful >= to * 3 / 4 {
+            self.calm_first_byte = self.first_byte;
             self.limit = to;
-            self.accepted(ratio, from, to);
-            if self.is_linear {
-                self.begin_requests(now, to, self.factor, base);
-            }
+            self.accepted(useful as f64 / from as f64, from, to);
         } else {
-            // As many as were of use.
-            let useful = if ratio > 1.1 { (from as f64 * ratio).ceil() as usize } else { from };
-            self.limit = useful.clamp(from, to);
+            self.limit = if useful * 3 >= from * 4 { useful.min(to) } else { from };
             self.rejected(now, None);
         }
     }
 
     fn judge_bytes(&mut self, now: Instant, in_flight: usize) {
-        let Some(Trial { from, to, warm_at, measure: Measure::Bytes { base } }) = &self.trial else { return };
+        let Some(Trial { from, to, warm_at, measure: Measure::Bytes { base }, .. }) = &self.trial else { return };
         let (from, base, warm_at) = (*from, *base, *warm_at);
         let (reached, window) = (in_flight.min(*to), self.window());
         let Some(measured) = now.checked_duration_since(warm_at) else { return };
@@ -363,7 +359,7 @@ impl Growth {
 
     fn end_trial(&mut self) {
         self.trial = None;
-        (self.cold, self.warm, self.recent) = (Requests::default(), Requests::default(), Requests::default());
+        (self.served, self.recent) = (Requests::default(), Requests::default());
     }
 
     /// Goes back if requests wait three times as long for their first byte as before the limit was raised: a queue

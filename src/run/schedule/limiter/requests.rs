@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-/// A request counts as this many bytes in addition to those of its body: a small file costs a round trip, whatever its
-/// size.
-const REQUEST_COST: u64 = 64 * 1024;
+/// What a server may send at once on a new connection: ten packets.
+const INITIAL_WINDOW: u64 = 14_480;
+
+/// Requests that spend more of their time than this waiting share no link.
+const MIN_WAITING: f64 = 0.85;
 
 /// Fewer requests than this say nothing.
 pub const MIN_SAMPLE: usize = 4;
@@ -69,11 +71,12 @@ impl Cohort {
         self.missing == 0 && self.running as usize <= self.ended.count / 8
     }
 
-    /// How much is done per second with `in_flight` such requests at once. Those that are still running count with the
-    /// time that they have taken so far.
+    /// How many are served per second with `in_flight` of them at once (Little's law). Those that are still running count
+    /// with the time that they have taken so far.
     pub fn throughput(&self, in_flight: usize, now: Instant) -> f64 {
         let running = (now.saturating_duration_since(self.since) * self.running).saturating_sub(self.starts);
-        Requests { time: self.ended.time + running, ..self.ended }.throughput(in_flight)
+        let time = (self.ended.time + running).as_secs_f64().max(1e-6);
+        in_flight as f64 * self.ended.count as f64 / time
     }
 }
 
@@ -81,44 +84,90 @@ impl Cohort {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Requests {
     pub count: usize,
-    work: u64,
     time: Duration,
     first_byte: Duration,
+    /// The time that they would have taken if they had only waited for round trips.
+    waits: Duration,
 }
 
 impl Requests {
     pub fn add(&mut self, request: &Request) {
         self.count += 1;
-        self.work += request.bytes + REQUEST_COST;
         self.time += request.time;
         self.first_byte += request.first_byte;
-    }
-
-    pub fn merge(&mut self, other: &Self) {
-        self.count += other.count;
-        self.work += other.work;
-        self.time += other.time;
-        self.first_byte += other.first_byte;
+        self.waits += request.first_byte * request.round_trips();
     }
 
     /// The mean time of a request; 0 without any.
     pub fn mean_time(&self) -> Duration {
-        self.time.checked_div(u32::try_from(self.count).unwrap_or(u32::MAX)).unwrap_or_default()
+        self.mean(self.time)
     }
 
     /// The mean time to the first byte; 0 without any.
     pub fn mean_first_byte(&self) -> Duration {
-        self.first_byte.checked_div(u32::try_from(self.count).unwrap_or(u32::MAX)).unwrap_or_default()
+        self.mean(self.first_byte)
     }
 
-    /// Whether requests spend most of their time waiting for their first byte, so that more of them at once cost the
-    /// link next to nothing.
+    /// The mean time that one would take alone, over a connection that is past half of its slow start.
+    pub fn mean_time_alone(&self) -> Duration {
+        self.mean(self.first_byte + self.time.saturating_sub(self.first_byte) / 2)
+    }
+
+    /// Whether they did little but wait for round trips, so that the link has room for many more.
     pub fn mostly_wait(&self) -> bool {
-        self.first_byte.as_secs_f64() > 0.75 * self.time.as_secs_f64()
+        self.waits.as_secs_f64() > MIN_WAITING * self.time.as_secs_f64()
     }
 
-    /// How much is done per second with `in_flight` such requests at once (Little's law).
-    pub fn throughput(&self, in_flight: usize) -> f64 {
-        in_flight as f64 * self.work as f64 / self.time.as_secs_f64().max(1e-6)
+    fn mean(&self, sum: Duration) -> Duration {
+        sum.checked_div(u32::try_from(self.count).unwrap_or(u32::MAX)).unwrap_or_default()
+    }
+}
+
+impl Request {
+    /// How many round trips its body takes on a new connection, which begins with ten packets and doubles (RFC 6928).
+    fn round_trips(&self) -> u32 {
+        (self.bytes / INITIAL_WINDOW + 1).ilog2() + 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    fn request(time: u64, bytes: u64) -> Request {
+        Request { time: at(time), first_byte: at(100), connect: None, bytes }
+    }
+
+    #[test]
+    fn requests_that_only_wait_are_told_from_those_that_share_the_link() {
+        for (bytes, time, waits) in [(4096, 110, true), (65_536, 320, true), (65_536, 400, false), (4096, 150, false)] {
+            let mut requests = Requests::default();
+            requests.add(&request(time, bytes));
+            assert_eq!(requests.mostly_wait(), waits, "{bytes} in {time} ms");
+        }
+    }
+
+    #[test]
+    fn the_slow_ones_of_a_cohort_count_before_they_end() {
+        let start = Instant::now();
+        let mut cohort = Cohort::new(start, 8);
+        for number in 0..10 {
+            cohort.started(start + at(number));
+        }
+        assert!(!cohort.contains(start + at(8)), "it is complete");
+        for number in 0..7 {
+            cohort.ended(start + at(number));
+            cohort.ended.add(&request(100, 1));
+        }
+        assert!(!cohort.is_complete(), "one of eight is running");
+        let throughput = cohort.throughput(16, start + at(307));
+        assert!((throughput - 16.0 * 7.0 / 1.0).abs() < 1e-6, "{throughput}: 7 took 700 ms, and one 300 so far");
+        cohort.ended(start + at(7));
+        cohort.ended.add(&request(300, 1));
+        assert!(cohort.is_complete());
     }
 }
