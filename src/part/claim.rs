@@ -24,6 +24,9 @@ const TRIAL_PART: u64 = 64;
 /// All trials of a file together are about this part of it, unless it has stalled.
 const TRIALS_PART: u64 = 48;
 
+/// The smallest trial.
+const MIN_TRIAL: u64 = 64 * 1024;
+
 /// A file that takes less time than this is left to its connections.
 const MIN_TIME_LEFT: Duration = Duration::from_millis(50);
 
@@ -107,16 +110,21 @@ impl Situation<'_> {
         let open_ended = self.candidates.iter().filter(|candidate| candidate.is_open_ended);
         let unclaimed: u64 = open_ended.map(|candidate| candidate.rest).sum();
         let guided = (unclaimed / (2 * self.connections as u64)).min(candidate.rest / 2);
-        let trial = if demand.is_trial { (self.length / TRIAL_PART).max(MIN_CLAIM) } else { u64::MAX };
-        let count = guided.max(minimum).min(trial);
+        let count = guided.max(minimum).min(if demand.is_trial { self.trial(candidate) } else { u64::MAX });
         let is_worthwhile = candidate.time_left() > MIN_TIME_LEFT.max(demand.round_trip.saturating_mul(2));
         (is_worthwhile && candidate.rest / 2 >= count).then_some(count)
     }
 
+    /// Returns how much a trial may claim.
+    fn trial(&self, candidate: &Candidate) -> u64 {
+        let most = (self.length / TRIAL_PART).max(MIN_CLAIM);
+        let left = (self.length / TRIALS_PART).max(MIN_CLAIM).saturating_sub(self.tried);
+        if candidate.speed > 0.0 { most.min(left) } else { most }
+    }
+
     /// Whether enough was tried with a segment: more would make the cut of its response throw away more.
     fn is_tried(&self, candidate: &Candidate, demand: &Demand) -> bool {
-        let is_enough = self.tried >= self.length / TRIALS_PART;
-        demand.is_trial && candidate.is_open_ended && candidate.speed > 0.0 && is_enough
+        demand.is_trial && candidate.is_open_ended && self.trial(candidate) < MIN_TRIAL
     }
 
     /// Returns how much of a segment's rest another connection should take for both to end at the same time; all of it

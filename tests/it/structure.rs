@@ -44,7 +44,7 @@ const CONFINED: [(&str, &str); 13] = [
 ];
 
 /// Folders and files that use no clock, randomness, file or socket.
-const PURE: [&str; 21] = [
+const PURE: [&str; 22] = [
     "src/plan/",
     "src/http/redirect.rs",
     "src/http/headers.rs",
@@ -63,7 +63,8 @@ const PURE: [&str; 21] = [
     "src/run/outcome.rs",
     "src/run/resume_policy.rs",
     "src/run/retry.rs",
-    "src/run/schedule/limiter.rs",
+    "src/run/schedule/host.rs",
+    "src/run/schedule/limiter/",
     "src/run/schedule/queue.rs",
     "src/text/",
 ];

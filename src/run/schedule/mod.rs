@@ -1,6 +1,7 @@
 //! Which download runs when: one after another in a plain loop, or in the threads of a pool around one queue.
 
 mod concurrent;
+mod host;
 mod limiter;
 mod pool;
 mod queue;

@@ -1,10 +1,11 @@
 //! Decides what may start next. Plain data, without threads, clock or network; the pool guards it with a lock.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap};
 use std::time::{Duration, Instant};
 
-use super::limiter::{Limiter, Served, Ticket, Wants};
+use super::host::Host;
+use super::limiter::{Served, Ticket, Wants};
 use crate::http::TrafficSnapshot;
 
 /// The downloads of a run that have not finished, each known by its position in the plan. `T` is what is kept of a
@@ -25,26 +26,6 @@ pub struct Queue<T> {
     /// Hosts with requests in flight.
     active: BTreeSet<u32>,
     per_host: usize,
-}
-
-#[derive(Debug)]
-struct Host<T> {
-    /// Downloads that have not been started yet.
-    fresh: VecDeque<u32>,
-    /// Downloads whose wait is over.
-    due: VecDeque<(usize, T)>,
-    /// Downloads that wait for their next attempt.
-    waiting: usize,
-    in_flight: usize,
-    /// Made with the first request, for a list may name very many hosts.
-    limiter: Option<Box<Limiter>>,
-    held_until: Option<Instant>,
-    /// Whether it is held only until it serves a request.
-    is_held_for_load: bool,
-    /// The first download since the last served request that was told to come back later, and when.
-    told_to_wait: Option<(usize, Instant)>,
-    /// How long the slowest running download will take that wants a segment and did not get a permit for one.
-    wants_segment: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -134,7 +115,7 @@ impl<T> Queue<T> {
     }
 
     #[cfg(test)]
-    pub fn set_limiter(&mut self, host: usize, limiter: Limiter) {
+    pub fn set_limiter(&mut self, host: usize, limiter: super::limiter::Limiter) {
         self.hosts[host].limiter = Some(Box::new(limiter));
         self.update(host as u32, |_| {});
     }
@@ -351,49 +332,6 @@ impl<T> Queue<T> {
             self.ready.insert((id, number));
         }
         result
-    }
-}
-
-impl<T> Host<T> {
-    const fn new() -> Self {
-        Self {
-            fresh: VecDeque::new(),
-            due: VecDeque::new(),
-            waiting: 0,
-            in_flight: 0,
-            limiter: None,
-            held_until: None,
-            is_held_for_load: false,
-            told_to_wait: None,
-            wants_segment: None,
-        }
-    }
-
-    /// The download that would start next here.
-    fn first(&self) -> Option<usize> {
-        self.due.front().map(|(id, _)| *id).or_else(|| self.fresh.front().map(|id| *id as usize))
-    }
-
-    fn has_room(&self, per_host: usize) -> bool {
-        self.held_until.is_none() && self.in_flight < self.limit(per_host)
-    }
-
-    fn limiter(&mut self, per_host: usize) -> &mut Limiter {
-        self.limiter.get_or_insert_with(|| Box::new(Limiter::new(per_host)))
-    }
-
-    fn limit(&self, per_host: usize) -> usize {
-        self.limiter.as_ref().map_or_else(|| Limiter::new(per_host).limit(), |limiter| limiter.limit())
-    }
-
-    /// Ends what only a busy host is held for. Returns whether that held it.
-    fn end_hold_for_load(&mut self) -> bool {
-        self.told_to_wait = None;
-        let was_held = std::mem::take(&mut self.is_held_for_load);
-        if was_held {
-            self.held_until = None;
-        }
-        was_held
     }
 }
 

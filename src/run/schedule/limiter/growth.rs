@@ -4,24 +4,12 @@
 use std::time::{Duration, Instant};
 
 use super::requests::{Cohort, Request, Requests};
-use super::speed::Speed;
+use super::throughput::Throughput;
+use super::trial::{Measure, START, Trial, is_linear, min_gain};
 use crate::http::TrafficSnapshot;
-
-/// How many downloads of one host start at once, before anything is known.
-const START: usize = 16;
 
 /// Requests that take less than this are limited by the processor rather than by waiting.
 const MIN_REQUEST_TIME: Duration = Duration::from_millis(5);
-
-/// How much faster everything must become with twice as many requests. Beyond [`START`] a third: servers are shared.
-const MIN_GAIN: f64 = 1.15;
-const MIN_GAIN_BEYOND_START: f64 = 4.0 / 3.0;
-
-/// With such a gain, requests do not hinder each other: the next trial is of four times as many.
-const LINEAR_GAIN: f64 = 1.6;
-
-/// Speed that rises by less than this between two windows has stopped growing of itself (slow start).
-const STEADY: f64 = 1.15;
 
 /// The wait after the first failed trial. It doubles with each.
 const FIRST_INTERVAL: Duration = Duration::from_secs(10);
@@ -68,33 +56,7 @@ pub struct Growth {
     calm_first_byte: Duration,
     recent: Requests,
     last_served: Option<Instant>,
-    /// How many requests are in flight, and since when.
-    in_flight: Option<(usize, Instant)>,
-    /// The highest speed, and with how many requests in flight that was.
-    best: Option<(usize, f64)>,
-    speed: Speed,
-}
-
-/// A trial of more requests.
-#[derive(Debug)]
-struct Trial {
-    from: usize,
-    to: usize,
-    /// How many requests may be in flight so far, and from when to when more are added.
-    released: usize,
-    release: (Instant, Duration),
-    /// When the additional requests should have brought their first bytes.
-    warm_at: Instant,
-    measure: Measure,
-}
-
-/// How a trial is judged.
-#[derive(Debug)]
-enum Measure {
-    /// By how many requests are served per second. For small files.
-    Requests(Cohort),
-    /// By how many bytes arrive per second. For large files and segments.
-    Bytes { base: f64 },
+    throughput: Throughput,
 }
 
 impl Growth {
@@ -116,9 +78,7 @@ impl Growth {
             calm_first_byte: Duration::ZERO,
             recent: Requests::default(),
             last_served: None,
-            in_flight: None,
-            best: None,
-            speed: Speed::default(),
+            throughput: Throughput::default(),
         }
     }
 
@@ -130,7 +90,7 @@ impl Growth {
     /// How many requests may be in flight when a segment is about to be requested.
     pub fn segment_limit(&self) -> usize {
         match &self.trial {
-            Some(Trial { to, measure: Measure::Bytes { .. }, .. }) => self.width.max(*to),
+            Some(trial) if trial.is_of_bytes() => self.width.max(trial.to),
             _ => self.width,
         }
     }
@@ -185,7 +145,7 @@ impl Growth {
         self.first_byte = request.first_byte;
         self.connect = request.connect.unwrap_or(self.connect);
         self.last_served = Some(now);
-        self.release(now);
+        self.trial.iter_mut().for_each(|trial| trial.release(now));
         self.check_swelling(now, request);
         self.judge_requests(now);
         if may_try && self.may_begin_trial(now) {
@@ -195,22 +155,17 @@ impl Growth {
 
     /// Takes account of what has arrived so far, with `in_flight` requests in flight.
     pub fn tick(&mut self, now: Instant, traffic: TrafficSnapshot, in_flight: usize, wants: Wants, may_try: bool) {
-        self.speed.record(now, traffic.received);
+        self.throughput.record(now, traffic.received, in_flight);
         (self.connect, self.first_byte) = (traffic.connect, traffic.first_byte);
-        self.release(now);
-        if wants != Wants::Downloads && matches!(&self.trial, Some(Trial { measure: Measure::Requests(_), .. })) {
-            // There are no more requests to try it with.
-            self.trial = None;
-        }
+        self.trial.iter_mut().for_each(|trial| trial.release(now));
+        // A trial of more requests is of no use without more requests.
+        self.trial.take_if(|trial| wants != Wants::Downloads && !trial.is_of_bytes());
         self.judge_bytes(now, in_flight);
         self.check_collapse(now);
-        match self.in_flight {
-            Some((count, since)) if count == in_flight => {
-                if now.saturating_duration_since(since) >= self.window() {
-                    self.compare_with_best(now, in_flight);
-                }
-            }
-            _ => self.in_flight = Some((in_flight, now)),
+        if self.trial.is_none()
+            && let Some(most) = self.throughput.compare_with_best(now, self.window())
+        {
+            self.width = self.width.max(most);
         }
         // Before most of the requests have got a response, nothing is known.
         if may_try && self.may_begin_trial(now) && traffic.responses >= (in_flight as u64).div_ceil(2) {
@@ -243,7 +198,7 @@ impl Growth {
         let has_failed = self.interval > FIRST_INTERVAL;
         let to = (self.limit * if !has_failed && served.mostly_wait() { 4 } else { 2 }).min(self.max);
         // Bodies of several packets would fill a short queue if all new connections began at once.
-        let release = (served.mean_time() - served.mean_first_byte()).min(served.mean_first_byte() * 2);
+        let release = (served.mean_time().saturating_sub(served.mean_first_byte())).min(served.mean_first_byte() * 2);
         // When the first request over each new connection should have ended.
         let warm_at = now + release + self.connect + served.mean_time();
         self.begin(self.limit, to, (now, release), warm_at, Measure::Requests(Cohort::new(warm_at, to / 4)));
@@ -251,8 +206,9 @@ impl Growth {
 
     /// Begins a trial of more bytes, if the speed has stopped growing of itself.
     fn consider_bytes(&mut self, now: Instant, from: usize) {
-        let Some((last, before)) = self.last_speeds(now) else { return };
-        if self.is_linear || self.is_steady(now) {
+        let window = self.window();
+        let Some((last, before)) = self.throughput.last_two(now, window) else { return };
+        if self.is_linear || self.throughput.is_steady(now, window) {
             let base = if self.is_linear { last } else { last.max(f64::midpoint(last, before)) };
             let to = (from * self.factor).min(self.max);
             let warm_at = now + self.connect + self.first_byte;
@@ -260,44 +216,11 @@ impl Growth {
         }
     }
 
-    /// The speeds in the last window and in the one before.
-    fn last_speeds(&self, now: Instant) -> Option<(f64, f64)> {
-        let window = self.window();
-        let (middle, start) = (now.checked_sub(window)?, now.checked_sub(window * 2)?);
-        Some((self.speed.between(middle, now)?, self.speed.between(start, middle)?))
-    }
-
-    /// Whether the speed has stopped growing of itself.
-    fn is_steady(&self, now: Instant) -> bool {
-        self.last_speeds(now).is_some_and(|(last, before)| last <= before * STEADY)
-    }
-
-    /// Notes with how many requests most bytes arrived, and takes that for proven if with fewer it is less: the link
-    /// does not slow each of them.
-    fn compare_with_best(&mut self, now: Instant, in_flight: usize) {
-        let Some((speed, _)) = self.last_speeds(now).filter(|_| self.trial.is_none()) else { return };
-        match self.best {
-            Some((most, best)) if in_flight < most && speed * min_gain(in_flight, most) < best => {
-                self.width = self.width.max(most);
-            }
-            Some((_, best)) if speed <= best => {}
-            _ => self.best = Some((in_flight, speed)),
-        }
-    }
-
     fn begin(&mut self, from: usize, to: usize, release: (Instant, Duration), warm_at: Instant, measure: Measure) {
         if to > from {
-            self.trial = Some(Trial { from, to, released: from, release, warm_at, measure });
-            self.release(release.0);
-        }
-    }
-
-    /// Adds the requests of a trial, evenly over the time for that.
-    fn release(&mut self, now: Instant) {
-        if let Some(Trial { from, to, released, release: (start, time), .. }) = &mut self.trial {
-            let share = now.saturating_duration_since(*start).as_secs_f64() / time.as_secs_f64();
-            let share = if time.is_zero() { 1.0 } else { share.min(1.0) };
-            *released = *from + ((*to - *from) as f64 * share) as usize;
+            let mut trial = Trial { from, to, released: from, release, warm_at, measure };
+            trial.release(release.0);
+            self.trial = Some(trial);
         }
     }
 
@@ -327,13 +250,13 @@ impl Growth {
         let (reached, window) = (in_flight.min(*to), self.window());
         let Some(measured) = now.checked_duration_since(warm_at) else { return };
         let since = now.checked_sub(window).map_or(warm_at, |start| start.max(warm_at));
-        let Some(speed) = self.speed.between(since, now) else { return };
+        let Some(speed) = self.throughput.since(since, now) else { return };
         let ratio = speed / base.max(1.0);
         let is_late = measured >= (self.first_byte * 8).max(window * 2);
-        let is_clear = measured >= window / 2 && reached > from && ratio >= gain(LINEAR_GAIN, from, reached);
+        let is_clear = measured >= window / 2 && reached > from && is_linear(ratio, from, reached);
         // A gain that is still growing may become a clear one.
         let is_gain = measured >= window && reached > from && ratio >= min_gain(from, reached);
-        if is_clear || (is_gain && (is_late || self.is_steady(now))) {
+        if is_clear || (is_gain && (is_late || self.throughput.is_steady(now, window))) {
             self.width = self.width.max(reached);
             self.limit = self.limit.max(reached);
             self.accepted(ratio, from, reached);
@@ -343,7 +266,7 @@ impl Growth {
     }
 
     fn accepted(&mut self, ratio: f64, from: usize, to: usize) {
-        self.is_linear = ratio >= gain(LINEAR_GAIN, from, to);
+        self.is_linear = is_linear(ratio, from, to);
         self.factor = if self.is_linear { 4 } else { 2 };
         (self.pause_until, self.interval, self.failed_at) = (None, FIRST_INTERVAL, None);
         self.end_trial();
@@ -382,7 +305,7 @@ impl Growth {
     /// Lets a trial begin at once if the speed has fallen by half since the last one failed: things have changed.
     fn check_collapse(&mut self, now: Instant) {
         let Some(failed_at) = self.failed_at else { return };
-        let speed = now.checked_sub(self.window()).and_then(|start| self.speed.between(start, now));
+        let speed = now.checked_sub(self.window()).and_then(|start| self.throughput.since(start, now));
         if speed.is_some_and(|speed| speed < failed_at / 2.0) {
             (self.pause_until, self.failed_at) = (None, None);
         }
@@ -390,16 +313,6 @@ impl Growth {
 
     /// The time over which speeds are compared: several round trips.
     fn window(&self) -> Duration {
-        (self.first_byte * 3).clamp(Duration::from_millis(50), Duration::from_secs(1))
+        (self.first_byte * 3).clamp(Duration::from_millis(50), Duration::from_secs(2))
     }
-}
-
-/// The gain that a trial must bring.
-fn min_gain(from: usize, to: usize) -> f64 {
-    gain(if to > START { MIN_GAIN_BEYOND_START } else { MIN_GAIN }, from, to)
-}
-
-/// A gain per doubling, for any growth.
-fn gain(per_doubling: f64, from: usize, to: usize) -> f64 {
-    per_doubling.powf((to as f64 / from as f64).log2())
 }

@@ -6,6 +6,8 @@ mod growth;
 mod refusals;
 mod requests;
 mod speed;
+mod throughput;
+mod trial;
 
 pub use growth::Wants;
 pub use refusals::Ticket;

@@ -171,7 +171,10 @@ impl Network {
             flow.credit = (flow.credit + flow.window / trip * step).min(flow.window);
         }
         let wish = |flow: &Flow| (flow.credit / step).min(self.link.per_connection).min(flow.left / step);
-        let total: f64 = bodies.iter().map(|flow| wish(flow)).sum();
+        // What is in flight beyond what the link itself holds waits in the queue.
+        let in_flight: f64 = bodies.iter().map(|flow| flow.window.min(flow.left)).sum();
+        let most = self.link.queue * self.link.rate;
+        self.queued = (in_flight - self.link.rate * self.link.round_trip).clamp(0.0, most);
         bodies.sort_by(|a, b| wish(a).total_cmp(&wish(b)));
         let fair = self.link.rate / bodies.len().max(1) as f64;
         let (mut free, mut count) = (self.link.rate, bodies.len());
@@ -191,7 +194,5 @@ impl Network {
                 flow.window -= 0.5 * flow.arrived;
             }
         }
-        let most = self.link.queue * self.link.rate;
-        self.queued = (self.queued + (total - self.link.rate) * step).clamp(0.0, most);
     }
 }
