@@ -18,10 +18,11 @@ pub const MIN_CLAIM: u64 = 256 * 1024;
 /// connections with a round trip of 120 ms takes 7 % longer.
 const MIN_ROUND_TRIPS: f64 = 8.0;
 
-/// A trial is at most this part of the file.
+/// A trial with a second connection is at most this part of the file. The cut of the open-ended response throws away
+/// what is in flight; the more connections share that, the more may be tried.
 const TRIAL_PART: u64 = 64;
 
-/// All trials of a file together are about this part of it, unless it has stalled.
+/// All trials with a second connection together are at most this part of the file, unless it has stalled.
 const TRIALS_PART: u64 = 48;
 
 /// The smallest trial.
@@ -71,7 +72,8 @@ pub struct Situation<'a> {
     /// The speed of a connection that has finished.
     pub finished_speed: Option<f64>,
     pub length: u64,
-    /// How many bytes were claimed in trials.
+    /// How many connections have been shown to pay, and how many bytes were claimed in trials since.
+    pub proven: usize,
     pub tried: u64,
 }
 
@@ -117,8 +119,9 @@ impl Situation<'_> {
 
     /// Returns how much a trial may claim.
     fn trial(&self, candidate: &Candidate) -> u64 {
-        let most = (self.length / TRIAL_PART).max(MIN_CLAIM);
-        let left = (self.length / TRIALS_PART).max(MIN_CLAIM).saturating_sub(self.tried);
+        let proven = self.proven.max(1) as u64;
+        let most = (self.length / TRIAL_PART / proven).max(MIN_CLAIM);
+        let left = (self.length / TRIALS_PART * proven).max(MIN_CLAIM).saturating_sub(self.tried);
         if candidate.speed > 0.0 { most.min(left) } else { most }
     }
 
@@ -185,7 +188,8 @@ mod tests {
     }
 
     fn choose(candidates: &[Candidate], connections: usize, demand: &Demand) -> Option<(usize, u64)> {
-        let situation = Situation { candidates, connections, finished_speed: None, length: 128 * MIB, tried: 0 };
+        let situation =
+            Situation { candidates, connections, finished_speed: None, length: 128 * MIB, proven: 1, tried: 0 };
         choose_tail(&situation, demand).map(|tail| (tail.index, tail.count / KIB))
     }
 
@@ -216,7 +220,8 @@ mod tests {
         let trial = Demand { is_trial: true, ..demand(120) };
         assert_eq!(choose(&[segment(128 * KIB, 25 * 1024, true)], 2, &trial), Some((0, 2 * KIB)));
         let candidates = &[segment(6 * KIB, 1024, true)];
-        let situation = Situation { candidates, connections: 2, finished_speed: None, length: 8 * MIB, tried: 0 };
+        let situation =
+            Situation { candidates, connections: 2, finished_speed: None, length: 8 * MIB, proven: 1, tried: 0 };
         assert_eq!(choose_tail(&situation, &trial).map(|tail| tail.count), Some(MIN_CLAIM));
     }
 

@@ -52,7 +52,8 @@ pub struct Segments {
     round_trip: Option<Duration>,
     /// The mean speed of the segment that ended last.
     finished_speed: Option<f64>,
-    /// How many bytes were claimed in trials.
+    /// How many connections have been shown to pay, and how many bytes were claimed in trials since.
+    proven: usize,
     tried: u64,
 }
 
@@ -140,9 +141,14 @@ impl Segments {
             return Some(self.add(start, end, now).id);
         }
         let (index, tail) = self.find_tail(demand, now)?;
+        let connections = self.connections() + 1;
         let from = &mut self.active[index];
         let (start, end) = (from.end - tail.count, from.end);
-        self.tried += if demand.is_trial { tail.count } else { 0 };
+        if demand.is_trial {
+            self.tried += tail.count;
+        } else {
+            (self.proven, self.tried) = (connections, 0);
+        }
         let takeovers = if tail.time_left == Duration::MAX { from.takeovers + 1 } else { 0 };
         from.end = start;
         let added = self.add(start, end, now);
@@ -386,6 +392,7 @@ impl Segments {
             connections: self.connections() + 1,
             finished_speed: self.finished_speed,
             length: self.length?,
+            proven: self.proven,
             tried: self.tried,
         };
         choose_tail(&situation, &Demand { round_trip, ..demand }).map(|tail| (indices[tail.index], tail))

@@ -11,6 +11,9 @@ use crate::http::TrafficSnapshot;
 /// Requests that take less than this are limited by the processor rather than by waiting.
 const MIN_REQUEST_TIME: Duration = Duration::from_millis(5);
 
+/// With as many requests as a link holds at once it is not always busy: this many times as many, and it nearly is.
+const MARGIN: f64 = 1.5;
+
 /// The wait after the first failed trial. It doubles with each.
 const FIRST_INTERVAL: Duration = Duration::from_secs(10);
 const MAX_INTERVAL: Duration = Duration::from_secs(80);
@@ -208,7 +211,8 @@ impl Growth {
     fn consider_bytes(&mut self, now: Instant, from: usize) {
         let window = self.window();
         let Some((last, before)) = self.throughput.last_two(now, window) else { return };
-        if self.is_linear || self.throughput.is_steady(now, window) {
+        let is_steady = self.throughput.is_constant(now, window * 2) && self.throughput.is_steady(now, window);
+        if self.is_linear || is_steady {
             let base = if self.is_linear { last } else { last.max(f64::midpoint(last, before)) };
             let to = (from * self.factor).min(self.max);
             let warm_at = now + self.connect + self.first_byte;
@@ -233,7 +237,8 @@ impl Growth {
         if !tried.is_complete() && !is_late {
             return;
         }
-        let useful = (tried.throughput(to, now) * self.time_alone.as_secs_f64()).ceil() as usize;
+        let busy = tried.throughput(to, now) * self.time_alone.as_secs_f64();
+        let useful = (busy * MARGIN).ceil() as usize;
         if useful >= to * 3 / 4 {
             self.calm_first_byte = self.first_byte;
             self.limit = to;

@@ -38,6 +38,11 @@ impl Throughput {
         Some((self.speed.between(middle, now)?, self.speed.between(start, middle)?))
     }
 
+    /// Whether as many requests have been in flight for this time.
+    pub fn is_constant(&self, now: Instant, time: Duration) -> bool {
+        self.in_flight.is_some_and(|(_, since)| now.saturating_duration_since(since) >= time)
+    }
+
     /// Whether the speed has stopped growing of itself.
     pub fn is_steady(&self, now: Instant, window: Duration) -> bool {
         self.last_two(now, window).is_some_and(|(last, before)| last <= before * STEADY)
@@ -46,10 +51,7 @@ impl Throughput {
     /// Compares the speed with the highest so far. Returns with how many requests that was, if more were in flight then
     /// and less arrives with fewer: the link does not limit them.
     pub fn compare_with_best(&mut self, now: Instant, window: Duration) -> Option<usize> {
-        let (in_flight, since) = self.in_flight?;
-        if now.saturating_duration_since(since) < window {
-            return None;
-        }
+        let (in_flight, _) = self.in_flight.filter(|_| self.is_constant(now, window))?;
         let (speed, _) = self.last_two(now, window)?;
         match self.best {
             Some((most, best)) if in_flight < most && speed * min_gain(in_flight, most) < best => Some(most),
