@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+pub use bucket::Bucket;
 pub use gate::Gate;
 pub use reply::Reply;
 pub use request::Request;
 use shared::{Handler, Shared};
 
+mod bucket;
 mod connection;
 mod gate;
 mod reply;
@@ -97,6 +99,11 @@ impl Server {
 
     pub fn connections(&self) -> usize {
         self.shared.state().connections
+    }
+
+    /// The bytes of all bodies that were sent so far, as far as the system took them.
+    pub fn body_bytes_sent(&self) -> usize {
+        self.shared.state().body_bytes_sent
     }
 
     /// Waits until this many requests have arrived.

@@ -79,7 +79,8 @@ fn send(shared: &Shared, stream: &mut dyn Stream, reply: &Reply, in_flight: InFl
         in_flight = None;
     }
     send_head(stream, reply)?;
-    let (piece, pause) = reply.drip.unwrap_or((64 * 1024, Duration::ZERO));
+    let longest = if reply.bucket.is_some() { 8 * 1024 } else { 64 * 1024 };
+    let (piece, pause) = reply.drip.unwrap_or((longest, Duration::ZERO));
     let mut holds = reply.held_after.iter().peekable();
     let mut sent = 0;
     for piece in reply.body[..end].chunks(piece) {
@@ -88,10 +89,14 @@ fn send(shared: &Shared, stream: &mut dyn Stream, reply: &Reply, in_flight: InFl
         }
         sent += piece.len();
         shared.pause(pause);
+        if let Some(bucket) = &reply.bucket {
+            shared.pause(bucket.take(piece.len()));
+        }
         if sent == end && !matches!(reply.fault, Some((_, Fault::Stall))) {
             in_flight = None;
         }
         send_piece(stream, reply.framing, piece)?;
+        shared.state().body_bytes_sent += piece.len();
     }
     match reply.fault {
         Some((_, Fault::Cut)) => return Ok(false),

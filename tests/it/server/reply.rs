@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::bucket::Bucket;
 use super::gate::Gate;
 use super::request::Request;
 
@@ -20,6 +21,7 @@ pub struct Reply {
     pub(super) raw: Option<Vec<u8>>,
     /// The size of the pieces that the body is sent in, and the pause before each.
     pub(super) drip: Option<(usize, Duration)>,
+    pub(super) bucket: Option<Arc<Bucket>>,
     pub(super) held_until: Option<Arc<Gate>>,
     /// Numbers of body bytes, in ascending order, after each of which nothing is sent until its gate is open.
     pub(super) held_after: Vec<(usize, Arc<Gate>)>,
@@ -51,6 +53,7 @@ impl Reply {
             fault: None,
             raw: None,
             drip: None,
+            bucket: None,
             held_until: None,
             held_after: Vec::new(),
             stray: None,
@@ -153,5 +156,10 @@ impl Reply {
     /// Sends the body in pieces, with a pause before each.
     pub fn drip(self, piece: usize, pause: Duration) -> Self {
         Self { drip: Some((piece, pause)), ..self }
+    }
+
+    /// Sends the body no faster than a limit allows that other responses share.
+    pub fn through(self, bucket: &Arc<Bucket>) -> Self {
+        Self { bucket: Some(Arc::clone(bucket)), ..self }
     }
 }

@@ -20,6 +20,7 @@ pub struct State {
     pub requests: Vec<Request>,
     pub connections: usize,
     pub max_in_flight: usize,
+    pub body_bytes_sent: usize,
     pub is_shut_down: bool,
     in_flight: usize,
 }

@@ -1,6 +1,24 @@
 //! How many requests one host may have in flight. Pure: it is told what happens, and when.
 //!
-//! TODO
+//! It starts with [`START`](trial::START) requests for downloads, and with none for segments of files: a connection that
+//! fills the link alone stays alone. From there it finds the number by itself, between 1 and the maximum:
+//!
+//! - **Growth.** A trial raises the number, at most fourfold, and lowers it again if that brings too little: beyond
+//!   sixteen requests, twice as many must bring a third more, because servers are shared. Then it waits, longer each
+//!   time, before the next trial, because links change.
+//! - Many **small files** are judged by Little's law, as TCP Vegas judges its window: what is served per second, times
+//!   the time that a request takes alone, is how many the link and the server hold; the rest would only queue. The
+//!   first requests to end are not the mean; so a trial follows a cohort of requests until nearly all have ended.
+//! - **Large files and segments** are judged by bytes per second, as BBR judges its rate: the speed in a window of
+//!   several round trips against that before. No trial begins while the speed still grows of itself (slow start).
+//! - **Refusals** set an upper bound; `refusals` says which of them count. Below it the number grows additively, as in
+//!   TCP; but what was refused in a burst says how many were not, so it is not halved.
+//!
+//! The latency of a request alone, which Netflix's concurrency-limits follow, is too little here: files differ in size,
+//! and their time is mostly that of slow start. The success ratio that `hf_xet` and the SDKs of AWS adapt to comes too
+//! late on a host that never refuses.
+//!
+//! `simulation` compares the result with the best fixed number over modelled links.
 
 mod growth;
 mod refusals;

@@ -379,7 +379,7 @@ mod tests {
         // All sick ones come first, or evenly spread.
         for spread in [1, 12] {
             let mut host = Host::new(1000);
-            let is_sick = |id: usize, _: usize| id % spread == 0 && id < 8 * spread;
+            let is_sick = |id: usize, _: usize| id.is_multiple_of(spread) && id < 8 * spread;
             let healthy = FULL * 20 - 8;
             let mut served_by = None;
             host.fetch_until(FULL * 20, is_sick, |host| {
@@ -396,8 +396,8 @@ mod tests {
         let (mut refusals, now) = (Refusals::default(), Instant::now());
         let tickets: Vec<_> = (0..16).map(|_| refusals.start(now)).collect();
         let refused = now + at(10);
-        for id in 0..4 {
-            refusals.refused(refused, tickets[id], id, 16 - id);
+        for (id, ticket) in tickets.into_iter().take(4).enumerate() {
+            refusals.refused(refused, ticket, id, 16 - id);
         }
         assert_eq!(refusals.bound(), Some(12));
         let mut bounds = Vec::new();
@@ -429,8 +429,8 @@ mod tests {
     fn a_host_that_was_down_is_soon_asked_as_much_as_before() {
         let (mut refusals, now) = (Refusals::default(), Instant::now());
         let tickets: Vec<_> = (0..16).map(|_| refusals.start(now)).collect();
-        for id in 0..16 {
-            refusals.refused(now, tickets[id], id, 16 - id);
+        for (id, ticket) in tickets.into_iter().enumerate() {
+            refusals.refused(now, ticket, id, 16 - id);
         }
         assert_eq!(refusals.bound(), Some(1));
         let mut served = 0;
@@ -446,8 +446,8 @@ mod tests {
     fn a_confirmed_bound_is_tried_ever_more_rarely_and_forgotten_after_a_minute() {
         let (mut refusals, mut now) = (Refusals::default(), Instant::now());
         let tickets: Vec<_> = (0..6).map(|_| refusals.start(now)).collect();
-        for id in 0..2 {
-            refusals.refused(now, tickets[id], id, 6 - id);
+        for (id, ticket) in tickets.into_iter().take(2).enumerate() {
+            refusals.refused(now, ticket, id, 6 - id);
         }
         let mut ids = 10..;
         let mut refuse = |refusals: &mut Refusals, now, in_flight| {

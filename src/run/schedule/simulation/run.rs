@@ -88,7 +88,7 @@ impl Simulation {
     }
 
     pub fn run(mut self) -> Run {
-        let step = (self.network.link.round_trip / 12.0).clamp(0.001, 0.025);
+        let step = (self.network.link.round_trip / 10.0).clamp(0.001, 0.05);
         let mut next_tick = 0.0;
         loop {
             if self.now >= next_tick {
