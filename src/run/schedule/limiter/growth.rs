@@ -321,3 +321,122 @@ impl Growth {
         (self.first_byte * 3).clamp(Duration::from_millis(50), Duration::from_secs(2))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: usize = 64;
+
+    fn at(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    /// Runs downloads of this length, as many at once as permitted: each takes what `time` says for so many at once.
+    /// Returns the highest and the last limit.
+    fn run_requests(growth: &mut Growth, count: usize, bytes: u64, time: impl Fn(usize) -> Duration) -> (usize, usize) {
+        let mut now = Instant::now();
+        let mut running: Vec<(Instant, Instant)> = Vec::new();
+        let (mut most, mut left) = (0, count);
+        while left > 0 || !running.is_empty() {
+            while running.len() < growth.limit() && left > 0 {
+                growth.started(now);
+                running.push((now + time(running.len() + 1), now));
+                left -= 1;
+            }
+            most = most.max(running.len());
+            running.sort_unstable();
+            let (end, started) = running.remove(0);
+            now = now.max(end);
+            // The response begins after 100 ms, or at once.
+            let request = Request { time: now - started, first_byte: at(100).min(now - started), connect: None, bytes };
+            growth.served(now, started, &request, left > 0);
+        }
+        (most, growth.limit())
+    }
+
+    #[test]
+    fn requests_that_only_wait_become_as_many_as_permitted() {
+        let mut growth = Growth::new(MAX);
+        assert_eq!(run_requests(&mut growth, 400, 4096, |_| at(102)), (64, 64));
+        let mut growth = Growth::new(40);
+        assert_eq!(run_requests(&mut growth, 400, 4096, |_| at(102)), (40, 40));
+        let mut growth = Growth::new(8);
+        assert_eq!(run_requests(&mut growth, 400, 4096, |_| at(102)), (8, 8));
+    }
+
+    #[test]
+    fn requests_that_share_the_link_stay_as_many_as_at_first() {
+        let mut growth = Growth::new(MAX);
+        let (_, limit) = run_requests(&mut growth, 400, 65_536, |running| at(25) * u32::try_from(running).unwrap());
+        assert!(limit <= 24, "{limit}");
+    }
+
+    #[test]
+    fn requests_that_take_no_time_stay_as_many_as_at_first() {
+        let mut growth = Growth::new(MAX);
+        assert_eq!(run_requests(&mut growth, 4000, 4096, |_| at(2)), (16, 16));
+    }
+
+    #[test]
+    fn there_are_fewer_requests_again_if_a_queue_builds_up() {
+        let mut growth = Growth::new(MAX);
+        run_requests(&mut growth, 400, 4096, |_| at(102));
+        assert_eq!(growth.limit(), 64);
+        (growth.calm_first_byte, growth.recent) = (at(30), Requests::default());
+        run_requests(&mut growth, 70, 4096, |_| at(102));
+        assert_eq!(growth.limit(), 32);
+    }
+
+    /// Receives a large file for a time, over as many connections as permitted, at this many bytes per millisecond for
+    /// so many.
+    fn run_bytes(growth: &mut Growth, state: &mut (Instant, u64), time: u64, speed: impl Fn(usize) -> u64) -> usize {
+        let mut most = 0;
+        for _ in 0..time {
+            let (now, received) = state;
+            let connections = growth.segment_limit().clamp(1, 16);
+            (*now, *received) = (*now + at(1), *received + speed(connections));
+            let traffic =
+                TrafficSnapshot { received: *received, responses: 1_000_000, first_byte: at(10), connect: at(10) };
+            growth.tick(*now, traffic, connections, Wants::Segments(Duration::from_secs(60)), true);
+            most = most.max(connections);
+        }
+        most
+    }
+
+    #[test]
+    fn a_file_gets_more_connections_only_while_they_bring_more() {
+        for (speed, width) in [
+            ((|_| 1000) as fn(usize) -> u64, 0),
+            (|connections| 1000 * connections as u64, 16),
+            (|connections| 1000 * connections.min(4) as u64, 4),
+        ] {
+            let (mut growth, mut state) = (Growth::new(MAX), (Instant::now(), 0));
+            run_bytes(&mut growth, &mut state, 5000, speed);
+            let is_as_expected = growth.width() == width || (width == 4 && (4..=8).contains(&growth.width()));
+            assert!(is_as_expected, "{} instead of {width}", growth.width());
+        }
+    }
+
+    #[test]
+    fn no_trial_begins_while_the_speed_grows_of_itself() {
+        let (mut growth, mut state) = (Growth::new(MAX), (Instant::now(), 0));
+        let mut speed = 1000.0;
+        for _ in 0..100 {
+            speed *= 1.1;
+            assert_eq!(run_bytes(&mut growth, &mut state, 25, |_| speed as u64), 1);
+        }
+        assert!(run_bytes(&mut growth, &mut state, 500, |_| speed as u64) > 1);
+    }
+
+    #[test]
+    fn a_trial_begins_at_once_if_the_speed_falls_after_one_that_failed() {
+        let (mut growth, mut state) = (Growth::new(MAX), (Instant::now(), 0));
+        run_bytes(&mut growth, &mut state, 1000, |_| 1000);
+        assert_eq!(growth.width(), 0);
+        assert_eq!(run_bytes(&mut growth, &mut state, 5000, |_| 1000), 1, "not again for a while");
+        let stalls = |connections| if connections == 1 { 0 } else { 1000 };
+        assert!(run_bytes(&mut growth, &mut state, 500, stalls) > 1);
+        assert!(growth.width() > 1);
+    }
+}
