@@ -163,12 +163,6 @@ impl Segments {
         (active.position, Some(active.end).filter(|end| *end != UNKNOWN))
     }
 
-    /// Returns the first byte that was requested for a segment.
-    #[cfg(test)]
-    pub fn requested_from(&self, id: SegmentId) -> u64 {
-        self.find(id).map_or(0, |index| self.active[index].position)
-    }
-
     /// Records that the response to a segment has arrived, which starts at `start` and ends at `range_end`, if that is
     /// known. Returns whether it fits the segment and the segment is not over.
     pub fn record_response(&mut self, id: SegmentId, start: u64, range_end: Option<u64>, now: Instant) -> bool {

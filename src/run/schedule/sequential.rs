@@ -23,6 +23,7 @@ pub fn run_sequentially(session: &Session<'_>) {
     let mut worker = Worker::new(session.clients.for_thread(0, &is_stopped));
     let mut is_closed = false;
     let mut held_until: HashMap<String, Instant> = HashMap::new();
+    let mut told_to_wait: Option<String> = None;
     for download in session.plan.downloads() {
         let finished = if is_closed || session.is_stopped() {
             not_started(session)
@@ -33,10 +34,17 @@ pub fn run_sequentially(session: &Session<'_>) {
             run_to_completion(download, session, &mut worker)
         };
         if let Outcome::Failed(failure) = &finished.outcome {
-            // The download has run out of retries, but its host still must not be contacted yet.
+            // The download has run out of retries, but its host still must not be contacted yet. A 503 may be about one
+            // URL, unless the one before was told the same.
             if let Some(RetryAfter { host, wait }) = hold(failure).filter(|_| failure.is_throttled()) {
-                held_until.insert(host.clone(), Instant::now() + *wait);
+                let is_busy = failure.status() == Some(429) || told_to_wait.as_ref() == Some(host);
+                if is_busy {
+                    held_until.insert(host.clone(), Instant::now() + *wait);
+                }
+                told_to_wait = Some(host.clone());
             }
+        } else {
+            told_to_wait = None;
         }
         is_closed |= stops_run(&finished, session);
         report_finished(download, &finished, session);

@@ -57,6 +57,8 @@ struct File {
 struct Request {
     flow: Flow,
     download: usize,
+    /// The first byte that was requested.
+    from: u64,
     /// The permit, unless it is that of the download.
     permit: Permit,
     is_helper: bool,
@@ -120,7 +122,7 @@ impl Simulation {
             match self.queue.next(self.instant()) {
                 Next::Start(permit, _) => {
                     let download = permit.id();
-                    self.request(permit, download, self.lengths[download], false, None);
+                    self.request(permit, download, (0, self.lengths[download]), false, None);
                 }
                 Next::Wait => return true,
                 Next::Done => return false,
@@ -181,13 +183,20 @@ impl Simulation {
         file.backoff.requested(now);
         let (from, to) = file.segments.begin_request(segment);
         let length = to.unwrap_or(self.lengths[id]) - from;
-        self.request(permit, id, length, is_helper, Some(segment));
+        self.request(permit, id, (from, length), is_helper, Some(segment));
     }
 
-    fn request(&mut self, permit: Permit, download: usize, length: u64, is_helper: bool, segment: Option<SegmentId>) {
+    fn request(
+        &mut self,
+        permit: Permit,
+        download: usize,
+        (from, length): (u64, u64),
+        is_helper: bool,
+        segment: Option<SegmentId>,
+    ) {
         let flow = self.network.request(self.now, length);
         self.run.requests += 1;
-        let request = Request { flow, download, permit, is_helper, segment, carried: 0.0, has_head: false };
+        let request = Request { flow, download, from, permit, is_helper, segment, carried: 0.0, has_head: false };
         self.requests.insert(self.next_request, request);
         self.next_request += 1;
     }
@@ -248,8 +257,8 @@ impl Simulation {
         match (request.segment, self.files.get_mut(&id)) {
             (Some(segment), Some(file)) => {
                 file.backoff.responded(true);
-                let start = file.segments.requested_from(segment);
-                file.segments.record_response(segment, start, Some(start + request.flow.left.round() as u64), now)
+                let end = request.from + request.flow.left.round() as u64;
+                file.segments.record_response(segment, request.from, Some(end), now)
             }
             (None, _) if self.lengths[id] > MAX_SMALL_BODY => {
                 let length = self.lengths[id];
