@@ -90,6 +90,7 @@ impl Active {
     pub fn candidate(&self, missing: u64, round_trip: Duration, now: Instant) -> Option<Candidate> {
         let stall = MIN_STALL.max(round_trip.saturating_mul(3)).saturating_mul(1 << self.takeovers.min(MAX_DOUBLINGS));
         let waited = now.saturating_duration_since(self.assigned);
+        let age = self.meter.as_ref().map_or(waited, |meter| meter.age(now));
         let (speed, mean_speed) = match &self.meter {
             _ if self.is_over => return None,
             // While it writes, it is the disk that is slow.
@@ -104,6 +105,6 @@ impl Active {
             None => return None,
         };
         let rest = self.end.saturating_sub(missing);
-        Some(Candidate { rest, speed, mean_speed, is_open_ended: self.is_open_ended })
+        Some(Candidate { rest, speed, mean_speed, age, is_open_ended: self.is_open_ended })
     }
 }

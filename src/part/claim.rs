@@ -25,6 +25,15 @@ const TRIAL_PART: u64 = 64;
 /// All trials with a second connection together are at most this part of the file, unless it has stalled.
 const TRIALS_PART: u64 = 48;
 
+/// A cut of less than this part of the file costs little, at twice what is in flight without a queue.
+const CHEAP_CUT: u64 = 36;
+
+/// How many round trips a trial takes where that costs little.
+const TRIAL_ROUND_TRIPS: u64 = 5;
+
+/// The speed of a response of this age has stopped growing of itself.
+const MATURE: Duration = Duration::from_millis(700);
+
 /// The smallest trial.
 const MIN_TRIAL: u64 = 64 * 1024;
 
@@ -59,6 +68,8 @@ pub struct Candidate {
     pub speed: f64,
     /// Its speed since it began.
     pub mean_speed: f64,
+    /// How long ago its response began.
+    pub age: Duration,
     /// Whether its rest is unclaimed.
     pub is_open_ended: bool,
 }
@@ -112,22 +123,33 @@ impl Situation<'_> {
         let open_ended = self.candidates.iter().filter(|candidate| candidate.is_open_ended);
         let unclaimed: u64 = open_ended.map(|candidate| candidate.rest).sum();
         let guided = (unclaimed / (2 * self.connections as u64)).min(candidate.rest / 2);
-        let count = guided.max(minimum).min(if demand.is_trial { self.trial(candidate) } else { u64::MAX });
+        let count =
+            guided.max(minimum).min(if demand.is_trial { self.trial(candidate, demand.round_trip) } else { u64::MAX });
         let is_worthwhile = candidate.time_left() > MIN_TIME_LEFT.max(demand.round_trip.saturating_mul(2));
         (is_worthwhile && candidate.rest / 2 >= count).then_some(count)
     }
 
     /// Returns how much a trial may claim.
-    fn trial(&self, candidate: &Candidate) -> u64 {
+    fn trial(&self, candidate: &Candidate, round_trip: Duration) -> u64 {
+        if candidate.speed <= 0.0 {
+            // It has stalled: nothing of it is in flight.
+            return (self.length / TRIAL_PART).max(MIN_CLAIM);
+        }
         let proven = self.proven.max(1) as u64;
+        let round_trip_bytes = (candidate.speed * round_trip.as_secs_f64()) as u64;
+        if candidate.age >= MATURE && 2 * round_trip_bytes <= self.length / CHEAP_CUT {
+            // Whatever is tried, the cut throws away little. So it may take as long as it takes to judge it.
+            let most = (self.length / TRIAL_PART).max(MIN_CLAIM).max(round_trip_bytes * TRIAL_ROUND_TRIPS);
+            return most.min((self.length / CHEAP_CUT * proven).max(MIN_CLAIM).saturating_sub(self.tried));
+        }
         let most = (self.length / TRIAL_PART / proven).max(MIN_CLAIM);
         let left = (self.length / TRIALS_PART * proven).max(MIN_CLAIM).saturating_sub(self.tried);
-        if candidate.speed > 0.0 { most.min(left) } else { most }
+        most.min(left)
     }
 
     /// Whether enough was tried with a segment: more would make the cut of its response throw away more.
     fn is_tried(&self, candidate: &Candidate, demand: &Demand) -> bool {
-        demand.is_trial && candidate.is_open_ended && self.trial(candidate) < MIN_TRIAL
+        demand.is_trial && candidate.is_open_ended && self.trial(candidate, demand.round_trip) < MIN_TRIAL
     }
 
     /// Returns how much of a segment's rest another connection should take for both to end at the same time; all of it
@@ -184,7 +206,7 @@ mod tests {
     /// A segment with a rest in KiB and a speed in KiB per second.
     fn segment(rest: u64, speed: u64, is_open_ended: bool) -> Candidate {
         let speed = (speed * KIB) as f64;
-        Candidate { rest: rest * KIB, speed, mean_speed: speed, is_open_ended }
+        Candidate { rest: rest * KIB, speed, mean_speed: speed, age: Duration::ZERO, is_open_ended }
     }
 
     fn choose(candidates: &[Candidate], connections: usize, demand: &Demand) -> Option<(usize, u64)> {

@@ -39,6 +39,11 @@ impl SpeedMeter {
         speed_since(self.start, now, position)
     }
 
+    /// Returns for how long it has been measuring.
+    pub fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.start.0)
+    }
+
     /// Returns for how long the position has not advanced.
     pub fn idle(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.advanced)

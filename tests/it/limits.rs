@@ -1,9 +1,11 @@
-//! Limits of a run: time, size, disk space, threads, and what is synced to disk.
+//! Limits of a run: time, size, disk space, threads, requests to a host, and what is synced to disk.
 
+use std::collections::HashMap;
 use std::fs;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::command::{content, fetch_in};
+use crate::command::{content, fetch, fetch_in};
 use crate::mode::{Mode, in_both_modes};
 use crate::server::{Reply, Server, TIMEOUT};
 
@@ -78,6 +80,78 @@ fn an_unwritable_directory_is_named_before_any_request(mode: Mode) {
     let failure = tdl::download_file(&server.url("/small"), "/proc/self").unwrap_err();
     assert!(failure.to_string().starts_with("cannot write to /proc/self"), "{failure}");
     assert_eq!(server.requests().len(), 0);
+}
+
+/// A server of files that each begin after a while. The first `times` requests for each path that begins with `/sick`
+/// are refused at once.
+fn with_sick_urls(times: usize) -> Server {
+    let refused = Mutex::new(HashMap::<String, usize>::new());
+    Server::start(move |request| {
+        if request.target.starts_with("/sick") {
+            let mut refused = refused.lock().unwrap();
+            let count = refused.entry(request.target.clone()).or_default();
+            if *count < times {
+                *count += 1;
+                return Reply::status(503);
+            }
+        }
+        Reply::ok(request.target.clone()).after(Duration::from_millis(200))
+    })
+}
+
+/// The URLs of some sick files, followed by 40 others.
+fn sick_and_others(server: &Server, sick: usize) -> impl Iterator<Item = String> {
+    let sick = (0..sick).map(|number| server.url(&format!("/sick{number}")));
+    sick.chain((0..40).map(|number| server.url(&format!("/{number}"))))
+}
+
+/// Asserts that the other files were not slowed down: they were requested before the last request for a sick one, and
+/// most of them while many were in flight.
+fn assert_others_were_served(server: &Server) {
+    let requests = server.requests();
+    let is_sick = |target: &str| target.starts_with("/sick");
+    let last_sick = requests.iter().rposition(|request| is_sick(&request.target)).unwrap();
+    let others = || requests.iter().enumerate().filter(|(_, request)| !is_sick(&request.target));
+    assert_eq!(others().count(), 40);
+    let last_other = others().map(|(index, _)| index).max().unwrap();
+    assert!(last_other < last_sick, "{last_other} {last_sick}");
+    let in_flight: Vec<_> = others().map(|(_, request)| request.in_flight).collect();
+    // The first ones have fewer beside them, and those that start again after all have ended at once.
+    let with_many = in_flight.iter().filter(|count| **count >= 5).count();
+    assert!(with_many >= 28, "{in_flight:?}");
+}
+
+#[test]
+fn urls_that_always_fail_do_not_slow_down_the_others() {
+    let server = with_sick_urls(usize::MAX);
+    let mut tdl = fetch().args(sick_and_others(&server, 4)).arg("--retries=4");
+    let output = tdl.run().assert_code(75);
+    assert_eq!(tdl.names().len(), 40);
+    assert_others_were_served(&server);
+    let refused = server.requests().len() - 40;
+    assert_eq!(refused, 4 * 5, "{}", output.stderr);
+}
+
+#[test]
+fn urls_that_fail_twice_do_not_slow_down_the_others() {
+    let server = with_sick_urls(2);
+    let mut tdl = fetch().args(sick_and_others(&server, 6));
+    tdl.run().assert_code(0);
+    assert_eq!(tdl.names().len(), 46);
+    assert_others_were_served(&server);
+    assert_eq!(server.requests().len(), 40 + 6 * 3);
+}
+
+#[test]
+fn more_small_files_are_requested_at_once_if_that_is_faster() {
+    for (arguments, most) in [(&[][..], 64), (&["--per-host=24"], 24), (&["--per-host=5"], 5)] {
+        let server = Server::start(|request| Reply::ok(request.target.clone()).after(Duration::from_millis(50)));
+        let mut tdl = fetch().args((0..200).map(|number| server.url(&format!("/{number}")))).args(arguments);
+        tdl.run().assert_code(0);
+        assert_eq!(tdl.names().len(), 200);
+        let at_once = server.most_at_once();
+        assert!((most.min(17)..=most).contains(&at_once), "{at_once} {arguments:?}");
+    }
 }
 
 in_both_modes!(update_replaces_only_changed_files);

@@ -1,10 +1,11 @@
 //! Retries: which failures are retried, how long the wait is, and when a download is given up.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::command::{Output, content, fetch_in, wait_for};
+use crate::command::{Output, content, fetch, fetch_in, wait_for, wait_for_stderr};
 use crate::mode::{Mode, in_both_modes};
-use crate::server::{Reply, Server, TIMEOUT};
+use crate::server::{Gate, Reply, Server, TIMEOUT};
 
 in_both_modes!(a_server_that_cuts_every_response_at_the_same_point_is_given_up);
 fn a_server_that_cuts_every_response_at_the_same_point_is_given_up(mode: Mode) {
@@ -24,7 +25,7 @@ fn retry_after_delays_the_whole_host_and_no_other(mode: Mode) {
             0 if date => {
                 // A date has whole seconds, so three seconds from now is at least two seconds ahead.
                 let then = std::time::SystemTime::now() + Duration::from_secs(3);
-                Reply::status(503).header("Retry-After", httpdate::fmt_http_date(then))
+                Reply::status(429).header("Retry-After", httpdate::fmt_http_date(then))
             }
             0 => Reply::status(429).header("Retry-After", "2"),
             _ => Reply::ok(request.target.clone()),
@@ -114,7 +115,7 @@ fn an_unrequested_206_is_not_a_file(mode: Mode) {
 in_both_modes!(retry_after_delays_the_host_even_without_retries);
 fn retry_after_delays_the_host_even_without_retries(mode: Mode) {
     let server = Server::start(|request| match request.target.as_str() {
-        "/busy" => Reply::status(503).header("Retry-After", "1"),
+        "/busy" => Reply::status(429).header("Retry-After", "1"),
         target => Reply::ok(target),
     });
     let urls = ["/busy", "/next"].map(|path| server.url(path));
@@ -122,6 +123,85 @@ fn retry_after_delays_the_host_even_without_retries(mode: Mode) {
     let requests = server.requests();
     assert_eq!(requests.len(), 2);
     assert!(requests[1].at.duration_since(requests[0].at) >= Duration::from_secs(1));
+}
+
+in_both_modes!(a_503_with_retry_after_delays_no_other_url_without_retries);
+fn a_503_with_retry_after_delays_no_other_url_without_retries(mode: Mode) {
+    let server = Server::start(|request| match request.target.as_str() {
+        "/busy1" | "/busy2" => Reply::status(503).header("Retry-After", "100"),
+        target => Reply::ok(target),
+    });
+    let urls = ["/busy1", "/a", "/busy2", "/b"].map(|path| server.url(path));
+    let mut tdl = fetch_in(mode).args(urls).args(["--jobs=1", "--retries=0"]);
+    let mut child = tdl.spawn();
+    wait_for(|| child.try_wait().unwrap().is_some());
+    Output::from(child).assert_code(75);
+    assert_eq!(tdl.names(), ["a", "b"]);
+}
+
+in_both_modes!(two_urls_with_503_delay_a_host_that_serves_nothing_even_without_retries);
+fn two_urls_with_503_delay_a_host_that_serves_nothing_even_without_retries(mode: Mode) {
+    let server = Server::start(|request| match request.target.as_str() {
+        "/busy1" | "/busy2" => Reply::status(503).header("Retry-After", "1"),
+        target => Reply::ok(target),
+    });
+    let urls = ["/busy1", "/busy2", "/a"].map(|path| server.url(path));
+    fetch_in(mode).args(urls).args(["--jobs=1", "--retries=0"]).run().assert_code(75);
+    let requests = server.requests();
+    assert_eq!(requests.len(), 3);
+    assert!(requests[2].at.duration_since(requests[1].at) >= Duration::from_secs(1));
+}
+
+#[test]
+fn a_503_with_retry_after_delays_its_url_and_no_other() {
+    let server = Server::start(|request| match request.number {
+        0 => Reply::status(503).header("Retry-After", "1"),
+        _ => Reply::ok(request.target.clone()),
+    });
+    let urls = ["/busy", "/a", "/b", "/c"].map(|path| server.url(path));
+    fetch().args(urls).arg("--jobs=1").run().assert_code(0);
+    let requests = server.requests();
+    let targets: Vec<_> = requests.iter().map(|request| request.target.as_str()).collect();
+    assert_eq!(targets, ["/busy", "/a", "/b", "/c", "/busy"]);
+    assert!(requests[4].at.duration_since(requests[0].at) >= Duration::from_secs(1));
+}
+
+#[test]
+fn two_urls_with_503_and_retry_after_delay_a_host_that_serves_nothing() {
+    let server = Server::start(|request| match request.number {
+        0 | 1 => Reply::status(503).header("Retry-After", "1"),
+        _ => Reply::ok(request.target.clone()),
+    });
+    let urls = ["/a", "/b", "/c", "/d"].map(|path| server.url(path));
+    fetch().args(urls).arg("--jobs=1").run().assert_code(0);
+    let requests = server.requests();
+    assert_eq!(requests.len(), 6);
+    for request in &requests[2..] {
+        let waited = request.at.duration_since(requests[1].at);
+        assert!(waited >= Duration::from_secs(1), "{}: {waited:?}", request.target);
+    }
+}
+
+#[test]
+fn a_host_that_serves_a_file_is_no_longer_held_for_503s() {
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let server = Server::start(move |request| match request.target.as_str() {
+        "/busy1" | "/busy2" => Reply::status(503).header("Retry-After", "200"),
+        target => Reply::ok(target).held_until(&held),
+    });
+    let urls = ["/busy1", "/busy2", "/a", "/b", "/c", "/d"].map(|path| server.url(path));
+    let mut tdl = fetch().args(urls).args(["--jobs=3", "--retries=0"]);
+    let mut child = tdl.spawn();
+    // Both have failed, so the host is held, while one or two other files are in flight.
+    let shown = wait_for_stderr(&mut child, "/busy1: failed: ");
+    if !shown.contains("/busy2: failed: ") {
+        wait_for_stderr(&mut child, "/busy2: failed: ");
+    }
+    gate.open();
+    wait_for(|| child.try_wait().unwrap().is_some());
+    Output::from(child).assert_code(75);
+    assert_eq!(tdl.names(), ["a", "b", "c", "d"]);
 }
 
 in_both_modes!(permanent_failures_are_not_retried_and_temporary_ones_as_often_as_allowed);

@@ -1,11 +1,11 @@
 //! Fetching one file over several connections: when it is split, which segments are requested, and how failed ones end.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::command::{Output, Tdl, bytes_written, content, fetch, wait_for, wait_for_stderr};
-use crate::server::{Gate, Reply, Request, Server};
+use crate::command::{Output, Tdl, content, fetch, wait_for, wait_for_stderr};
+use crate::server::{Bucket, Gate, Reply, Request, Server};
 
 const MIB: usize = 1024 * 1024;
 const TAG: &str = "\"a\"";
@@ -39,18 +39,20 @@ fn ranges(server: &Server, length: usize) -> Vec<(usize, usize)> {
 }
 
 #[test]
-fn an_idle_thread_claims_the_end_of_the_slowest_download() {
-    let sizes = [("/big", 12 * MIB), ("/middle", 3 * MIB), ("/small1", 30_000), ("/small2", 300_000)];
+fn an_idle_thread_claims_little_of_the_slowest_download_and_more_once_that_pays() {
+    const BIG: usize = 6 * MIB;
+    let sizes = [("/big", BIG), ("/middle", 3 * MIB), ("/small1", 30_000), ("/small2", 300_000)];
     let gate = Arc::new(Gate::default());
+    let files = sizes.map(|(path, size)| (path, content(size, size)));
     let server = Server::start(move |request| {
-        let (_, size) = sizes.iter().find(|(path, _)| request.target == *path).unwrap();
-        let reply = Reply::file(request, &content(*size, *size), TAG);
-        if request.range(*size).is_some() {
+        let (_, file) = files.iter().find(|(path, _)| request.target == *path).unwrap();
+        let reply = Reply::file(request, file, TAG);
+        if request.range(file.len()).is_some_and(|(from, to)| to - from >= MIB / 2) {
             gate.open();
         }
         match request.target.as_str() {
-            "/big" if request.range(*size).is_none() => reply.held_after(MIB, &gate),
-            // Held until the big file has a second connection, so that this one cannot be split first.
+            "/big" => steady(reply),
+            // Held until more connections for the big file have been shown to pay: this one cannot be split first.
             "/middle" => reply.held_until(&gate),
             _ => reply,
         }
@@ -62,38 +64,45 @@ fn an_idle_thread_claims_the_end_of_the_slowest_download() {
     }
     assert_eq!(tdl.names(), ["big", "middle", "small1", "small2"]);
     let requests = server.requests();
-    let second = requests.iter().find(|request| request.header("range").is_some()).unwrap();
-    let (from, to) = second.range(12 * MIB).unwrap();
-    // A quarter of what is missing, for two connections, or eight round trips if these are more, but no more than half.
-    assert!((6 * MIB..=37 * MIB / 4).contains(&from) && to == 12 * MIB, "{from} {to}");
-    assert!(requests.iter().all(|request| !request.target.contains("small") || request.range(0).is_none()));
+    let segments: Vec<_> = requests.iter().filter(|request| request.header("range").is_some()).collect();
+    assert!(segments.iter().all(|request| request.target == "/big"), "{segments:?}");
+    let asked = ranges(&server, BIG);
+    // Before it is known whether more connections pay, they get 256 KiB each.
+    assert_eq!(asked[0], (BIG - MIB / 4, BIG), "{asked:?}");
+    // Later, a share of what is missing.
+    assert!(asked.iter().any(|(from, to)| to - from >= MIB / 2), "{asked:?}");
     assert!(output.stderr.contains("/big: opened another connection at byte "), "{}", output.stderr);
     assert!(output.stdout.contains(" 4 threads"), "{}", output.stdout);
 }
 
 #[test]
 fn a_single_file_has_as_many_connections_as_the_limits_allow() {
-    for (arguments, most) in [
-        (&["--per-host", "3"][..], 3),
+    let cases = [
+        (&[][..], 16),
+        (&["--per-host", "3"], 3),
         (&["--jobs", "2"], 2),
         (&["--jobs", "1"], 1),
+        (&["--per-host", "1"], 1),
         (&["--no-split"], 1),
         (&["--sequential"], 1),
-    ] {
-        let gate = Arc::new(Gate::default());
-        let held = Arc::clone(&gate);
-        let server =
-            Server::start(move |request| Reply::file(request, &content(1, 8 * MIB), TAG).held_after(MIB / 4, &held));
-        let mut tdl = fetch().arg(server.url("/x")).args(arguments);
-        let child = tdl.spawn();
-        server.wait_for_requests(most);
-        std::thread::sleep(TIME_FOR_ONE_MORE);
-        assert_eq!(server.requests().len(), most, "{arguments:?}");
-        gate.open();
-        Output::from(child).assert_code(0);
-        assert_eq!(tdl.read("x"), content(1, 8 * MIB), "{arguments:?}");
-        assert_eq!(server.requests().len() == 1, most == 1, "{arguments:?}");
-    }
+    ];
+    std::thread::scope(|scope| {
+        for (arguments, most) in cases {
+            scope.spawn(move || {
+                // Each connection gets 1 MiB/s, so that with one the file would take 4 s per connection that is allowed.
+                let body = content(1, 4 * MIB * most);
+                let file = body.clone();
+                let server = Server::start(move |request| steady(Reply::file(request, &file, TAG)));
+                let mut tdl = fetch().arg(server.url("/x")).args(arguments);
+                tdl.run().assert_code(0);
+                assert!(tdl.read("x") == body, "{arguments:?}");
+                // A response that `tdl` has cut counts until the server finds that out.
+                let cut = if most == 1 { 0 } else { 2 };
+                let at_once = server.most_at_once();
+                assert!((most..=most + cut).contains(&at_once), "{at_once} {arguments:?}");
+            });
+        }
+    });
 }
 
 #[test]
@@ -221,27 +230,33 @@ fn a_split_file_that_changes_is_fetched_again() {
 
 #[test]
 fn the_rest_of_a_broken_connection_is_fetched_by_another() {
-    let body = content(1, 8 * MIB);
+    let body = content(1, 16 * MIB);
     let (file, gate) = (body.clone(), Arc::new(Gate::default()));
+    // The first bytes of the long segment.
+    let cut = Arc::new(Mutex::new(None));
+    let first_cut = Arc::clone(&cut);
     let server = Server::start(move |request| {
         let reply = Reply::file(request, &file, TAG);
-        match request.number {
-            0 => reply.held_after(MIB, &gate).cut_after(2 * MIB),
-            1 => {
-                gate.open();
-                reply.cut_after(MIB)
-            }
-            _ => reply,
+        let Some((from, to)) = request.range(16 * MIB) else {
+            return reply.held_after(MIB, &gate).cut_after(2 * MIB);
+        };
+        let mut cut = first_cut.lock().unwrap();
+        if to - from <= MIB || cut.is_some() {
+            return fast(reply);
         }
+        *cut = Some((from, from + MIB));
+        gate.open();
+        reply.cut_after(MIB)
     });
     let mut tdl = fetch().args([&server.url("/x"), "-j2"]);
     tdl.run().assert_code(0);
     assert!(tdl.read("x") == body);
-    let asked = ranges(&server, 8 * MIB);
-    let second = asked[0].0;
-    let arrived = [(0, 2 * MIB), (second, second + MIB)];
-    let again = asked[1..].iter().find(|(from, to)| arrived.iter().any(|(start, end)| from < end && start < to));
-    assert_eq!(again, None, "what had arrived was requested again: {asked:?}");
+    let asked = ranges(&server, 16 * MIB);
+    let (cut, end) = cut.lock().unwrap().expect("a segment was longer than 1 MiB");
+    let later = asked.iter().skip_while(|(from, _)| *from != cut).skip(1);
+    let arrived = [(0, 2 * MIB), (cut, end)];
+    let again = later.filter(|(from, to)| arrived.iter().any(|(start, end)| from < end && start < to));
+    assert_eq!(again.count(), 0, "what had arrived was requested again: {asked:?}");
 }
 
 #[test]
@@ -249,29 +264,34 @@ fn a_segment_refused_to_the_downloads_own_thread_does_no_harm() {
     for refusal in [403, 200, 416, 503] {
         let body = content(1, 9 * MIB);
         let (file, gates) = (body.clone(), [Arc::new(Gate::default()), Arc::new(Gate::default())]);
-        let held = gates.clone();
+        // The number of the first request for a long segment.
+        let long = AtomicUsize::new(usize::MAX);
         let server = Server::start(move |request| {
             let reply = Reply::file(request, &file, TAG);
-            match request.number {
-                0 => reply.held_after(MIB, &held[0]),
-                1 => reply.held_after(MIB / 4, &held[1]),
-                2.. if request.header("range").is_none() || request.number > 4 => reply,
-                _ if refusal == 200 => Reply::ok(file.clone()).header("ETag", TAG),
-                _ => Reply::status(refusal),
+            let Some((from, to)) = request.range(9 * MIB) else {
+                return reply.held_after(MIB, &gates[0]);
+            };
+            let first = long.fetch_min(if to - from > MIB { request.number } else { usize::MAX }, Ordering::Relaxed);
+            match request.number.checked_sub(first) {
+                // The first response goes on when the other thread has a long segment: the download's own thread
+                // reaches that while it waits at its second gate.
+                None if to - from > MIB => {
+                    gates[0].open();
+                    reply.held_after(MIB / 4, &gates[1])
+                }
+                None | Some(4..) => fast(reply),
+                // That thread has requested a part of the segment.
+                Some(_) => {
+                    gates[1].open();
+                    if refusal == 200 { Reply::ok(file.clone()).header("ETag", TAG) } else { Reply::status(refusal) }
+                }
             }
         });
         let mut tdl = fetch().args([&server.url("/x"), "-j2", "-v"]);
-        let child = tdl.spawn();
-        // The first response goes on when bytes of the second half have arrived: before, the download's own thread
-        // would read that half from it. The second goes on when that thread, at the end of its half, has requested a
-        // part of it.
-        wait_for(|| bytes_written(&tdl.out().join("x.part")) > 2 * MIB);
-        gates[0].open();
-        server.wait_for_requests(3);
-        gates[1].open();
-        let output = Output::from(child).assert_code(0);
+        let output = tdl.run().assert_code(0);
         assert!(tdl.read("x") == body, "{refusal}");
-        assert!(ranges(&server, 9 * MIB).len() >= 2, "{refusal}: {}", output.stderr);
+        let long = ranges(&server, 9 * MIB).iter().position(|(from, to)| to - from > MIB).unwrap();
+        assert!(ranges(&server, 9 * MIB).len() > long + 1, "{refusal}: {}", output.stderr);
         let whole = server.requests().iter().filter(|request| request.header("range").is_none()).count();
         assert_eq!(whole, 1, "{refusal}: {}", output.stderr);
     }
@@ -280,6 +300,11 @@ fn a_segment_refused_to_the_downloads_own_thread_does_no_harm() {
 /// A pace of about 20 kB/s.
 fn slow(reply: Reply) -> Reply {
     reply.drip(2 * 1024, Duration::from_millis(100))
+}
+
+/// A pace of about 1 MiB/s.
+fn steady(reply: Reply) -> Reply {
+    reply.drip(16 * 1024, Duration::from_millis(16))
 }
 
 /// A pace of about 4 MiB/s.
@@ -302,8 +327,8 @@ fn a_slow_first_connection_is_left_with_little_of_the_file() {
     // The first response alone would take 52 s for what comes before.
     assert!(asked.iter().any(|(from, _)| *from < MIB), "{asked:?}");
     // Some of them take from each other what is left at the end.
-    let total: usize = asked.iter().map(|(from, to)| to - from).sum();
-    assert!(total < 20 * MIB, "{asked:?}");
+    let sent = server.body_bytes_sent();
+    assert!(sent < 17 * MIB, "{sent} bytes were sent: {asked:?}");
 }
 
 #[test]
@@ -328,9 +353,9 @@ fn nothing_waits_for_a_response_that_stalls() {
     let cases: [(&str, Stall); 5] = [
         ("the first, at once", |request, reply, _| if request.number == 0 { reply.stall_after(1) } else { reply }),
         ("the first, late", |request, reply, _| if request.number == 0 { reply.stall_after(7 * MIB) } else { reply }),
-        ("the first, near the end of its part", |request, reply, gate| match request.number {
-            0 => reply.held_after(MIB, gate).stall_after(5 * MIB + MIB / 2),
-            1 => {
+        ("the first, near the end of its part", |request, reply, gate| match request.range(8 * MIB) {
+            None => reply.held_after(MIB, gate).stall_after(MIB + MIB / 2),
+            Some((from, to)) if from - MIB < to - from => {
                 gate.open();
                 reply
             }
@@ -357,7 +382,11 @@ fn nothing_waits_for_a_response_that_stalls() {
                 let body = content(1, 8 * MIB);
                 let (file, gate) = (body.clone(), Arc::new(Gate::default()));
                 let opened = Arc::clone(&gate);
-                let server = Server::start(move |request| stall(request, Reply::file(request, &file, TAG), &gate));
+                // Segments are not so fast that the whole file has arrived before a second connection has been judged.
+                let server = Server::start(move |request| {
+                    let reply = Reply::file(request, &file, TAG);
+                    stall(request, if request.number == 0 { reply } else { fast(reply) }, &gate)
+                });
                 // Without splitting it would never end.
                 let mut tdl = fetch().args([&server.url("/x"), "--stall-timeout=1h", "-v", "-j4"]);
                 let output = tdl.run().assert_code(0);
@@ -365,13 +394,53 @@ fn nothing_waits_for_a_response_that_stalls() {
                 assert!(tdl.read("x") == body, "{what}");
                 assert_eq!(tdl.names(), ["x"], "{what}");
                 let asked = ranges(&server, 8 * MIB);
-                assert!((1..=16).contains(&asked.len()), "{what}: {asked:?}");
+                // None is for less than 256 KiB, unless it takes over what another one has left.
+                assert!((1..=32).contains(&asked.len()), "{what}: {asked:?}");
                 // Giving up on a response that is not needed any more is no failure.
                 assert!(!output.stderr.contains("ended early"), "{what}: {}", output.stderr);
                 assert!(output.stderr.contains("attempts 1; "), "{what}: {}", output.stderr);
             });
         }
     });
+}
+
+#[test]
+fn a_distant_server_that_limits_each_connection_is_asked_over_many() {
+    let body = content(1, 32 * MIB);
+    let file = body.clone();
+    let server = Server::start(move |request| fast(Reply::file(request, &file, TAG)).after(Duration::from_millis(100)));
+    let mut tdl = fetch().arg(server.url("/x"));
+    tdl.run().assert_code(0);
+    assert!(tdl.read("x") == body);
+    assert!(server.connections() >= 4, "{:?}", ranges(&server, 32 * MIB));
+}
+
+/// Fetches a file from a server, and asserts that it took at most three connections, and that little was sent in vain.
+fn assert_hardly_split(body: &[u8], server: &Server) {
+    let mut tdl = fetch().arg(server.url("/x"));
+    tdl.run().assert_code(0);
+    assert!(tdl.read("x") == body);
+    assert!(server.connections() <= 3, "{} connections: {:?}", server.connections(), ranges(server, body.len()));
+    let (sent, asked) = (server.body_bytes_sent(), ranges(server, body.len()));
+    assert!(sent <= body.len() * 103 / 100, "{sent} of {} bytes were sent: {asked:?}", body.len());
+}
+
+#[test]
+fn a_file_that_arrives_as_fast_as_the_machine_can_is_not_split() {
+    let body = vec![7; 192 * MIB];
+    let file = body.clone();
+    let server = Server::start(move |request| Reply::file(request, &file, TAG));
+    assert_hardly_split(&body, &server);
+}
+
+#[test]
+fn a_file_is_not_split_where_all_connections_together_are_limited() {
+    let body = content(1, 20 * MIB);
+    let (file, link) = (body.clone(), Arc::new(Bucket::new(4e6)));
+    let server =
+        Server::start(move |request| Reply::file(request, &file, TAG).after(Duration::from_millis(100)).through(&link));
+    assert_hardly_split(&body, &server);
+    assert!(server.requests().len() > 1, "no other connection was tried");
 }
 
 #[test]

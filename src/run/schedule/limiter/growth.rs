@@ -15,7 +15,7 @@ const MIN_REQUEST_TIME: Duration = Duration::from_millis(5);
 const MARGIN: f64 = 1.5;
 
 /// The wait after the first failed trial. It doubles with each.
-const FIRST_INTERVAL: Duration = Duration::from_secs(10);
+const FIRST_INTERVAL: Duration = Duration::from_secs(5);
 const MAX_INTERVAL: Duration = Duration::from_secs(80);
 
 /// A file is worth a trial if it will take longer than this.
@@ -434,7 +434,7 @@ mod tests {
         let (mut growth, mut state) = (Growth::new(MAX), (Instant::now(), 0));
         run_bytes(&mut growth, &mut state, 1000, |_| 1000);
         assert_eq!(growth.width(), 0);
-        assert_eq!(run_bytes(&mut growth, &mut state, 5000, |_| 1000), 1, "not again for a while");
+        assert_eq!(run_bytes(&mut growth, &mut state, 3000, |_| 1000), 1, "not again for a while");
         let stalls = |connections| if connections == 1 { 0 } else { 1000 };
         assert!(run_bytes(&mut growth, &mut state, 500, stalls) > 1);
         assert!(growth.width() > 1);
