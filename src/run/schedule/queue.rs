@@ -180,13 +180,14 @@ impl<T> Queue<T> {
     pub fn finish(&mut self, permit: Permit, now: Instant, feedback: Feedback, fate: Fate<T>) -> bool {
         let Permit { id, host: number, ticket } = permit;
         let per_host = self.per_host;
+        let download = (!matches!(fate, Fate::Segment)).then_some(id);
         let (has_grown, is_idle) = self.update(number, |host| {
             let (in_flight, wants_downloads) = (host.in_flight, host.first().is_some());
             let limiter = host.limiter(per_host);
             let before = limiter.limit();
             match feedback {
                 Feedback::Served(served) => limiter.served(now, ticket, id, served, wants_downloads),
-                Feedback::Refused => limiter.refused(now, ticket, id, in_flight),
+                Feedback::Refused => limiter.refused(now, ticket, download, in_flight),
                 Feedback::Unknown => limiter.ended(ticket),
             }
             let has_grown = limiter.limit() > before;

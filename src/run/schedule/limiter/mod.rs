@@ -98,10 +98,15 @@ impl Limiter {
         }
     }
 
-    /// The host refused a request for the download `id`, with `in_flight` requests in flight including that.
-    pub fn refused(&mut self, now: Instant, ticket: Ticket, id: usize, in_flight: usize) {
+    /// The host refused a request for the download `id`, or for a segment, with `in_flight` requests in flight including
+    /// that.
+    pub fn refused(&mut self, now: Instant, ticket: Ticket, id: Option<usize>, in_flight: usize) {
         self.growth.ended(ticket.started);
-        if self.refusals.refused(now, ticket, id, in_flight) {
+        let is_lower = match id {
+            Some(id) => self.refusals.refused(now, ticket, id, in_flight),
+            None => self.refusals.segment_refused(now, ticket, in_flight),
+        };
+        if is_lower {
             self.growth.abort_trial();
         }
     }
@@ -119,7 +124,7 @@ impl Limiter {
 
     /// Time has passed. `traffic` is what has arrived from the host so far.
     pub fn tick(&mut self, now: Instant, traffic: TrafficSnapshot, in_flight: usize, wants: Wants) {
-        self.refusals.tick(now);
+        self.refusals.tick(now, in_flight);
         self.growth.tick(now, traffic, in_flight, wants, self.refusals.bound().is_none());
     }
 }

@@ -100,8 +100,18 @@ impl Refusals {
     /// A request for the download `id` was refused, with `in_flight` requests in flight including itself. Returns
     /// whether the bound has become lower.
     pub fn refused(&mut self, now: Instant, ticket: Ticket, id: usize, in_flight: usize) -> bool {
-        let delay = now.saturating_duration_since(ticket.started);
         let again = self.refused.insert(id, self.served);
+        self.count(now, ticket, id, again, in_flight)
+    }
+
+    /// A request for a segment was refused. Its URL is not sick: the file is being received.
+    pub fn segment_refused(&mut self, now: Instant, ticket: Ticket, in_flight: usize) -> bool {
+        let id = usize::MAX - usize::try_from(ticket.sequence).unwrap_or_default();
+        self.count(now, ticket, id, None, in_flight)
+    }
+
+    fn count(&mut self, now: Instant, ticket: Ticket, id: usize, again: Option<u64>, in_flight: usize) -> bool {
+        let delay = now.saturating_duration_since(ticket.started);
         match (&mut self.bound, again) {
             // The rest of the burst.
             (Some(bound), None) if ticket.sequence <= bound.sequence => {
@@ -136,11 +146,19 @@ impl Refusals {
         has_grown
     }
 
-    /// Raises a bound that was not confirmed in time. Returns whether it has become higher.
-    pub fn tick(&mut self, now: Instant) -> bool {
+    /// Raises a bound that was not confirmed in time, although as many requests are in flight. Returns whether it has
+    /// become higher.
+    pub fn tick(&mut self, now: Instant, in_flight: usize) -> bool {
         let Some(bound) = &mut self.bound else { return false };
         if now.saturating_duration_since(bound.counted) >= MEMORY {
             bound.ceiling = None;
+        }
+        if let Some(doubt) = &mut bound.doubt
+            && now >= doubt.until
+            && in_flight < bound.limit.min(bound.refused_at)
+        {
+            // Nothing could be refused.
+            doubt.until = now + doubt.wait;
         }
         if bound.is_refuted(now) {
             self.bound = None;
@@ -335,7 +353,8 @@ mod tests {
                     }
                 }
                 self.now += at(1);
-                self.refusals.tick(self.now);
+                let in_flight = self.in_flight.len();
+                self.refusals.tick(self.now, in_flight);
                 while let Some(index) = self.in_flight.iter().position(|(_, _, end)| *end <= self.now) {
                     let (ticket, id, end) = self.in_flight[index];
                     let count = self.in_flight.len();
@@ -402,7 +421,7 @@ mod tests {
         assert_eq!(refusals.bound(), Some(12));
         let mut bounds = Vec::new();
         for step in 1..=4 {
-            refusals.tick(refused + MIN_CONFIRMATION * step);
+            refusals.tick(refused + MIN_CONFIRMATION * step, FULL);
             bounds.push(refusals.bound());
         }
         assert_eq!(bounds, [Some(13), Some(15), Some(19), None]);
@@ -470,7 +489,7 @@ mod tests {
         }
         assert_eq!(waited, [4 * 4, 8 * 4, 16 * 4]);
         now += MEMORY;
-        refusals.tick(now);
+        refusals.tick(now, FULL);
         let mut count = 0;
         while refusals.bound().is_some() {
             let ticket = refusals.start(now);
