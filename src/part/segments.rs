@@ -364,7 +364,9 @@ impl Segments {
         }
     }
 
-    fn connections(&self) -> usize {
+    /// Returns how many segments are assigned and not over.
+    #[must_use]
+    pub fn connections(&self) -> usize {
         self.active.iter().filter(|active| !active.is_over).count()
     }
 

@@ -46,6 +46,12 @@ impl SharedPart {
     pub fn time_left(&self, demand: Demand) -> Option<Duration> {
         self.lock_segments().time_left(demand, Instant::now())
     }
+
+    /// Returns over how many connections the file arrives.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.lock_segments().connections()
+    }
 }
 
 impl SegmentWriter {

@@ -86,7 +86,8 @@ impl SplitRegistry {
         let downloads = self.downloads();
         let mut times: Vec<_> =
             downloads.iter().filter_map(|download| Some((download.time_left()?, download))).collect();
-        times.sort_by_key(|(time, _)| Reverse(*time));
+        // Of several that have stalled, each gets some.
+        times.sort_by_key(|(time, download)| (Reverse(*time), download.part.connections()));
         times.into_iter().find_map(|(time, download)| Some((Arc::clone(download), permits(download.id, time)?)))
     }
 
