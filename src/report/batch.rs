@@ -3,7 +3,7 @@
 //! A system call for each line takes longer than making the line: with files of 4 KiB from the same machine, half of
 //! what it costs to report them (measured). A line that comes alone is written at once.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ const MAX_BATCH: usize = 64 * 1024;
 pub struct BatchWriter {
     shared: Arc<Shared>,
     /// Whether there is a thread that writes what nothing else does. If not, each line is written at once.
-    has_thread: bool,
+    has_thread: OnceLock<bool>,
 }
 
 struct Shared {
@@ -34,13 +34,20 @@ struct State {
 }
 
 impl BatchWriter {
-    /// Starts the thread that writes what has waited long enough, with `write`.
-    pub fn start(write: impl Fn(&str) + Send + Sync + 'static) -> Self {
+    /// Writes with `write`; each line at once, until the thread is started.
+    pub fn new(write: impl Fn(&str) + Send + Sync + 'static) -> Self {
         let state = Mutex::new(State { text: String::new(), last: None, is_stopped: false });
         let shared = Arc::new(Shared { state, changed: Condvar::new(), write: Box::new(write) });
-        let thread_shared = Arc::clone(&shared);
-        let thread = thread::Builder::new().name("tdl-lines".to_owned()).spawn(move || thread_shared.flush_regularly());
-        Self { shared, has_thread: thread.is_ok() }
+        Self { shared, has_thread: OnceLock::new() }
+    }
+
+    /// Starts the thread that writes what has waited long enough, unless it runs. Call it once signals are handled: one
+    /// that reached this thread before would be lost.
+    pub fn start_thread(&self) {
+        self.has_thread.get_or_init(|| {
+            let shared = Arc::clone(&self.shared);
+            thread::Builder::new().name("tdl-lines".to_owned()).spawn(move || shared.flush_regularly()).is_ok()
+        });
     }
 
     /// Writes a line, soon.
@@ -50,7 +57,7 @@ impl BatchWriter {
         state.text += line;
         state.text.push('\n');
         let is_due = state.last.is_none_or(|last| last.elapsed() >= INTERVAL);
-        if is_due || state.text.len() >= MAX_BATCH || !self.has_thread {
+        if is_due || state.text.len() >= MAX_BATCH || self.has_thread.get() != Some(&true) {
             self.shared.flush(&mut state);
         } else if was_empty {
             self.shared.changed.notify_one();
@@ -110,7 +117,9 @@ mod tests {
 
     fn writer() -> (BatchWriter, Receiver<String>) {
         let (tx, rx) = channel();
-        (BatchWriter::start(move |text| tx.send(text.to_owned()).unwrap()), rx)
+        let writer = BatchWriter::new(move |text| tx.send(text.to_owned()).unwrap());
+        writer.start_thread();
+        (writer, rx)
     }
 
     #[test]

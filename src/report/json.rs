@@ -113,7 +113,7 @@ struct ComparisonFields<'a> {
 impl JsonLines {
     pub fn new(stdout: Arc<Stdout>, directory: PathBuf, compare: bool) -> Self {
         let output = Arc::clone(&stdout);
-        let lines = BatchWriter::start(move |lines| output.write(lines));
+        let lines = BatchWriter::new(move |lines| output.write(lines));
         Self { stdout, lines, directory, compare, state: Mutex::default() }
     }
 
@@ -121,6 +121,7 @@ impl JsonLines {
     pub fn write_event(&self, event: &Event<'_>) {
         match event {
             Event::Planned { plan, mode, .. } => {
+                self.lines.start_thread();
                 self.state.lock().unwrap_or_else(PoisonError::into_inner).pass = self.compare.then_some(*mode);
                 self.write_plan(plan);
             }

@@ -45,7 +45,7 @@ impl TerminalReporter {
         let stdout = Arc::new(Stdout::default());
         let json = || JsonLines::new(Arc::clone(&stdout), options.directory.clone(), options.compare);
         let progress =
-            if has_bars { Progress::Bars(Bars::start()) } else { Progress::Lines(BatchWriter::start(write_stderr)) };
+            if has_bars { Progress::Bars(Bars::start()) } else { Progress::Lines(BatchWriter::new(write_stderr)) };
         Self { json: options.json.then(json), progress, stdout, options, skipped: AtomicUsize::new(0) }
     }
 
@@ -137,6 +137,9 @@ impl Reporter for TerminalReporter {
     fn event(&self, event: &Event<'_>) {
         if let Some(json) = &self.json {
             json.write_event(event);
+        }
+        if let (Progress::Lines(lines), Event::Planned { .. }) = (&self.progress, event) {
+            lines.start_thread();
         }
         match (&self.progress, self.line_for(event)) {
             (Progress::Bars(bars), line) => bars.update(event, line),
