@@ -70,6 +70,11 @@ pub fn perform<'a>(
 }
 
 impl RawResponse<'_> {
+    /// Waits for something to read, for at most `patience`. Returns whether there is something, if only the end.
+    pub fn wait_for_more(&self, patience: Duration) -> bool {
+        self.buffer.wait_for_more(patience)
+    }
+
     /// Reads the next bytes of the body; 0 at its end.
     ///
     /// # Errors

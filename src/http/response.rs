@@ -200,6 +200,12 @@ impl<'a> Response<'a> {
         self.raw.head.timing
     }
 
+    /// Waits for something to read, for at most `patience`. Returns whether there is something, if only the end.
+    #[must_use]
+    pub fn wait_for_more(&self, patience: Duration) -> bool {
+        self.raw.wait_for_more(patience)
+    }
+
     /// Reads the next bytes of the body; 0 at its end.
     ///
     /// # Errors

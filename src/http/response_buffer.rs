@@ -139,6 +139,13 @@ impl ResponseBuffer {
         }
     }
 
+    /// Waits for frames or the end of the body, for at most `patience`. Returns whether there is any of that.
+    pub fn wait_for_more(&self, patience: Duration) -> bool {
+        let has_more = |state: &State| !state.frames.is_empty() || !matches!(state.body, BodyState::Receiving);
+        let state = self.state();
+        has_more(&state) || has_more(&self.wait_for_change(state, patience))
+    }
+
     /// Waits for frames, and moves up to `max_bytes` to `taken`; none at the end of the body.
     ///
     /// # Errors

@@ -61,11 +61,11 @@ impl SegmentWriter {
         self.shared.lock_segments().begin_request(self.id)
     }
 
-    /// Records a response that starts at `start` and ends at `range_end`, if that is known. Returns whether it fits the
-    /// segment and is still needed; if not, none of it may be written.
+    /// Records a response whose next byte is at `start` and which ends at `range_end`, if that is known. The last of it
+    /// arrived at `arrived`. Returns whether it fits the segment and is still needed; if not, none of it may be written.
     #[must_use]
-    pub fn accept_response(&self, start: u64, range_end: Option<u64>) -> bool {
-        self.shared.lock_segments().record_response(self.id, start, range_end, Instant::now())
+    pub fn accept_response(&self, start: u64, range_end: Option<u64>, arrived: Instant) -> bool {
+        self.shared.lock_segments().record_response(self.id, start, range_end, arrived)
     }
 
     /// Wakes `waker` when the segment has nothing more to write, whatever its thread is waiting for: at once if that is

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::body::{InterruptWhenOver, copy_body, read_body};
 use super::outcome::Unfinished;
 use super::session::Worker;
-use super::sink::{Destination, Sink, SmallBody};
+use super::sink::{Destination, Sink, SmallBody, to_part};
 use super::split::{SplitDownload, fetch_segment};
 use crate::error::Error;
 use crate::http::{Framing, Response};
@@ -19,6 +19,10 @@ const MAX_SMALL_BODY: u64 = 64 * 1024;
 
 /// How often a thread waiting for other threads' segments checks whether it has something to do.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A small body that pauses for this long, or for half as long again as the first response took, moves to a part file.
+/// Then other connections can help, as with any other file.
+const MIN_PAUSE: Duration = Duration::from_millis(100);
 
 /// A complete body, with what the response said about it.
 pub struct Received<'b> {
@@ -35,28 +39,53 @@ pub struct Received<'b> {
 /// [`Unfinished`] if the body is incomplete, with what was kept for the next attempt.
 pub fn receive<'w>(
     destination: &Destination<'_>,
-    response: Response<'w>,
+    mut response: Response<'w>,
     part: Option<PartFile>,
     worker: &'w mut Worker<'_>,
 ) -> Result<Received<'w>, Unfinished> {
     let (status, framing, content_encoding) = (response.status(), response.framing(), response.content_encoding());
-    let sink = if part.is_none() && is_small(&response, destination) {
-        Sink::Memory(receive_small(destination, response, &mut worker.buffer)?)
-    } else {
-        let mut part = match part {
-            Some(part) if is_rest(&response) => part,
-            Some(part) => part.replace_with_empty()?,
-            None => PartFile::create(destination.part_path)?,
-        };
-        if !part.is_locked() {
-            destination.session.warn_of_missing_locks();
+    let received = |sink| Received { sink, status, framing, content_encoding };
+    if part.is_none() && is_small(&response, destination) {
+        let filled = receive_small(destination, &mut response, &mut worker.buffer)?;
+        if response.is_fully_read() {
+            return Ok(received(Sink::Memory(SmallBody {
+                bytes: &worker.buffer[..filled],
+                response: Rc::new(response),
+            })));
         }
-        match receive_into(&mut part, destination, response, worker) {
-            Ok(()) => Sink::Part(part),
-            Err(failure) => return Err(destination.keep(Sink::Part(part), failure)),
-        }
+        let part = to_part(&worker.buffer[..filled], &response, destination)?;
+        let paused = Instant::now().checked_sub(longest_pause(destination));
+        let finished = finish_part(part, destination, worker, |part, worker| {
+            receive_into(part, destination, response, paused.unwrap_or_else(Instant::now), worker)
+        });
+        return finished.map(received);
+    }
+    let part = match part {
+        Some(part) if is_rest(&response) => part,
+        Some(part) => part.replace_with_empty()?,
+        None => PartFile::create(destination.part_path)?,
     };
-    Ok(Received { sink, status, framing, content_encoding })
+    let finished = finish_part(part, destination, worker, |part, worker| {
+        start_part(part, destination, &response)?;
+        receive_into(part, destination, response, Instant::now(), worker)
+    });
+    finished.map(received)
+}
+
+/// Receives into a part file, and keeps what has arrived if that fails.
+fn finish_part<'b>(
+    mut part: PartFile,
+    destination: &Destination<'_>,
+    worker: &mut Worker<'_>,
+    receive: impl FnOnce(&mut PartFile, &mut Worker<'_>) -> Result<(), Error>,
+) -> Result<Sink<'b>, Unfinished> {
+    if !part.is_locked() {
+        destination.session.warn_of_missing_locks();
+    }
+    match receive(&mut part, worker) {
+        Ok(()) => Ok(Sink::Part(part)),
+        Err(failure) => Err(destination.keep(Sink::Part(part), failure)),
+    }
 }
 
 /// Whether a response continues a part file rather than starting a new one.
@@ -69,41 +98,69 @@ fn is_small(response: &Response<'_>, destination: &Destination<'_>) -> bool {
     is_short && destination.commit_mode == CommitMode::NoReplace
 }
 
-fn receive_small<'b>(
+/// Receives a small body into the buffer: all of it, or what has arrived when it pauses and another connection could
+/// help. Returns how much that is.
+fn receive_small(
     destination: &Destination<'_>,
-    mut response: Response<'b>,
-    buffer: &'b mut [u8],
-) -> Result<SmallBody<'b>, Unfinished> {
+    response: &mut Response<'_>,
+    buffer: &mut [u8],
+) -> Result<usize, Unfinished> {
     destination.progress.begin(0, response.framing().length());
+    let is_resumable = response.validator().is_some();
+    let may_move = is_resumable && response.allows_ranges() && destination.session.splits.is_some();
+    let pause = longest_pause(destination);
     let mut filled = 0;
     while !response.is_fully_read() {
-        match read_body(&mut response, &mut buffer[filled..], &destination.progress, destination.session) {
-            Ok(0) => break,
+        if may_move && !response.wait_for_more(pause) {
+            break;
+        }
+        match read_body(response, &mut buffer[filled..], &destination.progress, destination.session) {
             Ok(count) => filled += count,
-            Err(failure) if filled > 0 && response.validator().is_some() => {
-                let body = SmallBody { bytes: &buffer[..filled], response: Rc::new(response) };
-                return Err(Unfinished { failure, kept: body.to_part(destination)?.keep_for_resume() });
+            Err(failure) if filled > 0 && is_resumable => {
+                let part = to_part(&buffer[..filled], response, destination)?;
+                return Err(Unfinished { failure, kept: part.keep_for_resume() });
             }
             Err(failure) => return Err(failure.into()),
         }
     }
-    Ok(SmallBody { bytes: &buffer[..filled], response: Rc::new(response) })
+    Ok(filled)
 }
 
-/// Receives a body into a part file. Other missing segments are fetched as well, by this thread or by others.
+fn longest_pause(destination: &Destination<'_>) -> Duration {
+    MIN_PAUSE.max(destination.latency.saturating_mul(3) / 2)
+}
+
+/// Starts or resumes writing the part file, for a response that is the rest of it or the whole file.
+fn start_part(part: &mut PartFile, destination: &Destination<'_>, response: &Response<'_>) -> Result<(), Error> {
+    let length = response.framing().length();
+    match length.filter(|_| is_rest(response)) {
+        Some(length) => part.resume(length)?,
+        None => part.start(&destination.source.url, response.validator().as_ref(), length)?,
+    }
+    if let Some(length) = length {
+        part.reserve(length)?;
+    }
+    Ok(())
+}
+
+/// Receives what is left of a response into a part file. The last of it arrived at `arrived`. Other missing segments are
+/// fetched as well, by this thread or by others.
 fn receive_into(
     part: &mut PartFile,
     destination: &Destination<'_>,
     response: Response<'_>,
+    arrived: Instant,
     worker: &mut Worker<'_>,
 ) -> Result<(), Error> {
-    let split = prepare_part(part, destination, &response)?.map(Arc::new);
+    destination.session.checkpointer.watch(part);
+    destination.progress.begin(part.received(), response.framing().length());
+    let split = split_download(part, destination, &response).map(Arc::new);
     // Taken before the download is registered, or another thread could take it.
     let writer = part.shared().next_segment();
     let registry = destination.session.splits.as_ref().filter(|_| response.allows_ranges());
     let registration = split.as_ref().zip(registry).map(|(split, registry)| registry.register(split));
     let modified = response.last_modified();
-    let first = receive_first(destination, response, writer, worker);
+    let first = receive_first(destination, response, arrived, writer, worker);
     destination.split_backoff.own_thread_finished(&first);
     receive_rest(part, destination, first, split.as_deref(), registration.is_some(), worker)?;
     if let Some(time) = modified {
@@ -112,49 +169,35 @@ fn receive_into(
     Ok(())
 }
 
-/// Prepares the part file for a response. Returns what other threads need to fetch segments, where the file has a
-/// validator and a length.
-fn prepare_part(
-    part: &mut PartFile,
-    destination: &Destination<'_>,
-    response: &Response<'_>,
-) -> Result<Option<SplitDownload>, Error> {
-    let url = &destination.source.url;
-    let length = response.framing().length();
-    match length.filter(|_| is_rest(response)) {
-        Some(length) => part.resume(length)?,
-        None => part.start(url, response.validator().as_ref(), length)?,
-    }
-    if let Some(length) = length {
-        part.reserve(length)?;
-    }
-    destination.session.checkpointer.watch(part);
-    destination.progress.begin(part.received(), length);
+/// Returns what other threads need to fetch segments, if the file has a validator and a length.
+fn split_download(part: &PartFile, destination: &Destination<'_>, response: &Response<'_>) -> Option<SplitDownload> {
     let validator = part.sidecar().and_then(|sidecar| sidecar.validator);
-    Ok(validator.zip(length).map(|(validator, length)| SplitDownload {
+    let (validator, length) = validator.zip(response.framing().length())?;
+    Some(SplitDownload {
         id: destination.download.id(),
         source: destination.source.clone(),
-        effective_url: response.effective_url_unless(url),
+        effective_url: response.effective_url_unless(&destination.source.url),
         validator,
         length,
         part: Arc::clone(part.shared()),
         latency: destination.latency,
         progress: Arc::clone(&destination.progress),
         backoff: Arc::clone(&destination.split_backoff),
-    }))
+    })
 }
 
 /// Receives the body of the response that the attempt began with.
 fn receive_first(
     destination: &Destination<'_>,
     mut response: Response<'_>,
+    arrived: Instant,
     writer: Option<SegmentWriter>,
     worker: &mut Worker<'_>,
 ) -> Result<(), Error> {
     // Without a segment the file is empty.
     let Some(writer) = writer else { return Ok(()) };
     let _interruption = InterruptWhenOver::new(&writer, worker.client.interrupt());
-    if !writer.accept_response(response.position(), response.range_end()) {
+    if !writer.accept_response(response.position(), response.range_end(), arrived) {
         return Err(Error::Range("it is not the missing range"));
     }
     let result = copy_body(&mut response, &writer, &mut worker.buffer, &destination.progress, destination.session);

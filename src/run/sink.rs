@@ -127,32 +127,35 @@ impl Sink<'_> {
 impl SmallBody<'_> {
     /// Writes the body to a part file that will be committed, and syncs that if the user wants it.
     fn to_synced_part(&self, destination: &Destination<'_>) -> Result<PartFile, Error> {
-        let part = self.to_part(destination)?;
+        let part = to_part(self.bytes, &self.response, destination)?;
         let synced = if destination.session.output.fsync { part.sync() } else { Ok(()) };
         match synced {
             Ok(()) => Ok(part),
             Err(failure) => Err(destination.keep(Sink::Part(part), failure).failure),
         }
     }
+}
 
-    /// Writes the body to a part file: if the file system has no unnamed files, or if the body is incomplete and can be
-    /// resumed.
-    pub fn to_part(&self, destination: &Destination<'_>) -> Result<PartFile, Error> {
-        let mut part = PartFile::create(destination.part_path)?;
-        if let Err(failure) = self.fill(&mut part, destination) {
-            return Err(destination.keep(Sink::Part(part), failure).failure);
-        }
-        Ok(part)
+/// Writes what has arrived of a small body to a part file.
+pub fn to_part(bytes: &[u8], response: &Response<'_>, destination: &Destination<'_>) -> Result<PartFile, Error> {
+    let mut part = PartFile::create(destination.part_path)?;
+    if let Err(failure) = fill(&mut part, bytes, response, destination) {
+        return Err(destination.keep(Sink::Part(part), failure).failure);
     }
+    Ok(part)
+}
 
-    fn fill(&self, part: &mut PartFile, destination: &Destination<'_>) -> Result<(), Error> {
-        let (validator, length) = (self.response.validator(), self.response.framing().length());
-        part.start(&destination.source.url, validator.as_ref(), length)?;
-        part.write(self.bytes)?;
-        destination.report_moved_files(part);
-        if let Some(time) = self.response.last_modified() {
-            part.set_modified(time);
-        }
-        Ok(())
+fn fill(
+    part: &mut PartFile,
+    bytes: &[u8],
+    response: &Response<'_>,
+    destination: &Destination<'_>,
+) -> Result<(), Error> {
+    part.start(&destination.source.url, response.validator().as_ref(), response.framing().length())?;
+    part.write(bytes)?;
+    destination.report_moved_files(part);
+    if let Some(time) = response.last_modified() {
+        part.set_modified(time);
     }
+    Ok(())
 }

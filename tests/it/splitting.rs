@@ -405,6 +405,52 @@ fn nothing_waits_for_a_response_that_stalls() {
 }
 
 #[test]
+fn a_small_body_that_stalls_is_asked_for_again() {
+    const LENGTH: usize = 60_000;
+    let file = content(1, LENGTH);
+    let server = Server::start(move |request| {
+        let reply = Reply::file(request, &file, TAG);
+        if request.number == 0 { reply.stall_after(20_000) } else { reply }
+    });
+    // Alone it would never end.
+    let urls = ["/x", "/y", "/z"].map(|path| server.url(path));
+    let mut tdl = fetch().args(urls).args(["--stall-timeout=1h", "-v"]);
+    let output = tdl.run().assert_code(0);
+    for name in ["x", "y", "z"] {
+        assert!(tdl.read(name) == content(1, LENGTH), "{name}");
+    }
+    assert_eq!(tdl.names(), ["x", "y", "z"]);
+    assert_eq!(ranges(&server, LENGTH), [(20_000, LENGTH)]);
+    assert!(!output.stderr.contains("ended early"), "{}", output.stderr);
+}
+
+#[test]
+fn a_small_body_is_waited_for_if_its_rest_cannot_be_asked_for() {
+    type Limit = fn(Reply) -> Reply;
+    let cases: [(Limit, &[&str]); 3] = [
+        (|reply| reply.without("ETag"), &[]),
+        (|reply| reply.header("Accept-Ranges", "none"), &[]),
+        (|reply| reply, &["--no-split"]),
+    ];
+    for (limit, options) in cases {
+        let (file, gate) = (content(1, 60_000), Arc::new(Gate::default()));
+        let held = Arc::clone(&gate);
+        let server = Server::start(move |request| limit(Reply::file(request, &file, TAG)).held_after(20_000, &held));
+        let mut tdl = fetch().arg(server.url("/x")).args(options);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                server.wait_for_requests(1);
+                std::thread::sleep(TIME_FOR_ONE_MORE);
+                gate.open();
+            });
+            tdl.run().assert_code(0);
+        });
+        assert!(tdl.read("x") == content(1, 60_000), "{options:?}");
+        assert_eq!(server.requests().len(), 1, "{options:?}");
+    }
+}
+
+#[test]
 fn a_distant_server_that_limits_each_connection_is_asked_over_many() {
     let body = content(1, 32 * MIB);
     let file = body.clone();

@@ -144,14 +144,16 @@ impl<T> Queue<T> {
 
     /// Whether a segment of a running download may be requested: its host has a permit to spare after reserving one for
     /// each of its waiting downloads. If not, the host's limiter is told that one was wanted; the download will take
-    /// `time_left` without it.
+    /// `time_left` without it. If that is the maximum, no connection brings those bytes: asking for them adds no load.
     pub fn permits_segment(&mut self, id: usize, time_left: Duration) -> Option<SegmentKind> {
         let number = self.host_of[id];
         let per_host = self.per_host;
         let host = &mut self.hosts[number as usize];
         let in_flight = host.in_flight;
         let limiter = host.limiter(per_host);
-        let (limit, is_trial) = (limiter.segment_limit(), limiter.is_trial(in_flight));
+        let brings_load = time_left < Duration::MAX;
+        let limit = if brings_load { limiter.segment_limit() } else { limiter.segment_limit().max(limiter.limit()) };
+        let is_trial = brings_load && limiter.is_trial(in_flight);
         if host.held_until.is_none() && in_flight + host.waiting < limit {
             return Some(if is_trial { SegmentKind::Trial } else { SegmentKind::Proven });
         }

@@ -86,7 +86,7 @@ pub fn fetch_segment(
         Err(failure) if is_irrelevant(&failure, writer, session) => return Ok(()),
         Err(failure) => return Err(of_segment(failure)),
     };
-    if !writer.accept_response(response.position(), response.range_end()) {
+    if !writer.accept_response(response.position(), response.range_end(), Instant::now()) {
         return Ok(());
     }
     let result = copy_body(&mut response, writer, &mut worker.buffer, &download.progress, session);
