@@ -18,6 +18,10 @@ const MARGIN: f64 = 1.5;
 const FIRST_INTERVAL: Duration = Duration::from_secs(5);
 const MAX_INTERVAL: Duration = Duration::from_secs(80);
 
+/// For how many windows the speed must be even, or how many times as long a window must be.
+const EVEN_WINDOWS: u32 = 3;
+const CALM_WINDOWS: u32 = 8;
+
 /// A file is worth a trial if it will take longer than this.
 const MIN_TIME_LEFT: Duration = Duration::from_secs(1);
 
@@ -182,6 +186,13 @@ impl Growth {
         }
     }
 
+    /// Whether more than [`START`] transfers may be tried. Where those before have overflowed a queue, bytes arrive in
+    /// fits and starts, and more transfers would overflow it again.
+    fn is_calm(&self, now: Instant) -> bool {
+        let window = self.window();
+        self.throughput.is_even(now, window, EVEN_WINDOWS) || self.throughput.is_steady(now, window * CALM_WINDOWS)
+    }
+
     fn may_begin_trial(&self, now: Instant) -> bool {
         self.trial.is_none() && self.pause_until.is_none_or(|until| now >= until)
     }
@@ -194,6 +205,9 @@ impl Growth {
     fn consider_requests(&mut self, now: Instant) {
         let served = &self.served;
         if served.count < (self.limit / 2).max(1) || served.mean_time() < MIN_REQUEST_TIME {
+            return;
+        }
+        if served.mostly_transfer() && !self.is_calm(now) {
             return;
         }
         let alone = served.mean_time_alone();
@@ -209,12 +223,12 @@ impl Growth {
 
     /// Begins a trial of more bytes, if the speed has stopped growing of itself.
     fn consider_bytes(&mut self, now: Instant, from: usize) {
+        let to = (from * self.factor).min(self.max);
         let window = self.window();
         let Some((last, before)) = self.throughput.last_two(now, window) else { return };
         let is_steady = self.throughput.is_constant(now, window * 2) && self.throughput.is_steady(now, window);
-        if self.is_linear || is_steady {
+        if self.is_linear || (is_steady && (to <= START || self.is_calm(now))) {
             let base = if self.is_linear { last } else { last.max(f64::midpoint(last, before)) };
-            let to = (from * self.factor).min(self.max);
             let warm_at = now + self.connect + self.first_byte;
             self.begin(from, to, (now, Duration::ZERO), warm_at, Measure::Bytes { base });
         }
@@ -394,7 +408,7 @@ mod tests {
         let mut most = 0;
         for _ in 0..time {
             let (now, received) = state;
-            let connections = growth.segment_limit().clamp(1, 16);
+            let connections = growth.segment_limit().clamp(1, MAX);
             (*now, *received) = (*now + at(1), *received + speed(connections));
             let traffic =
                 TrafficSnapshot { received: *received, responses: 1_000_000, first_byte: at(10), connect: at(10) };
@@ -408,7 +422,7 @@ mod tests {
     fn a_file_gets_more_connections_only_while_they_bring_more() {
         for (speed, width) in [
             ((|_| 1000) as fn(usize) -> u64, 0),
-            (|connections| 1000 * connections as u64, 16),
+            (|connections| 1000 * connections as u64, MAX),
             (|connections| 1000 * connections.min(4) as u64, 4),
         ] {
             let (mut growth, mut state) = (Growth::new(MAX), (Instant::now(), 0));
@@ -427,6 +441,17 @@ mod tests {
             assert_eq!(run_bytes(&mut growth, &mut state, 25, |_| speed as u64), 1);
         }
         assert!(run_bytes(&mut growth, &mut state, 500, |_| speed as u64) > 1);
+    }
+
+    #[test]
+    fn more_than_sixteen_are_tried_once_it_is_calm() {
+        let fits_and_starts = |time: u64| move |_: usize| if (time / 75).is_multiple_of(2) { 1000 } else { 700 };
+        let (mut growth, mut state) = (Growth::new(MAX), (Instant::now(), 0));
+        growth.prove(START);
+        for time in 0..600 {
+            assert_eq!(run_bytes(&mut growth, &mut state, 1, fits_and_starts(time)), START, "after {time} ms");
+        }
+        assert!(run_bytes(&mut growth, &mut state, 200, |_| 900) > START);
     }
 
     #[test]

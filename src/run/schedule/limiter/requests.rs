@@ -8,6 +8,9 @@ const INITIAL_WINDOW: u64 = 14_480;
 /// Requests that spend more of their time than this waiting share no link.
 const MIN_WAITING: f64 = 0.85;
 
+/// Requests that spend less of their time than this waiting are limited by the link.
+const MAX_TRANSFERRING: f64 = 0.4;
+
 /// Fewer requests than this say nothing.
 pub const MIN_SAMPLE: usize = 4;
 
@@ -118,6 +121,11 @@ impl Requests {
         self.waits.as_secs_f64() > MIN_WAITING * self.time.as_secs_f64()
     }
 
+    /// Whether they took much longer than the round trips that they waited for, so that they fill the link.
+    pub fn mostly_transfer(&self) -> bool {
+        self.waits.as_secs_f64() < MAX_TRANSFERRING * self.time.as_secs_f64()
+    }
+
     fn mean(&self, sum: Duration) -> Duration {
         sum.checked_div(u32::try_from(self.count).unwrap_or(u32::MAX)).unwrap_or_default()
     }
@@ -144,10 +152,17 @@ mod tests {
 
     #[test]
     fn requests_that_only_wait_are_told_from_those_that_share_the_link() {
-        for (bytes, time, waits) in [(4096, 110, true), (65_536, 320, true), (65_536, 400, false), (4096, 150, false)] {
+        for (bytes, time, waits, transfers) in [
+            (4096, 110, true, false),
+            (65_536, 320, true, false),
+            (65_536, 400, false, false),
+            (4096, 150, false, false),
+            (65_536, 800, false, true),
+        ] {
             let mut requests = Requests::default();
             requests.add(&request(time, bytes));
             assert_eq!(requests.mostly_wait(), waits, "{bytes} in {time} ms");
+            assert_eq!(requests.mostly_transfer(), transfers, "{bytes} in {time} ms");
         }
     }
 

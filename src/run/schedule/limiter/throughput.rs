@@ -8,6 +8,9 @@ use super::trial::min_gain;
 /// Speed that rises by less than this between two windows has stopped growing of itself (slow start).
 const STEADY: f64 = 1.15;
 
+/// Speeds that differ by less than this are nearly the same.
+const EVEN: f64 = 1.1;
+
 /// The speed of a host, now and at its best.
 #[derive(Debug, Default)]
 pub struct Throughput {
@@ -46,6 +49,19 @@ impl Throughput {
     /// Whether the speed has stopped growing of itself.
     pub fn is_steady(&self, now: Instant, window: Duration) -> bool {
         self.last_two(now, window).is_some_and(|(last, before)| last <= before * STEADY)
+    }
+
+    /// Whether the speeds in so many windows are nearly the same.
+    pub fn is_even(&self, now: Instant, window: Duration, windows: u32) -> bool {
+        let speed = |number| {
+            let end = now.checked_sub(window * number)?;
+            self.speed.between(end.checked_sub(window)?, end)
+        };
+        let speeds: Option<Vec<f64>> = (0..windows).map(speed).collect();
+        speeds.is_some_and(|speeds| {
+            let highest = speeds.iter().copied().fold(0.0, f64::max);
+            speeds.iter().all(|speed| highest <= speed * EVEN)
+        })
     }
 
     /// Compares the speed with the highest so far. Returns with how many requests that was, if more were in flight then
