@@ -8,13 +8,12 @@ use reqwest::header::{self, HeaderMap};
 
 use super::configure::configure_client;
 use super::connection_pool::{Connection, ConnectionPool};
-use super::exchange::{self, RawResponse};
+use super::exchange::{self, RawResponse, Reader};
 use super::headers::{header_map, header_text};
 use super::interrupt::Interrupt;
 use super::redirect::RedirectChain;
 use super::request::{Conditions, RangeRequest, Request};
 use super::response::{Reply, Response};
-use super::response_buffer::CancelCheck;
 use super::retry_after::parse_retry_after;
 use super::runtime::Runtime;
 use super::traffic::Traffic;
@@ -37,10 +36,7 @@ pub struct Client<'a> {
     pub(super) headers: &'a HeaderMap,
     pub(super) http: Transport<'a>,
     pub(super) https: Transport<'a>,
-    pub(super) cancel: CancelCheck<'a>,
-    /// Counts what arrives.
-    pub traffic: Option<&'a Traffic>,
-    pub(super) interrupt: Arc<Interrupt>,
+    pub(super) reader: Reader<'a>,
 }
 
 /// A pool of connections, and the runtime that does their network I/O.
@@ -54,7 +50,12 @@ impl<'a> Client<'a> {
     /// What interrupts the waits of this client and of its responses.
     #[must_use]
     pub const fn interrupt(&self) -> &Arc<Interrupt> {
-        &self.interrupt
+        &self.reader.interrupt
+    }
+
+    /// Counts from now on in `traffic` what arrives.
+    pub const fn count_in(&mut self, traffic: Option<&'a Traffic>) {
+        self.reader.traffic = traffic;
     }
 
     /// Requests a file, or the rest of it, and follows redirects; `on_redirect` is called for each. Headers and user
@@ -177,7 +178,7 @@ impl<'a> Client<'a> {
             let client = pool.client(connection, || configure_client(self.network, is_https))?;
             let request = self.build(&client, request, chain)?;
             let on_head = pool.response_callback(connection);
-            exchange::perform(runtime.handle(), client, request, on_head, self.cancel, &self.interrupt, self.traffic)
+            exchange::perform(runtime.handle(), client, request, on_head, self.reader.clone())
                 .map_err(|error| failure::classify_exchange(error, self.network))
         };
         let mut response = send(Connection::Reused);

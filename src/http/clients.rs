@@ -6,6 +6,7 @@ use reqwest::header::HeaderMap;
 
 use super::client::{Client, Transport};
 use super::connection_pool::ConnectionPool;
+use super::exchange::Reader;
 use super::headers::header_map;
 use super::response_buffer::CancelCheck;
 use super::runtime::Runtime;
@@ -84,9 +85,7 @@ impl Clients {
             headers: &self.headers,
             http: Transport { runtime: &http.runtime, pool: &http.http },
             https: Transport { runtime: &https.runtime, pool: &https.https },
-            cancel: CancelCheck(is_cancelled),
-            traffic: None,
-            interrupt: Arc::default(),
+            reader: Reader { cancel: CancelCheck(is_cancelled), interrupt: Arc::default(), traffic: None },
         }
     }
 

@@ -24,10 +24,25 @@ pub struct RawResponse<'a> {
     buffer: Arc<ResponseBuffer>,
     /// Empty between reads; kept for its allocation.
     taken: Vec<Bytes>,
-    cancel: CancelCheck<'a>,
-    interrupt: Arc<Interrupt>,
-    traffic: Option<&'a Traffic>,
+    reader: Reader<'a>,
     _task: AbortOnDrop,
+}
+
+/// The thread that waits for a response and reads it.
+#[derive(Debug, Clone)]
+pub struct Reader<'a> {
+    /// Whether its run is cancelled.
+    pub cancel: CancelCheck<'a>,
+    /// Ends its wait when the response is not needed any more.
+    pub interrupt: Arc<Interrupt>,
+    /// Counts what it reads.
+    pub traffic: Option<&'a Traffic>,
+}
+
+impl Reader<'_> {
+    fn gives_up(&self) -> bool {
+        self.cancel.is_cancelled() || self.interrupt.is_set()
+    }
 }
 
 /// Sends a request on a runtime, and blocks until the head of its response has arrived.
@@ -44,15 +59,13 @@ pub fn perform<'a>(
     client: Client,
     request: Request,
     on_head: impl FnOnce() + Send + 'static,
-    cancel: CancelCheck<'a>,
-    interrupt: &Arc<Interrupt>,
-    traffic: Option<&'a Traffic>,
+    reader: Reader<'a>,
 ) -> Result<RawResponse<'a>, ExchangeError> {
-    if interrupt.is_set() {
+    if reader.interrupt.is_set() {
         return Err(ExchangeError::Cancelled);
     }
     let buffer = Arc::new(ResponseBuffer::default());
-    interrupt.set_buffer(&buffer);
+    reader.interrupt.set_buffer(&buffer);
     let guard = FinishOnDrop(Arc::clone(&buffer));
     let task = runtime.spawn(async move {
         // The runtime resumes this task after it has polled the system for new events and handled them.
@@ -61,12 +74,11 @@ pub fn perform<'a>(
         guard.0.finish(result.map_err(ExchangeError::Library));
     });
     let task = AbortOnDrop(task.abort_handle());
-    let head = buffer.wait_for_head(CancelCheck(&|| cancel.is_cancelled() || interrupt.is_set()))?;
-    if let Some(traffic) = traffic {
+    let head = buffer.wait_for_head(CancelCheck(&|| reader.gives_up()))?;
+    if let Some(traffic) = reader.traffic {
         traffic.count_response(head.timing);
     }
-    let interrupt = Arc::clone(interrupt);
-    Ok(RawResponse { head, buffer, taken: Vec::new(), cancel, interrupt, traffic, _task: task })
+    Ok(RawResponse { head, buffer, taken: Vec::new(), reader, _task: task })
 }
 
 impl RawResponse<'_> {
@@ -81,14 +93,13 @@ impl RawResponse<'_> {
     ///
     /// The body is incomplete, or no byte arrived before the run was cancelled or the read was interrupted.
     pub fn read(&mut self, output: &mut [u8]) -> Result<usize, ExchangeError> {
-        let is_cancelled = || self.cancel.is_cancelled() || self.interrupt.is_set();
-        self.buffer.take(output.len(), &mut self.taken, CancelCheck(&is_cancelled))?;
+        self.buffer.take(output.len(), &mut self.taken, CancelCheck(&|| self.reader.gives_up()))?;
         let mut filled = 0;
         for frame in self.taken.drain(..) {
             output[filled..filled + frame.len()].copy_from_slice(&frame);
             filled += frame.len();
         }
-        if let Some(traffic) = self.traffic {
+        if let Some(traffic) = self.reader.traffic {
             traffic.count_bytes(filled as u64);
         }
         Ok(filled)

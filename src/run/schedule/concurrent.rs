@@ -78,7 +78,7 @@ impl<'s> Work for Downloads<'s, '_> {
 
     fn attempt(&self, id: usize, kept: Option<Transfer<'s>>, worker: &mut Worker<'s>) -> Step<Transfer<'s>> {
         let transfer = kept.unwrap_or_else(|| Transfer::new(&self.session.plan.downloads()[id]));
-        worker.client.traffic = Some(&self.traffic[self.host_of(&transfer) as usize]);
+        worker.client.count_in(Some(&self.traffic[self.host_of(&transfer) as usize]));
         worker.timing = None;
         step(transfer, self.session, worker)
     }
@@ -111,7 +111,7 @@ impl<'s> Work for Downloads<'s, '_> {
 
     fn fetch_segment(&self, task: &SegmentTask, worker: &mut Worker<'s>) -> Result<(), Error> {
         let host = self.host_number(&task.source().url.host_and_port());
-        worker.client.traffic = host.map(|host| &self.traffic[host as usize]);
+        worker.client.count_in(host.map(|host| &self.traffic[host as usize]));
         let result = catch_unwind(AssertUnwindSafe(|| task.run(self.session, worker)));
         let result = result.unwrap_or_else(|panic| Err(Error::Panicked(panic_message(&*panic))));
         result.inspect_err(|failure| {

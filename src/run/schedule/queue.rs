@@ -151,9 +151,9 @@ impl<T> Queue<T> {
         let host = &mut self.hosts[number as usize];
         let in_flight = host.in_flight;
         let limiter = host.limiter(per_host);
-        let brings_load = time_left < Duration::MAX;
-        let limit = if brings_load { limiter.segment_limit() } else { limiter.segment_limit().max(limiter.limit()) };
-        let is_trial = brings_load && limiter.is_trial(in_flight);
+        let (proven, brings_load) = (limiter.segment_limit(), time_left < Duration::MAX);
+        let limit = if brings_load { proven } else { proven.max(limiter.limit()) };
+        let is_trial = limiter.is_trial(in_flight);
         if host.held_until.is_none() && in_flight + host.waiting < limit {
             return Some(if is_trial { SegmentKind::Trial } else { SegmentKind::Proven });
         }
