@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use super::timing::Timing;
 
 /// The maximum number of buffered bytes; the last frame may exceed it.
-const READ_AHEAD: usize = 128 * 1024;
+const READ_AHEAD: usize = 64 * 1024;
 
 /// The maximum number of buffered frames. A chunk may be a single byte.
 const FRAMES_AHEAD: usize = 1024;
