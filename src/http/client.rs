@@ -278,6 +278,15 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_connection_says_something_about_the_host() {
+        let (listener, url) = listen();
+        drop(listener);
+        let clients = Clients::new(&network(&[]), 1, 1).unwrap();
+        let failure = clients.for_thread(0, &|| false).get(&request(&url), |_| {}).map(drop).unwrap_err();
+        assert!(failure.is_refusal(), "{failure:?}");
+    }
+
+    #[test]
     fn a_request_without_a_response_ends_when_it_is_cancelled() {
         let (listener, url) = listen();
         let validator = EntityHeaders { etag: Some("\"a\"".to_owned()), ..EntityHeaders::default() };

@@ -84,7 +84,7 @@ pub fn perform<'a>(
 impl RawResponse<'_> {
     /// Waits for something to read, for at most `patience`. Returns whether there is something, if only the end.
     pub fn wait_for_more(&self, patience: Duration) -> bool {
-        self.buffer.wait_for_more(patience)
+        self.buffer.wait_for_more(patience, CancelCheck(&|| self.reader.gives_up()))
     }
 
     /// Reads the next bytes of the body; 0 at its end.

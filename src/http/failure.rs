@@ -51,7 +51,7 @@ pub fn classify_request(error: reqwest::Error, network: &Network) -> Error {
         return match io_kind(&error) {
             Some(io::ErrorKind::InvalidData) => Error::Tls(root(&error)),
             _ if error.is_timeout() => Error::ConnectTimeout(network.connect_timeout),
-            _ => Error::Connect(root(&error)),
+            _ => Error::Connect(system_error(&error).map_or_else(|| root(&error), Cause::from)),
         };
     }
     if error.is_builder() {
@@ -110,6 +110,12 @@ fn classify_connected(error: &(dyn StdError + 'static), received: u64, stall_tim
         return Error::Protocol(root(error));
     }
     Error::Broken { received, cause: root(error) }
+}
+
+/// The system's error, if one is the cause.
+fn system_error(error: &(dyn StdError + 'static)) -> Option<io::Error> {
+    let errors = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>());
+    errors.filter_map(io::Error::raw_os_error).last().map(io::Error::from_raw_os_error)
 }
 
 /// Returns the system's error if it means that too many files are open.

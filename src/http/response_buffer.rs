@@ -139,11 +139,22 @@ impl ResponseBuffer {
         }
     }
 
-    /// Waits for frames or the end of the body, for at most `patience`. Returns whether there is any of that.
-    pub fn wait_for_more(&self, patience: Duration) -> bool {
-        let has_more = |state: &State| !state.frames.is_empty() || !matches!(state.body, BodyState::Receiving);
-        let state = self.state();
-        has_more(&state) || has_more(&self.wait_for_change(state, patience))
+    /// Waits for frames or the end of the body, for at most `patience`. Returns whether there is any of that, or the run
+    /// was cancelled.
+    pub fn wait_for_more(&self, patience: Duration, cancel: CancelCheck<'_>) -> bool {
+        let deadline = Instant::now() + patience;
+        let mut state = self.state();
+        while state.frames.is_empty() && matches!(state.body, BodyState::Receiving) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            if cancel.is_cancelled() {
+                return true;
+            }
+            state = self.wait_for_change(state, left.min(CANCEL_CHECK_INTERVAL));
+        }
+        true
     }
 
     /// Waits for frames, and moves up to `max_bytes` to `taken`; none at the end of the body.
@@ -234,5 +245,38 @@ impl CancelCheck<'_> {
 impl fmt::Debug for CancelCheck<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CancelCheck")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_wake_up_without_anything_is_no_pause() {
+        let buffer = ResponseBuffer::default();
+        let never = CancelCheck(&|| false);
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| buffer.wait_for_more(Duration::from_secs(60), never));
+            while !buffer.state().reader_waits {
+                thread::yield_now();
+            }
+            // As by the task that has found nothing else to do after the reader has taken its frame.
+            buffer.wake_reader();
+            while !buffer.state().reader_waits {
+                thread::yield_now();
+            }
+            buffer.finish(Ok(()));
+            assert!(waiting.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn a_pause_ends_at_once_if_the_run_is_cancelled() {
+        let buffer = ResponseBuffer::default();
+        assert!(buffer.wait_for_more(Duration::from_secs(60), CancelCheck(&|| true)), "the next read says why");
+        assert!(!buffer.wait_for_more(Duration::ZERO, CancelCheck(&|| true)));
     }
 }

@@ -1,4 +1,4 @@
-//! What has arrived from one host so far, counted as it arrives.
+//! What has arrived from one host so far, counted as it is read.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;

@@ -14,14 +14,14 @@ use crate::error::Error;
 use crate::http::{Framing, Response};
 use crate::part::{CommitMode, PartFile, SegmentWriter};
 
-/// A body up to this length, which is less than a worker's buffer, is received completely before any file is created.
+/// A body up to this length, which fits in a worker's buffer, is received completely before any file is created.
 const MAX_SMALL_BODY: u64 = 64 * 1024;
 
 /// How often a thread waiting for other threads' segments checks whether it has something to do.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A small body that pauses for this long, or for half as long again as the first response took, moves to a part file.
-/// Then other connections can help, as with any other file.
+/// A small body that pauses for this long, or for 1.5 times as long as its response took if that is longer, moves to a part
+/// file. Then other connections can help, as with any other file.
 const MIN_PAUSE: Duration = Duration::from_millis(100);
 
 /// A complete body, with what the response said about it.
@@ -232,7 +232,7 @@ fn receive_rest(
         let own = split.filter(|_| result.is_ok() && !backoff.is_paused());
         let taken = own.and_then(|split| Some((split, split.take_own_segment(is_registered)?)));
         if let Some((split, writer)) = taken {
-            result = fetch_segment(split, &writer, destination.session, worker);
+            result = fetch_segment(split, &writer, destination.session, worker).map(drop);
             backoff.own_thread_finished(&result);
         } else if own.is_none() && shared.close_if_idle() {
             // Another thread failed to fetch what is missing.

@@ -57,6 +57,7 @@ impl<'a> Transfer<'a> {
         self.source += 1;
         (self.history, self.resume_policy) = (History::default(), ResumePolicy::default());
         self.effective_url = None;
+        self.split_backoff.forget_server();
     }
 
     pub fn finished(&self, outcome: Outcome) -> Finished {

@@ -109,7 +109,7 @@ impl<'s> Work for Downloads<'s, '_> {
         Some((task.id(), task))
     }
 
-    fn fetch_segment(&self, task: &SegmentTask, worker: &mut Worker<'s>) -> Result<(), Error> {
+    fn fetch_segment(&self, task: &SegmentTask, worker: &mut Worker<'s>) -> Result<bool, Error> {
         let host = self.host_number(&task.source().url.host_and_port());
         worker.client.count_in(host.map(|host| &self.traffic[host as usize]));
         let result = catch_unwind(AssertUnwindSafe(|| task.run(self.session, worker)));

@@ -49,7 +49,8 @@ pub trait Work: Sync {
     /// Takes the segment that is needed most, with its download's position in the plan.
     fn take_segment(&self, permits: PermitsSegment<'_>) -> Option<(usize, Self::Segment)>;
 
-    fn fetch_segment(&self, segment: &Self::Segment, worker: &mut Self::Worker) -> Result<(), Error>;
+    /// Fetches a segment. Returns whether the server has sent any of it: if not, it was not needed any more.
+    fn fetch_segment(&self, segment: &Self::Segment, worker: &mut Self::Worker) -> Result<bool, Error>;
 
     /// Gives a segment back. Its permit has been returned.
     fn give_back_segment(&self, segment: Self::Segment, result: Result<(), Error>);
@@ -165,7 +166,7 @@ impl<W: Work> Pool<'_, W> {
     fn run_segment(&self, permit: Permit, segment: W::Segment, worker: &mut W::Worker) {
         let result = self.work.fetch_segment(&segment, worker);
         self.return_permit(permit, TaskResult::Segment(&result));
-        self.work.give_back_segment(segment, result);
+        self.work.give_back_segment(segment, result.map(drop));
     }
 
     /// Returns a permit to the queue, with what its request has shown about the host. Returns the downloads that will
@@ -177,7 +178,7 @@ impl<W: Work> Pool<'_, W> {
             self.reduce_open_files(shared, failure);
             // After its last attempt, a download holds its host only if the host is throttling.
             if failure.is_throttled() || !matches!(result, TaskResult::Finished(..)) {
-                self.hold_hosts(&mut shared.queue, permit.id(), failure);
+                self.hold_hosts(&mut shared.queue, &permit, failure);
             }
         }
         shared.busy -= 1;
@@ -286,13 +287,13 @@ impl<W: Work> Pool<'_, W> {
 
     /// Obeys a `Retry-After`: holds the host of the download, and the one that a redirect led to. A 503 may be about one
     /// URL; it holds a host only if [`Queue::hold_for_load`] says so.
-    fn hold_hosts(&self, queue: &mut Queue<W::Transfer>, id: usize, failure: &Error) {
+    fn hold_hosts(&self, queue: &mut Queue<W::Transfer>, permit: &Permit, failure: &Error) {
         let Some(RetryAfter { host, wait }) = hold(failure) else { return };
         let until = Instant::now() + *wait;
-        let hosts = [Some(queue.host_of(id)), self.work.host_number(host)];
+        let hosts = [Some(permit.host()), self.work.host_number(host)];
         for number in hosts.into_iter().flatten() {
             match failure.status() {
-                Some(503) => queue.hold_for_load(number, id, until),
+                Some(503) => queue.hold_for_load(number, permit.id(), until),
                 _ => queue.hold(number, until),
             }
         }
@@ -315,7 +316,7 @@ impl<W: Work> Pool<'_, W> {
 enum TaskResult<'f, T> {
     Finished(&'f Finished, Option<Timing>),
     Retry(Fate<T>, &'f Error),
-    Segment(&'f Result<(), Error>),
+    Segment(&'f Result<bool, Error>),
 }
 
 impl<T> TaskResult<'_, T> {
@@ -348,7 +349,7 @@ impl<T> TaskResult<'_, T> {
             {
                 Feedback::Served(None)
             }
-            Self::Segment(Ok(())) => Feedback::Served(None),
+            Self::Segment(Ok(true)) => Feedback::Served(None),
             _ => Feedback::Unknown,
         }
     }
@@ -474,9 +475,9 @@ mod tests {
             Some((*id, *id))
         }
 
-        fn fetch_segment(&self, segment: &usize, (): &mut ()) -> Result<(), Error> {
+        fn fetch_segment(&self, segment: &usize, (): &mut ()) -> Result<bool, Error> {
             self.fetched_segments.lock().unwrap().push(*segment);
-            Ok(())
+            Ok(true)
         }
 
         fn give_back_segment(&self, _: usize, result: Result<(), Error>) {

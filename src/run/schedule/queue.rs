@@ -49,6 +49,11 @@ impl Permit {
     pub const fn id(&self) -> usize {
         self.id
     }
+
+    /// The host that it is for.
+    pub const fn host(&self) -> u32 {
+        self.host
+    }
 }
 
 /// What a thread that asks for work should do.
@@ -73,7 +78,7 @@ pub enum Feedback {
     Unknown,
 }
 
-/// A permit for a segment of a running download.
+/// Why a segment of a running download is permitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SegmentKind {
     /// More requests have been shown to pay.
@@ -240,16 +245,12 @@ impl<T> Queue<T> {
         self.waiting.len() + startable.sum::<usize>()
     }
 
-    /// The host of the source that a download uses.
-    pub fn host_of(&self, id: usize) -> u32 {
-        self.host_of[id]
-    }
-
-    /// Holds a host: nothing starts there before `until`.
+    /// Holds a host: nothing starts there before `until`, whatever it serves meanwhile.
     pub fn hold(&mut self, number: u32, until: Instant) {
+        self.hosts[number as usize].is_held_for_load = false;
         if self.hosts[number as usize].held_until.is_none_or(|earlier| earlier < until) {
             self.holds.push(Reverse((until, number)));
-            self.update(number, |host| (host.held_until, host.is_held_for_load) = (Some(until), false));
+            self.update(number, |host| host.held_until = Some(until));
         }
     }
 
@@ -472,7 +473,7 @@ mod tests {
         assert_eq!(run.start_all(now), [1], "its first host is free, its second is not");
         run.finish(2, Feedback::Unknown);
         assert_eq!(run.start(now), Some((0, Some('k'))), "before those never started there");
-        run.queue.hold(run.queue.host_of(0), now + Duration::from_secs(1));
+        run.queue.hold(1, now + Duration::from_secs(1));
         run.finish(0, Feedback::Unknown);
         run.finish(1, Feedback::Unknown);
         assert_eq!(run.wait(now), Some(now + Duration::from_secs(1)), "its second host is held");
@@ -531,6 +532,20 @@ mod tests {
         assert!(run.start_all(now).is_empty(), "one at once now");
         run.finish(0, Feedback::Served(None));
         assert_eq!(run.start_all(now), [1]);
+    }
+
+    #[test]
+    fn a_host_that_asks_for_a_hold_is_not_released_by_what_it_serves() {
+        let now = Instant::now();
+        let (soon, later) = (now + Duration::from_secs(1), now + Duration::from_secs(9));
+        let mut run = Run::new(&[0; 4], 3);
+        assert_eq!(run.start_all(now), [0, 1, 2]);
+        run.queue.hold_for_load(0, 0, later);
+        run.queue.hold_for_load(0, 1, later);
+        // That is shorter, but it is about the host.
+        run.queue.hold(0, soon);
+        run.finish(2, Feedback::Served(None));
+        assert_eq!(run.start_all(now), [0; 0]);
     }
 
     #[test]

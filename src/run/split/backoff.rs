@@ -91,6 +91,12 @@ impl SplitBackoff {
         self.state().helped += took;
     }
 
+    /// Forgets how a server answered: the next segments come from another one.
+    pub fn forget_server(&self) {
+        let mut state = self.state();
+        *state = State { helped: state.helped, waited: state.waited, ..State::default() };
+    }
+
     /// Takes the last failure of another thread.
     pub fn take_failure(&self) -> Option<Error> {
         self.state().failure.take()

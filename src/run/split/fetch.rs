@@ -38,8 +38,8 @@ impl SegmentTask {
         &self.download.source
     }
 
-    /// Fetches the segment.
-    pub fn run(&self, session: &Session<'_>, worker: &mut Worker<'_>) -> Result<(), Error> {
+    /// Fetches the segment. Returns whether the server has sent any of it.
+    pub fn run(&self, session: &Session<'_>, worker: &mut Worker<'_>) -> Result<bool, Error> {
         let (start, _) = self.writer.begin_request();
         // It may be over by now, and even the download.
         if !self.writer.is_over() {
@@ -63,7 +63,7 @@ impl SegmentTask {
     }
 }
 
-/// Fetches a segment that was taken.
+/// Fetches a segment that was taken. Returns whether the server has sent any of it: if not, it was not needed any more.
 ///
 /// # Errors
 ///
@@ -74,27 +74,33 @@ pub fn fetch_segment(
     writer: &SegmentWriter,
     session: &Session<'_>,
     worker: &mut Worker<'_>,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let SplitDownload { source, effective_url, validator, length, .. } = download;
     let _interruption = InterruptWhenOver::new(writer, worker.client.interrupt());
     let (from, to) = writer.begin_request();
+    if to.is_some_and(|to| to <= from) {
+        download.backoff.responded(true);
+        return Ok(false);
+    }
     let range = RangeRequest { from, to, validator, length: Some(*length) };
     let response = worker.client.get_range(&source.url, source.headers(), effective_url.as_ref(), range);
     download.backoff.responded(response.is_ok());
     let mut response = match response {
         Ok(response) => response,
-        Err(failure) if is_irrelevant(&failure, writer, session) => return Ok(()),
+        Err(failure) if is_irrelevant(&failure, writer, session) => return Ok(false),
         Err(failure) => return Err(of_segment(failure)),
     };
     if !writer.accept_response(response.position(), response.range_end(), Instant::now()) {
-        return Ok(());
+        return Ok(true);
     }
     let result = copy_body(&mut response, writer, &mut worker.buffer, &download.progress, session);
-    if let Err(Error::Range(_)) = result {
-        download.progress.subtract(writer.discard_written());
-        return result.map_err(of_segment);
+    match result {
+        Err(failure @ Error::Range(_)) => {
+            download.progress.subtract(writer.discard_written());
+            Err(of_segment(failure))
+        }
+        result => result.map(|()| true),
     }
-    result
 }
 
 /// Keeps a permanent failure of one segment from counting as one of the whole file.

@@ -18,7 +18,7 @@ const MARGIN: f64 = 1.5;
 const FIRST_INTERVAL: Duration = Duration::from_secs(5);
 const MAX_INTERVAL: Duration = Duration::from_secs(80);
 
-/// For how many windows the speed must be even, or how many times as long a window must be.
+/// The speed is calm if it is even over so many windows, or steady over windows that are so many times as long.
 const EVEN_WINDOWS: u32 = 3;
 const CALM_WINDOWS: u32 = 8;
 
@@ -167,6 +167,8 @@ impl Growth {
         self.trial.iter_mut().for_each(|trial| trial.release(now));
         // A trial of more requests is of no use without more requests.
         self.trial.take_if(|trial| wants != Wants::Downloads && !trial.is_of_bytes());
+        // Where no request is served any more, nothing else ends a trial of them.
+        self.judge_requests(now);
         self.judge_bytes(now, in_flight);
         self.check_collapse(now);
         if self.trial.is_none()

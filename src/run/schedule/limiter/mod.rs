@@ -125,6 +125,6 @@ impl Limiter {
     /// Time has passed. `traffic` is what has arrived from the host so far.
     pub fn tick(&mut self, now: Instant, traffic: TrafficSnapshot, in_flight: usize, wants: Wants) {
         self.refusals.tick(now, in_flight);
-        self.growth.tick(now, traffic, in_flight, wants, self.refusals.bound().is_none());
+        self.growth.tick(now, traffic, in_flight, wants, self.refusals.bound().is_none_or(|bound| in_flight < bound));
     }
 }
