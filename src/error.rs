@@ -81,7 +81,10 @@ pub enum Error {
     /// The URL or a header does not form a valid request.
     #[error("the URL or a header does not form a valid request")]
     Request(#[source] Cause),
-    /// No byte arrived within the stall timeout, which is given.
+    /// No response arrived within the stall timeout, which is given; or only a part of its headers.
+    #[error("the server did not respond within {0:?}")]
+    NoResponse(Duration),
+    /// No byte of a body arrived within the stall timeout, which is given.
     #[error("no data received for {0:?}")]
     Stalled(Duration),
     /// The connection broke before the response was complete.
@@ -134,14 +137,14 @@ pub enum Error {
         expected: u64,
     },
     /// The disk has no room for the rest of the file.
-    #[error("not enough disk space for {}: {needed} bytes needed, {free} free", safe_path(path))]
+    #[error("not enough disk space for {}: {needed} bytes are needed, {}", safe_path(path), free_space(*free))]
     NoRoom {
         /// The part file.
         path: PathBuf,
         /// Bytes that are still missing.
         needed: u64,
-        /// Bytes that are free.
-        free: u64,
+        /// Bytes that are free; `None` if that would be enough, and the user may not use them.
+        free: Option<u64>,
     },
     /// The time limit for the run has expired.
     #[error("the time limit for the run has expired")]
@@ -218,6 +221,10 @@ pub const MAX_REDIRECTS: usize = 10;
 /// A reason phrase after its status code; many codes have none.
 fn prefixed(reason: &str) -> String {
     if reason.is_empty() { String::new() } else { format!(" {reason}") }
+}
+
+fn free_space(free: Option<u64>) -> String {
+    free.map_or_else(|| "more than this user may use".to_owned(), |free| format!("{free} are free"))
 }
 
 fn proxy_status(code: Option<u16>) -> String {

@@ -5,10 +5,10 @@ use libfuzzer_sys::fuzz_target;
 use tdl::fuzzing::{is_hidden, list};
 
 fuzz_target!(|bytes: &[u8]| match list::parse_plain("list", bytes) {
-    Ok(urls) => {
-        for url in urls {
+    Ok(entries) => {
+        for url in entries.iter().flat_map(|entry| entry.sources()).map(|source| &source.url) {
             assert!(!url.to_string().contains(is_hidden));
-            assert_eq!(tdl::WebUrl::parse(url.unredacted()).as_ref(), Ok(&url));
+            assert_eq!(tdl::WebUrl::parse(url.unredacted()).as_ref(), Ok(url));
         }
     }
     Err(errors) => {

@@ -2,18 +2,18 @@
 
 use std::ffi::OsString;
 use std::num::{NonZeroU16, NonZeroUsize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::ensure;
-use clap::builder::TypedValueParser;
-use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
-use super::values::{parse_duration, parse_headers, parse_name, parse_size};
+use super::values::{parse_at_least_one, parse_count, parse_duration, parse_headers, parse_name, parse_size};
 use crate::http::proxies_from_environment;
 use crate::options::{IfExists, Limits, Mode, Network, Options, Output, Retry};
 use crate::plan::SafeName;
 use crate::report::{DisplayOptions, ProgressMode, Verbosity};
+use crate::text::safe_path;
 
 /// Download lists of files concurrently and check that every file is complete
 #[derive(Debug, Parser)]
@@ -21,7 +21,8 @@ use crate::report::{DisplayOptions, ProgressMode, Verbosity};
     name = "tdl",
     bin_name = "tdl",
     version,
-    disable_help_subcommand = true,
+    override_usage = "tdl [OPTIONS] URL...\n       tdl [OPTIONS] -i FILE\n       tdl help fetch",
+    after_help = "'tdl' without a command is 'tdl fetch'; 'tdl help fetch' shows its options.",
     args_override_self = true,
     arg_required_else_help = true
 )]
@@ -102,11 +103,11 @@ struct FileArgs {
 #[command(next_help_heading = "Concurrency")]
 struct ConcurrencyArgs {
     /// Maximum number of threads, each of which fetches a file or a segment of one
-    #[arg(short, long, value_name = "N", default_value = "64", value_parser = at_least_one())]
+    #[arg(short, long, value_name = "N", default_value = "64", value_parser = parse_at_least_one, allow_negative_numbers = true)]
     jobs: NonZeroU16,
 
     /// Maximum number of simultaneous requests to one host; tdl finds by itself how many are best
-    #[arg(long, value_name = "N", default_value = "64", value_parser = at_least_one())]
+    #[arg(long, value_name = "N", default_value = "64", value_parser = parse_at_least_one, allow_negative_numbers = true)]
     per_host: NonZeroU16,
 
     /// Never use more than one connection per file
@@ -126,7 +127,7 @@ struct ConcurrencyArgs {
 #[command(next_help_heading = "Retries and limits")]
 struct RetryArgs {
     /// Give up on a file after N retries without progress
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = parse_count, allow_negative_numbers = true)]
     retries: u32,
 
     /// Start no new downloads after the first permanent failure
@@ -177,9 +178,9 @@ struct DisplayArgs {
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
 
-    /// Also show redirects, status codes and checks
-    #[arg(short, long, action = ArgAction::Count)]
-    verbose: u8,
+    /// Also show each file, redirects, status codes and checks
+    #[arg(short, long)]
+    verbose: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -222,9 +223,21 @@ pub struct FetchCommand {
     pub dry_run: bool,
 }
 
-/// Returns a parser for numbers from 1 to 65535.
-fn at_least_one() -> impl TypedValueParser<Value = NonZeroU16> {
-    clap::value_parser!(u16).range(1..).try_map(NonZeroU16::try_from)
+/// Refuses `-o NAME.ext` for a URL that ends in the same extension: in curl, that names the file. A directory that
+/// exists, or is written with a slash at its end, is meant.
+fn refuse_file_as_directory(directory: &Path, url: &str) -> anyhow::Result<()> {
+    let is_marked = directory.as_os_str().as_encoded_bytes().last().is_some_and(|last| b"/\\".contains(last));
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    let same = match (directory.extension(), Path::new(path).extension()) {
+        (Some(one), Some(other)) => one.eq_ignore_ascii_case(other),
+        _ => false,
+    };
+    let name = safe_path(directory);
+    ensure!(
+        !same || is_marked || directory.is_dir(),
+        "-o {name} is a directory; to name the file use -O {name}; to make the directory write {name}/"
+    );
+    Ok(())
 }
 
 impl FetchArgs {
@@ -233,6 +246,9 @@ impl FetchArgs {
         let Self { urls, files, concurrency, retry, request, display } = self;
         let output_name = files.output_name.as_deref().map(parse_name).transpose()?;
         let count = urls.len();
+        if let ([url], [], None) = (&urls[..], &files.input[..], &output_name) {
+            refuse_file_as_directory(&files.output_dir, url)?;
+        }
         ensure!(output_name.is_none() || count == 1, "-O names the file of a single URL, but there are {count}");
         let network = Network {
             connect_timeout: retry.connect_timeout,
@@ -275,8 +291,8 @@ impl DisplayArgs {
         };
         let verbosity = match (self.quiet, self.verbose) {
             (true, _) => Verbosity::Failures,
-            (_, 1..) => Verbosity::Everything,
-            (false, 0) => Verbosity::Normal,
+            (_, true) => Verbosity::Everything,
+            (false, false) => Verbosity::Normal,
         };
         DisplayOptions { progress, verbosity, json: self.json, directory, compare }
     }

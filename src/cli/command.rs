@@ -5,20 +5,21 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::args::{Args, Command};
 use super::exit::Exit;
 use super::fetch::fetch;
+use super::habits::advice;
 use crate::error::Error;
-use crate::report::write_stderr;
+use crate::report::write_error;
 
 /// Runs `tdl` and returns the exit code for the process. The first argument is the program's name.
 ///
 /// Like the `tdl` process, it writes to standard output and standard error and installs signal handlers. At a second
 /// SIGINT, SIGTERM or SIGHUP, the handler exits the process.
 pub fn run_command(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
-    let exit = match Args::try_parse_from(arguments) {
+    let exit = match Args::try_parse_from(with_command(arguments.into_iter().map(Into::into).collect())) {
         Ok(Args { command: Command::Fetch(args) }) => {
             args.resolve(|name| std::env::var_os(name)).and_then(fetch).unwrap_or_else(|error| report_error(&error))
         }
@@ -27,14 +28,21 @@ pub fn run_command(arguments: impl IntoIterator<Item = impl Into<OsString> + Clo
     ExitCode::from(exit.code())
 }
 
+/// Adds the command `fetch` where none is given: `tdl URL` is short for `tdl fetch URL`.
+fn with_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    const OTHERS: [&str; 6] = ["fetch", "help", "-h", "--help", "-V", "--version"];
+    if arguments.get(1).is_some_and(|first| OTHERS.iter().all(|other| first != other)) {
+        arguments.insert(1, "fetch".into());
+    }
+    arguments
+}
+
 /// Reports an error that kept the run from starting.
 fn report_error(error: &anyhow::Error) -> Exit {
-    if error.downcast_ref().is_some_and(Error::is_temporary) {
-        write_stderr(&format!("{error:#}; the same command may succeed later\n"));
-        return Exit::Temporary;
-    }
-    write_stderr(&format!("{error:#}\n"));
-    Exit::NotStarted
+    let is_temporary = error.downcast_ref().is_some_and(Error::is_temporary);
+    let advice = if is_temporary { "; the same command may succeed later" } else { "" };
+    write_error(&format!("{error:#}{advice}"));
+    if is_temporary { Exit::Temporary } else { Exit::NotStarted }
 }
 
 /// Prints clap's output: help, version or a usage error.
@@ -44,11 +52,13 @@ fn report_usage(error: &clap::Error) -> Exit {
         let _ = error.print();
         return Exit::Success;
     }
-    if error.kind() == ErrorKind::InvalidSubcommand && error.to_string().contains("://") {
-        // clap's message would show the URL, including any secrets in it.
-        write_stderr("a URL is not a command; to download it, use 'tdl fetch URL'\n");
-    } else {
-        let _ = error.print();
+    let unknown = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(option)) if error.kind() == ErrorKind::UnknownArgument => Some(option),
+        _ => None,
+    };
+    match unknown.and_then(|option| advice(option)) {
+        Some(advice) => write_error(&advice),
+        None => drop(error.print()),
     }
     Exit::NotStarted
 }

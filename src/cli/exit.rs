@@ -1,7 +1,7 @@
 //! Maps results to exit codes. Nothing else does.
 
 use crate::measure::Comparison;
-use crate::report::{TerminalReporter, write_stderr};
+use crate::report::{TerminalReporter, write_error};
 use crate::run::Summary;
 
 /// The result of the process.
@@ -65,7 +65,7 @@ impl Exit {
         match reporter.output_error() {
             None => self,
             Some(error) => {
-                write_stderr(&format!("cannot write to standard output: {error}\n"));
+                write_error(&format!("cannot write to standard output: {error}"));
                 Self::Failed
             }
         }

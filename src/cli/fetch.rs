@@ -7,7 +7,7 @@ use anyhow::bail;
 
 use super::args::FetchCommand;
 use super::exit::Exit;
-use super::input::read_urls;
+use super::input::{Input, read_input};
 use super::supervise::supervise;
 use crate::options::{Header, IfExists, Options};
 use crate::part::{self, TargetState};
@@ -19,10 +19,11 @@ use crate::url::WebUrl;
 
 /// Carries out a `tdl fetch` command.
 pub fn fetch(command: FetchCommand) -> anyhow::Result<Exit> {
-    let urls = read_urls(&command.urls, &command.lists)?;
-    let reporter = TerminalReporter::new(command.display.clone());
-    warn_about_shared_credentials(&urls, &command.options, &reporter);
-    let plan = make_plan(urls, &command);
+    let Input { entries, places } = read_input(&command.urls, &command.lists)?;
+    let mut reporter = TerminalReporter::new(command.display.clone());
+    reporter.set_places(places);
+    warn_about_shared_credentials(&entries, &command.options, &reporter);
+    let plan = make_plan(entries, &command);
     warn_about_duplicates(&plan, &reporter);
     let directory = &command.options.output.directory;
     if command.dry_run {
@@ -39,12 +40,13 @@ pub fn fetch(command: FetchCommand) -> anyhow::Result<Exit> {
 }
 
 /// Warns if credentials that may be meant for one server go to several: a header is sent to the origin of every URL.
-fn warn_about_shared_credentials(urls: &[WebUrl], options: &Options, reporter: &TerminalReporter) {
+fn warn_about_shared_credentials(entries: &[Entry], options: &Options, reporter: &TerminalReporter) {
     let credential = options.network.headers.iter().find(|header| header.is_credential());
     let Some(name) = credential.map(Header::name) else {
         return;
     };
-    let origins = urls.iter().map(WebUrl::origin).collect::<HashSet<_>>().len();
+    let urls = entries.iter().flat_map(Entry::sources).map(|source| &source.url);
+    let origins = urls.map(WebUrl::origin).collect::<HashSet<_>>().len();
     if origins > 1 {
         let warning = format!("the header {name} will be sent to all {origins} servers in the list");
         reporter.event(&Event::Warning(&warning));
@@ -60,14 +62,14 @@ fn warn_about_duplicates(plan: &Plan, reporter: &TerminalReporter) {
     reporter.event(&Event::Warning(&warning));
 }
 
-fn make_plan(mut urls: Vec<WebUrl>, command: &FetchCommand) -> Plan {
+fn make_plan(mut entries: Vec<Entry>, command: &FetchCommand) -> Plan {
     let output = &command.options.output;
     let avoids_existing = output.if_exists == IfExists::Rename;
     let exists = |target: &Target| avoids_existing && is_taken(&target.path_in(&output.directory));
     match &command.output_name {
         // `FetchArgs::resolve` accepts a name only with a single URL.
-        Some(name) => Plan::new([Entry::from(urls.swap_remove(0)).with_target(name.clone())], exists),
-        None => Plan::new(urls, exists),
+        Some(name) => Plan::new([entries.swap_remove(0).with_target(name.clone())], exists),
+        None => Plan::new(entries, exists),
     }
 }
 

@@ -1,32 +1,44 @@
-//! Reads URLs from arguments and lists. `plan::list` parses the lists.
+//! Reads what is to be fetched from arguments and lists. `plan::list` parses the lists.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
 
+use crate::plan::Entry;
 use crate::plan::list::{ListError, PlainParser};
+use crate::report::Places;
 use crate::text::{safe, safe_path};
 use crate::url::{WebUrl, redacted};
 
 /// How many errors are listed. The rest are only counted.
 const MAX_LISTED: usize = 10;
 
+/// No line of a list is so long. What has no lines would not fit in memory.
+const MAX_LINE: u64 = 1024 * 1024;
+
 /// How many bytes of a list are read at once.
 const BUFFER: usize = 64 * 1024;
 
-/// Returns all URLs in the order given, starting with those from the arguments.
+/// What is to be fetched.
+pub struct Input {
+    pub entries: Vec<Entry>,
+    pub places: Places,
+}
+
+/// Returns all entries in the order given, starting with those from the arguments.
 ///
 /// # Errors
 ///
 /// Returns one error that lists every invalid argument and line.
-pub fn read_urls(arguments: &[String], lists: &[PathBuf]) -> anyhow::Result<Vec<WebUrl>> {
-    let mut urls = Vec::with_capacity(arguments.len());
+pub fn read_input(arguments: &[String], lists: &[PathBuf]) -> anyhow::Result<Input> {
+    let mut entries = Vec::with_capacity(arguments.len());
+    let mut places = Places::default();
     let mut errors = Vec::new();
     for text in arguments {
         match WebUrl::parse(text.trim()) {
-            Ok(url) => urls.push(url),
+            Ok(url) => entries.push(url.into()),
             Err(error) => errors.push(suggest_fix(text).unwrap_or_else(|| error.to_string())),
         }
     }
@@ -34,8 +46,12 @@ pub fn read_urls(arguments: &[String], lists: &[PathBuf]) -> anyhow::Result<Vec<
     ensure!(stdin_count <= 1, "-i -: standard input can be read only once");
     for path in lists {
         let name = if is_stdin(path) { "standard input".to_owned() } else { safe_path(path) };
-        match read_list(path, &name)? {
-            Ok(listed) => urls.extend(listed),
+        let start = places.add(&name);
+        let (listed, lines) = read_list(path, &name, start)?;
+        places.count_lines(lines);
+        match listed {
+            Ok(listed) if entries.is_empty() => entries = listed,
+            Ok(listed) => entries.extend(listed),
             Err(invalid) => errors.extend(invalid.iter().map(ToString::to_string)),
         }
     }
@@ -43,40 +59,49 @@ pub fn read_urls(arguments: &[String], lists: &[PathBuf]) -> anyhow::Result<Vec<
         let listed = errors[..errors.len().min(MAX_LISTED)].join("\n");
         match errors.len().saturating_sub(MAX_LISTED) {
             0 => bail!(listed),
-            more => bail!("{listed}\nand {more} more"),
+            more => bail!("{listed}\n{more} more are invalid"),
         }
     }
-    ensure!(!urls.is_empty(), "nothing to download: pass URLs, or a list with -i FILE");
-    Ok(urls)
+    ensure!(!entries.is_empty(), "nothing to download: pass URLs, or a list with -i FILE");
+    Ok(Input { entries, places })
 }
 
 fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-fn read_list(path: &Path, name: &str) -> anyhow::Result<Result<Vec<WebUrl>, Vec<ListError>>> {
+/// The entries of a list, or what is wrong with it, and how many lines it has.
+type Listed = (Result<Vec<Entry>, Vec<ListError>>, u32);
+
+fn read_list(path: &Path, name: &str, start: u32) -> anyhow::Result<Listed> {
     let list = if is_stdin(path) {
-        read_lines(io::stdin().lock(), name)
+        read_lines(io::stdin().lock(), name, start)
     } else {
-        File::open(path).and_then(|file| read_lines(BufReader::with_capacity(BUFFER, file), name))
+        File::open(path).and_then(|file| read_lines(BufReader::with_capacity(BUFFER, file), name, start))
     };
     match list {
         Ok(list) => Ok(list),
         Err(_) if WebUrl::parse(name).is_ok() => {
             bail!("{} is a URL, not a list: pass it without -i", safe(&redacted(name)))
         }
+        Err(_) if path.is_dir() => bail!("{}: this is a directory, not a list", safe(&redacted(name))),
         Err(error) => bail!("{}: cannot read the list: {error}", safe(&redacted(name))),
     }
 }
 
 /// Parses a list while it is read: as text beside its URLs, a long list would take twice the memory.
-fn read_lines(mut list: impl BufRead, name: &str) -> io::Result<Result<Vec<WebUrl>, Vec<ListError>>> {
-    let (mut parser, mut line) = (PlainParser::new(name), Vec::new());
-    while list.read_until(b'\n', &mut line)? > 0 {
+fn read_lines(mut list: impl BufRead, name: &str, start: u32) -> io::Result<Listed> {
+    let (mut parser, mut line) = (PlainParser::new(name).with_start(start), Vec::new());
+    while list.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? > 0 {
+        if line.len() as u64 == MAX_LINE {
+            let number = parser.lines() + 1;
+            return Err(io::Error::other(format!("line {number} has no end: is this a list of URLs?")));
+        }
         parser.push_line(&line);
         line.clear();
     }
-    Ok(parser.finish())
+    let lines = parser.lines();
+    Ok((parser.finish(), lines))
 }
 
 /// Suggests `-i` if an argument looks like a list or standard input rather than a URL.

@@ -4,6 +4,7 @@ mod args;
 mod command;
 mod exit;
 mod fetch;
+mod habits;
 mod input;
 mod signal;
 mod supervise;

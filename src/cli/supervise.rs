@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::measure::{self, CompareResult, Scratch};
 use crate::options::Options;
 use crate::plan::Plan;
-use crate::report::{TerminalReporter, write_stderr};
+use crate::report::{TerminalReporter, write_error};
 use crate::run::{CancelToken, Event, Reporter as _, RunStats, Summary, execute};
 
 /// How long an interrupted run has to shut down cleanly.
@@ -30,7 +30,7 @@ const SUMMARY_TIMEOUT: Duration = Duration::from_millis(400);
 
 /// What the supervising thread waits for.
 enum Message {
-    Ended(Result<Completed, Error>),
+    Ended(Result<Box<Completed>, Error>),
     Signal(Signal),
 }
 
@@ -63,14 +63,14 @@ pub fn supervise(plan: Plan, command: FetchCommand, reporter: TerminalReporter) 
         Some(Message::Ended(Err(error))) if latest.summary().total == 0 => Err(error.into()),
         Some(Message::Ended(Err(error))) => {
             reporter.end_progress();
-            write_stderr(&format!("{}\n", error.chain()));
-            reporter.write_summary(&latest.summary());
+            write_error(&error.chain());
+            reporter.write_summary(&latest.summary(), false);
             Ok(Exit::Failed)
         }
         Some(Message::Signal(signal)) => {
             cancel.cancel();
             let _ = rx.recv_timeout(GRACE_PERIOD);
-            write_last_summary(&reporter, latest.summary());
+            write_last_summary(&reporter, latest.summary(), true);
             Ok(Exit::Interrupted(signal))
         }
         // The run has not stopped by itself, so a thread is stuck in a read.
@@ -79,7 +79,7 @@ pub fn supervise(plan: Plan, command: FetchCommand, reporter: TerminalReporter) 
             let mut summary = latest.summary();
             summary.failed_temporarily += summary.cancelled();
             let exit = Exit::from_summary(&summary);
-            write_last_summary(&reporter, summary);
+            write_last_summary(&reporter, summary, false);
             Ok(exit)
         }
     }
@@ -102,7 +102,7 @@ impl Run {
             // The run, and its reference to the reporter, are dropped before the message is sent.
             let result = catch_unwind(AssertUnwindSafe(move || self.run_plan(&cancel)))
                 .unwrap_or_else(|_| Err(Error::Panicked("the thread of the run panicked".to_owned())));
-            let _ = tx.send(Message::Ended(result));
+            let _ = tx.send(Message::Ended(result.map(Box::new)));
         };
         thread::Builder::new().name("tdl-run".to_owned()).spawn(thread).map_err(exhausted("start a thread"))?;
         Ok(())
@@ -156,11 +156,11 @@ fn exhausted(action: &'static str) -> impl Fn(io::Error) -> Error {
 fn write_result(completed: &Completed, reporter: &TerminalReporter) -> Exit {
     match completed {
         Completed::Run(summary) => {
-            reporter.write_summary(summary);
+            reporter.write_summary(summary, false);
             Exit::from_summary(summary)
         }
         Completed::Comparison(CompareResult::FirstOnly(first)) => {
-            reporter.write_summary(first);
+            reporter.write_summary(first, false);
             Exit::from_unfinished_comparison(first)
         }
         Completed::Comparison(CompareResult::Both(comparison)) => {
@@ -170,13 +170,13 @@ fn write_result(completed: &Completed, reporter: &TerminalReporter) -> Exit {
     }
 }
 
-/// Writes the summary of an interrupted run. Gives up after [`SUMMARY_TIMEOUT`]: a full pipe must not keep the process
+/// Writes the summary of a run that was ended, by a signal or at its deadline. Gives up after [`SUMMARY_TIMEOUT`]: a full pipe must not keep the process
 /// alive.
-fn write_last_summary(reporter: &Arc<TerminalReporter>, summary: Summary) {
+fn write_last_summary(reporter: &Arc<TerminalReporter>, summary: Summary, is_interrupted: bool) {
     let (tx, rx) = mpsc::channel();
     let reporter = Arc::clone(reporter);
     let writer = thread::Builder::new().spawn(move || {
-        reporter.write_summary(&summary);
+        reporter.write_summary(&summary, is_interrupted);
         let _ = tx.send(());
     });
     if writer.is_ok() {

@@ -1,11 +1,13 @@
 //! Parses the values of command-line options: sizes, durations, names and headers.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
 use crate::options::Header;
 use crate::plan::SafeName;
+use crate::text::safe;
 
 /// Parses a size such as `500k`, `20M` or `4GiB`: powers of 1000, or of 1024 with an `i`. A bare number means bytes.
 pub fn parse_size(text: &str) -> Result<u64, String> {
@@ -24,6 +26,16 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     };
     let number: u64 = number.parse().map_err(|_| invalid())?;
     number.checked_mul(unit).ok_or_else(|| "too large".to_owned())
+}
+
+/// Parses a number from 1 to 65535.
+pub fn parse_at_least_one(text: &str) -> Result<NonZeroU16, String> {
+    text.parse().map_err(|_| "expected a whole number from 1 to 65535".to_owned())
+}
+
+/// Parses a number from 0.
+pub fn parse_count(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("expected a whole number from 0 to {}", u32::MAX))
 }
 
 /// Parses a duration such as `500ms`, `30s` or `5m`. A bare number means seconds.
@@ -60,9 +72,10 @@ pub fn parse_headers(values: &[String]) -> anyhow::Result<Vec<Header>> {
         match value.strip_prefix('@') {
             None => headers.push(Header::parse(value).with_context(|| format!("-H {:?}", redact_header(value)))?),
             Some(file) => {
-                let text = std::fs::read_to_string(file).with_context(|| format!("{file}: cannot read the headers"))?;
+                let name = safe(file);
+                let text = std::fs::read_to_string(file).with_context(|| format!("{name}: cannot read the headers"))?;
                 for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-                    headers.push(Header::parse(line).with_context(|| format!("{file}:{}", index + 1))?);
+                    headers.push(Header::parse(line).with_context(|| format!("{name}:{}", index + 1))?);
                 }
             }
         }

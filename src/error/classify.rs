@@ -18,7 +18,7 @@ impl Error {
             Self::Segment(_) => "part",
             Self::Dns { .. } => "dns",
             Self::Connect(_) => "connect",
-            Self::ConnectTimeout(_) | Self::Stalled(_) => "timeout",
+            Self::ConnectTimeout(_) | Self::NoResponse(_) | Self::Stalled(_) => "timeout",
             Self::Proxy { .. } => "proxy",
             Self::Tls(_) => "tls",
             Self::Client { .. } => "client",
@@ -63,6 +63,7 @@ impl Error {
             | Self::Exhausted { .. }
             | Self::Connect(_)
             | Self::ConnectTimeout(_)
+            | Self::NoResponse(_)
             | Self::Stalled(_)
             | Self::Broken { .. }
             | Self::Truncated { .. }
@@ -114,6 +115,7 @@ impl Error {
             | Self::Proxy { .. }
             | Self::Tls(_)
             | Self::Request(_)
+            | Self::NoResponse(_)
             | Self::Stalled(_)
             | Self::Broken { .. }
             | Self::Truncated { .. }

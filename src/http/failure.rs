@@ -9,6 +9,7 @@ use hyper_util::client::legacy::connect::proxy::Tunnel;
 
 use super::resolver::ResolveError;
 use super::response_buffer::ExchangeError;
+use super::tls::explain_tls;
 use crate::error::{self, Cause, Error};
 use crate::options::Network;
 
@@ -17,6 +18,9 @@ type TunnelError = <Tunnel<HttpConnector> as tower_service::Service<hyper::Uri>>
 
 /// The cause of a failure when the runtime has shut down.
 const ENDED: &str = "the client has shut down";
+
+/// The cause of a failure when a server hangs up where TLS should begin.
+const CLOSED_IN_HANDSHAKE: &str = "the server closed the connection while TLS was being set up";
 
 /// The failure of a request without a response.
 pub fn classify_exchange(error: ExchangeError, network: &Network) -> Error {
@@ -49,7 +53,10 @@ pub fn classify_request(error: reqwest::Error, network: &Network) -> Error {
     }
     if error.is_connect() {
         return match io_kind(&error) {
-            Some(io::ErrorKind::InvalidData) => Error::Tls(root(&error)),
+            Some(io::ErrorKind::InvalidData) => {
+                Error::Tls(causes(&error).find_map(explain_tls).map_or_else(|| root(&error), Cause::from))
+            }
+            Some(io::ErrorKind::UnexpectedEof) => Error::Connect(CLOSED_IN_HANDSHAKE.into()),
             _ if error.is_timeout() => Error::ConnectTimeout(network.connect_timeout),
             _ => Error::Connect(system_error(&error).map_or_else(|| root(&error), Cause::from)),
         };
@@ -57,7 +64,10 @@ pub fn classify_request(error: reqwest::Error, network: &Network) -> Error {
     if error.is_builder() {
         return Error::Request(root(&error));
     }
-    classify_connected(&error, 0, network.stall_timeout)
+    match classify_connected(&error, 0, network.stall_timeout) {
+        Error::Stalled(timeout) => Error::NoResponse(timeout),
+        failure => failure,
+    }
 }
 
 /// The failure to set up a client: permanent if there are no certificates; temporary if the system ran out of threads,

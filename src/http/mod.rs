@@ -19,6 +19,7 @@ mod response_buffer;
 mod retry_after;
 mod runtime;
 mod timing;
+mod tls;
 mod traffic;
 mod tunnel;
 mod validator;

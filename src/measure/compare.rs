@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::options::{IfExists, Mode, Options};
@@ -16,10 +17,14 @@ pub struct Comparison {
     pub sequential: Summary,
     /// The second run, with threads. Its files are kept.
     pub concurrent: Summary,
-    /// Redacted URLs of the files that differ between the two runs.
-    pub differing: Vec<String>,
     /// How many files are the same in both runs.
     pub same: usize,
+    /// Redacted URLs of the files that differ between the two runs.
+    pub differing: Vec<String>,
+    /// Redacted URLs of the files that only one of the runs got.
+    pub in_one: Vec<String>,
+    /// Redacted URLs of the files that neither run got.
+    pub in_neither: Vec<String>,
 }
 
 /// The result of a comparison.
@@ -32,12 +37,23 @@ pub enum CompareResult {
 }
 
 impl Comparison {
-    /// How many times faster the concurrent run was. `None` unless both runs got every file, because otherwise the
+    /// What the sequential run took for the files that it got: all of its time but that of the failures.
+    pub fn sequential_time(&self) -> Duration {
+        self.sequential.elapsed.saturating_sub(self.sequential.failed_time)
+    }
+
+    /// What the concurrent run took for the files that it got: its time until it had the last of them, if any failed.
+    pub const fn concurrent_time(&self) -> Duration {
+        let Summary { elapsed, last_fetched, .. } = self.concurrent;
+        if self.concurrent.failed() == 0 { elapsed } else { last_fetched }
+    }
+
+    /// How many times faster the concurrent run was. `None` unless both runs got the same files, because otherwise the
     /// times are not comparable.
     pub fn speed_up(&self) -> Option<f64> {
-        let is_complete = self.same == self.concurrent.total;
-        let seconds = self.concurrent.elapsed.as_secs_f64();
-        (is_complete && seconds > 0.0).then(|| self.sequential.elapsed.as_secs_f64() / seconds)
+        let is_same = self.same > 0 && self.differing.is_empty() && self.in_one.is_empty();
+        let seconds = self.concurrent_time().as_secs_f64();
+        (is_same && seconds > 0.0).then(|| self.sequential_time().as_secs_f64() / seconds)
     }
 }
 
@@ -73,14 +89,16 @@ pub fn compare(
     let mut second_options = in_mode(Mode::Concurrent, directory);
     second_options.limits.max_time = time_left;
     let concurrent = execute(plan, &second_options, reporter, cancel)?;
-    let mut comparison = Comparison { sequential, concurrent, differing: Vec::new(), same: 0 };
+    let (differing, in_one, in_neither) = (Vec::new(), Vec::new(), Vec::new());
+    let mut comparison = Comparison { sequential, concurrent, same: 0, differing, in_one, in_neither };
     for download in plan.downloads() {
         let (one, other) = (download.target().path_in(scratch), download.target().path_in(directory));
-        match same_bytes(&one, &other) {
-            Ok(true) => comparison.same += 1,
-            // One of the runs did not get the file, as its summary says.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Ok(false) | Err(_) => comparison.differing.push(download.url().to_string()),
+        let url = || download.url().to_string();
+        match (one.exists(), other.exists()) {
+            (true, true) if same_bytes(&one, &other).unwrap_or(false) => comparison.same += 1,
+            (true, true) => comparison.differing.push(url()),
+            (false, false) => comparison.in_neither.push(url()),
+            _ => comparison.in_one.push(url()),
         }
     }
     Ok(CompareResult::Both(Box::new(comparison)))

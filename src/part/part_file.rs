@@ -109,15 +109,16 @@ impl PartFile {
         }
         let no_room = |free| Error::NoRoom { path: self.path().to_owned(), needed, free };
         let is_large = needed >= MIN_CHECKED_SPACE;
-        let free = if is_large { platform::free_space(directory_of(self.path())) } else { None };
-        if let Some(free) = free.filter(|free| *free < needed) {
-            return Err(no_room(free));
+        let free = || platform::free_space(directory_of(self.path()));
+        if let Some(free) = is_large.then(free).flatten().filter(|free| *free < needed) {
+            return Err(no_room(Some(free)));
         }
         match self.shared.file.preallocate(length) {
             Err(error)
                 if is_large && matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
             {
-                Err(no_room(free.unwrap_or_default()))
+                // Other files may have taken it since. If there is enough, a quota or a reserve is the limit.
+                Err(no_room(free().filter(|free| *free < needed)))
             }
             // It is not an error if the file system does not support it.
             _ => Ok(()),

@@ -39,17 +39,16 @@ impl Plan {
     /// which keeps existing files; otherwise, pass `|_| false`.
     #[must_use]
     pub fn new<E: Into<Entry>>(entries: impl IntoIterator<Item = E>, exists: impl Fn(&Target) -> bool) -> Self {
-        // With their numbers, an entry is as large as a download: see the end.
-        let mut entries: Vec<(usize, Entry)> = entries.into_iter().map(Into::into).enumerate().collect();
+        let mut entries: Vec<Entry> = entries.into_iter().map(Into::into).collect();
         let count = entries.len();
         drop_duplicates(&mut entries);
         let duplicates = count - entries.len();
         let by_target = choose_targets(&mut entries, exists);
-        let to_download = |(id, Entry { target, details }): (usize, Entry)| {
+        let to_download = |Entry { target, details, place, id }: Entry| {
             let target = target.unwrap_or_else(|| SafeName::from_url(details.url()).into());
-            Download::new(id, target, details)
+            Download::new(id, place, target, details)
         };
-        // Collected in place: the entries of a million URLs take 46 MiB.
+        // Collected in place, for an entry is as large as a download: the entries of a million URLs take 46 MiB.
         let downloads = entries.into_iter().map(to_download).collect();
         Self { downloads, by_target, duplicates }
     }
@@ -88,36 +87,37 @@ impl Plan {
 }
 
 /// Keeps the first of the entries that have the same first URL and target, and numbers those that are left.
-fn drop_duplicates(entries: &mut Vec<(usize, Entry)>) {
+fn drop_duplicates(entries: &mut Vec<Entry>) {
     let mut seen = Index::new(entries.len());
     let mut is_first = |position: usize| {
-        let key = |position: usize| (entries[position].1.details.url(), &entries[position].1.target);
+        let key = |position: usize| (entries[position].details.url(), &entries[position].target);
         seen.insert(seen.hash(key(position)), position, |other| key(other) == key(position)).is_none()
     };
     let is_first: Vec<bool> = (0..entries.len()).map(&mut is_first).collect();
-    entries.retain(|(position, _)| is_first[*position]);
-    entries.iter_mut().enumerate().for_each(|(id, (number, _))| *number = id);
+    let mut is_first = is_first.into_iter();
+    entries.retain(|_| is_first.next().unwrap_or_default());
+    (0..).zip(entries).for_each(|(id, entry)| entry.id = id);
 }
 
 /// Sets the target of every entry, and returns an index of them by their keys.
-fn choose_targets(entries: &mut [(usize, Entry)], exists: impl Fn(&Target) -> bool) -> Index {
+fn choose_targets(entries: &mut [Entry], exists: impl Fn(&Target) -> bool) -> Index {
     let mut by_key = Index::new(entries.len());
     let mut numbers = HashMap::new();
     for id in 0..entries.len() {
-        let entry = &mut entries[id].1;
+        let entry = &mut entries[id];
         let wanted = entry.target.take().unwrap_or_else(|| SafeName::from_url(entry.details.url()).into());
         let hash_if_free = |target: &Target| {
             let key = target.key();
-            let has_key = |id: usize| entries[id].1.target.as_ref().is_some_and(|target| target.key() == key);
+            let has_key = |id: usize| entries[id].target.as_ref().is_some_and(|target| target.key() == key);
             let hash = by_key.hash(&*key);
             (by_key.find(hash, has_key).is_none() && !exists(target)).then_some(hash)
         };
         let (target, hash) = first_free(wanted, hash_if_free, &mut numbers);
         by_key.insert(hash, id, |_| false);
-        entries[id].1.target = Some(target);
+        entries[id].target = Some(target);
         if (id + 1).is_multiple_of(BATCH) || id + 1 == entries.len() {
             let batch = &mut entries[id - id % BATCH..=id];
-            Target::pack(batch.iter_mut().filter_map(|(_, entry)| entry.target.as_mut()));
+            Target::pack(batch.iter_mut().filter_map(|entry| entry.target.as_mut()));
         }
     }
     by_key

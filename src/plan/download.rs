@@ -8,20 +8,27 @@ use crate::url::WebUrl;
 // A plan may hold millions, so it takes 48 bytes.
 #[derive(Debug, Clone)]
 pub struct Download {
-    id: usize,
+    id: u32,
+    place: u32,
     target: Target,
     details: Details,
 }
 
 impl Download {
-    pub(super) const fn new(id: usize, target: Target, details: Details) -> Self {
-        Self { id, target, details }
+    pub(super) const fn new(id: u32, place: u32, target: Target, details: Details) -> Self {
+        Self { id, place, target, details }
     }
 
     /// Returns its position in the plan, from 0.
     #[must_use]
     pub const fn id(&self) -> usize {
-        self.id
+        self.id as usize
+    }
+
+    /// Returns the number that its entry was given with [`Entry::with_place`](crate::Entry::with_place); 0 without.
+    #[must_use]
+    pub const fn place(&self) -> u32 {
+        self.place
     }
 
     /// Returns the URL of its first source, which identifies it in messages.

@@ -10,12 +10,15 @@ use crate::url::WebUrl;
 pub struct Entry {
     pub(super) details: Details,
     pub(super) target: Option<Target>,
+    pub(super) place: u32,
+    /// Its position in the plan. It is part of the entry so that both are as large as a download: see `Plan::new`.
+    pub(super) id: u32,
 }
 
 impl From<WebUrl> for Entry {
     /// Creates an entry with one source. The file is named after the URL.
     fn from(url: WebUrl) -> Self {
-        Self { details: url.into(), target: None }
+        Self { details: url.into(), target: None, place: 0, id: 0 }
     }
 }
 
@@ -48,9 +51,23 @@ impl Entry {
         self
     }
 
+    /// Sets where the entry is from, as a number that means something to the caller. [`Download::place`] returns it.
+    ///
+    /// [`Download::place`]: crate::Download::place
+    #[must_use]
+    pub const fn with_place(mut self, place: u32) -> Self {
+        self.place = place;
+        self
+    }
+
     /// Returns the sources, in order of preference.
     #[must_use]
     pub fn sources(&self) -> &[Source] {
         self.details.sources()
+    }
+
+    /// Moves the URLs of entries to a common allocation; see [`WebUrl::pack`].
+    pub(super) fn pack(entries: &mut [Self]) {
+        WebUrl::pack(entries.iter_mut().map(|entry| entry.details.url_mut()));
     }
 }

@@ -86,6 +86,14 @@ impl Details {
         &self.sources()[0].url
     }
 
+    /// Returns the URL of the first source, to be changed.
+    pub fn url_mut(&mut self) -> &mut WebUrl {
+        match &mut self.0 {
+            Repr::Url(source) => &mut source.url,
+            Repr::More(more) => &mut more.sources[0].url,
+        }
+    }
+
     pub fn expected(&self) -> &Expected {
         match &self.0 {
             Repr::Url(_) => &Expected::NOTHING,

@@ -45,6 +45,9 @@ impl BatchWriter {
     /// that reached this thread before would be lost.
     pub fn start_thread(&self) {
         self.has_thread.get_or_init(|| {
+            // Silence is counted from here, but the first line need not wait.
+            let now = Instant::now();
+            self.shared.lock().last.get_or_insert_with(|| now.checked_sub(INTERVAL).unwrap_or(now));
             let shared = Arc::clone(&self.shared);
             thread::Builder::new().name("tdl-lines".to_owned()).spawn(move || shared.flush_regularly()).is_ok()
         });
@@ -62,6 +65,11 @@ impl BatchWriter {
         } else if was_empty {
             self.shared.changed.notify_one();
         }
+    }
+
+    /// Whether nothing has been written for this long, since the thread was started at least.
+    pub fn is_silent_for(&self, time: Duration) -> bool {
+        self.shared.lock().last.is_some_and(|last| last.elapsed() >= time)
     }
 
     /// Writes what has not been written yet.

@@ -100,7 +100,8 @@ struct SummaryRecord<'a> {
     comparison: Option<ComparisonFields<'a>>,
 }
 
-/// The fields that a comparison adds to the summary record. Both times are measured; the sequential run went first.
+/// The fields that a comparison adds to the summary record. Both times are measured, without what failures took; the
+/// sequential run went first.
 #[derive(Serialize)]
 struct ComparisonFields<'a> {
     sequential_seconds: f64,
@@ -108,6 +109,8 @@ struct ComparisonFields<'a> {
     speed_up: Option<f64>,
     same: usize,
     differing: &'a [String],
+    only_in_one: &'a [String],
+    in_neither: &'a [String],
 }
 
 impl JsonLines {
@@ -126,7 +129,7 @@ impl JsonLines {
                 self.write_plan(plan);
             }
             Event::Started(download, _) => self.write_record("started", download, Details::default()),
-            Event::Retrying { download, failure, wait, attempts } => {
+            Event::Retrying { download, failure, wait, attempts, .. } => {
                 let details = Details {
                     attempts: Some(*attempts),
                     status: failure.status(),
@@ -149,6 +152,10 @@ impl JsonLines {
             }
             Event::StartingOver(..)
             | Event::Redirected(..)
+            | Event::Held(..)
+            | Event::Released(_)
+            | Event::TryingAgain(_)
+            | Event::WaitingForPermit(_)
             | Event::Split(..)
             | Event::SegmentFailed(..)
             | Event::Warning(_) => {}
@@ -179,11 +186,13 @@ impl JsonLines {
     /// Writes the last record of a comparison. Its counts are those of the concurrent run, whose files are kept.
     pub fn write_comparison(&self, comparison: &Comparison) {
         let compared = ComparisonFields {
-            sequential_seconds: seconds(comparison.sequential.elapsed),
-            concurrent_seconds: seconds(comparison.concurrent.elapsed),
+            sequential_seconds: seconds(comparison.sequential_time()),
+            concurrent_seconds: seconds(comparison.concurrent_time()),
             speed_up: comparison.speed_up(),
             same: comparison.same,
             differing: &comparison.differing,
+            only_in_one: &comparison.in_one,
+            in_neither: &comparison.in_neither,
         };
         self.write(&summary_record(&comparison.concurrent, Some(compared)));
         self.lines.flush();

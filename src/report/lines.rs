@@ -1,26 +1,40 @@
-//! Formats events as lines of text. A line about a download begins with its URL. The callers decide where the lines are
-//! shown.
+//! Formats events as lines of text. A line about a download begins with its URL, or beside the bars with its name. The
+//! callers decide where the lines are shown.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use super::options::Verbosity;
+use super::style::{Style, Tone};
 use super::units::{format_count, format_size, format_time};
-use crate::error::Error;
+use crate::error::{Error, RetryAfter};
 use crate::http::Framing;
 use crate::options::Mode;
-use crate::plan::{Download, Plan};
-use crate::run::{Event, Finished, Outcome, SkipReason};
+use crate::plan::{Download, Plan, SafeName, Target};
+use crate::run::{Event, Finished, MAX_RETRY_AFTER, Outcome, SkipReason};
 use crate::text::{safe, safe_path};
 
 /// A line is about this much longer than its URL.
 const TYPICAL_LENGTH: usize = 128;
 
-/// Formats an event, or returns `None` if this verbosity does not show it.
-pub fn format_event(event: &Event<'_>, verbosity: Verbosity) -> Option<String> {
+/// How lines are worded.
+#[derive(Debug, Clone, Copy)]
+pub struct Wording {
+    pub verbosity: Verbosity,
+    pub style: Style,
+    /// Whether bars show the running downloads, by their names. Then lines are by name as well, and starts and ends need
+    /// none.
+    pub has_bars: bool,
+}
+
+/// Formats an event, or returns `None` if this is not shown.
+pub fn format_event(event: &Event<'_>, wording: Wording) -> Option<String> {
+    let Wording { verbosity, style, has_bars } = wording;
+    let subject = |download: &Download| if has_bars { name(download) } else { download.url().to_string() };
     match event {
-        Event::Finished(download, finished) => format_outcome(download, finished, verbosity),
+        Event::Finished(download, finished) => format_outcome(download, finished, wording),
         _ if verbosity == Verbosity::Failures => None,
+        Event::Started(..) if has_bars => None,
         Event::Started(download, _) => {
             let url = download.url();
             let mut line = String::with_capacity(TYPICAL_LENGTH + url.unredacted().len());
@@ -28,17 +42,26 @@ pub fn format_event(event: &Event<'_>, verbosity: Verbosity) -> Option<String> {
             Some(line)
         }
         Event::Retrying { download, failure, wait, .. } => {
-            Some(format!("{}: retrying in {}: {}", download.url(), format_time(*wait), failure.chain()))
+            let (subject, retrying) = (subject(download), style.paint(Tone::Waiting, "retrying"));
+            Some(format!("{subject}: {retrying} in {}: {}", format_time(*wait), failure.chain()))
         }
-        Event::StartingOver(download, reason) => Some(format!("{}: starting over: {reason}", download.url())),
-        Event::Warning(text) => Some(format!("warning: {text}")),
+        // Its row shows that.
+        Event::WaitingForPermit(_) if has_bars => None,
+        Event::WaitingForPermit(download) => {
+            Some(format!("{}: its wait is over; trying again as soon as a connection is free", subject(download)))
+        }
+        Event::Held(host, wait) => Some(format!("{host}: nothing is requested for {}, as it asks", format_time(*wait))),
+        Event::StartingOver(download, reason) => Some(format!("{}: starting over: {reason}", subject(download))),
+        Event::Warning(text) => Some(format!("{} {text}", style.paint(Tone::Waiting, "warning:"))),
         _ if verbosity < Verbosity::Everything => None,
-        Event::Redirected(download, to) => Some(format!("{}: redirected to {to}", download.url())),
-        Event::Split(download, from) => Some(format!("{}: opened another connection at byte {from}", download.url())),
-        Event::SegmentFailed(download, failure) => {
-            Some(format!("{}: another connection ended early: {}", download.url(), failure.chain()))
+        Event::Redirected(download, to) => Some(format!("{}: redirected to {to}", subject(download))),
+        Event::Split(download, from) => {
+            Some(format!("{}: opened another connection at byte {from}", subject(download)))
         }
-        Event::Planned { .. } => None,
+        Event::SegmentFailed(download, failure) => {
+            Some(format!("{}: another connection ended early: {}", subject(download), failure.chain()))
+        }
+        Event::Planned { .. } | Event::Released(_) | Event::TryingAgain(_) => None,
     }
 }
 
@@ -62,11 +85,24 @@ pub fn format_planned(download: &Download, directory: &Path, exists: bool) -> St
     format!("{} -> {}{note}", download.url(), safe_path(&download.target().path_in(directory)))
 }
 
-fn format_outcome(download: &Download, finished: &Finished, verbosity: Verbosity) -> Option<String> {
+/// The name of a download's file, with its URL if that is named otherwise.
+fn name(download: &Download) -> String {
+    let (name, url) = (download.target(), download.url());
+    let is_told = !url.has_query() && *name == Target::from(SafeName::from_url(url));
+    if is_told { name.to_string() } else { format!("{name} ({url})") }
+}
+
+fn format_outcome(download: &Download, finished: &Finished, wording: Wording) -> Option<String> {
+    let Wording { verbosity, style, has_bars } = wording;
     let url = download.url();
     match &finished.outcome {
-        Outcome::Failed(failure) => Some(format!("{url}: failed: {}{}", failure.chain(), hint(failure))),
+        Outcome::Failed(failure) => {
+            let failed = style.paint(Tone::Bad, "failed");
+            let subject = if has_bars { name(download) } else { url.to_string() };
+            Some(format!("{subject}: {failed}: {}{}", failure.chain(), hint(failure)))
+        }
         _ if verbosity == Verbosity::Failures => None,
+        Outcome::Fetched(_) | Outcome::Skipped(_) if has_bars && verbosity < Verbosity::Everything => None,
         Outcome::Fetched(file) => {
             // Most lines of a run are of this kind: growing one repeatedly would take half of the time.
             let mut line = String::with_capacity(TYPICAL_LENGTH + url.unredacted().len());
@@ -91,26 +127,31 @@ fn format_outcome(download: &Download, finished: &Finished, verbosity: Verbosity
         Outcome::Skipped(SkipReason::Unchanged) => {
             Some(format!("{url}: skipped, {} is unchanged according to the server", download.target()))
         }
+        Outcome::Cancelled if has_bars && verbosity < Verbosity::Everything => None,
         Outcome::Cancelled => (finished.attempts > 0).then(|| format!("{url}: not finished, the run ended first")),
     }
 }
 
 /// Returns what may help against a failure, for the end of its message.
-const fn hint(failure: &Error) -> &'static str {
-    match failure {
+fn hint(failure: &Error) -> String {
+    if let Some(RetryAfter { wait, .. }) = failure.retry_after().filter(|asked| asked.wait > MAX_RETRY_AFTER) {
+        return format!("; it asks to wait for {}, longer than tdl does", format_time(*wait));
+    }
+    let hint = match failure {
         Error::Status { code: 401, .. } => "; pass credentials with -H 'Authorization: ...' or in the URL",
         Error::Dns { is_temporary: false, .. } => "; is it spelled correctly?",
         Error::Status { code: 407, .. } | Error::Proxy { code: Some(407) } => {
             "; put the credentials in the proxy URL, as in http://USER:PASSWORD@HOST:PORT"
         }
-        Error::Tls(_) => "; --insecure accepts any certificate",
+        Error::Tls(cause) if cause.to_string().contains("certificate") => "; --insecure accepts any certificate",
         Error::Client { is_temporary: false, .. } => "; is a certificate store installed (ca-certificates)?",
-        Error::Stalled(_) => "; --stall-timeout sets how long to wait",
+        Error::NoResponse(_) | Error::Stalled(_) => "; --stall-timeout sets how long to wait",
         Error::ConnectTimeout(_) => "; --connect-timeout sets how long to wait",
         Error::TooLarge(_) => "; --max-filesize sets the limit",
         Error::OutOfTime => "; --max-time sets the limit",
         Error::Exists(_) => "; --if-exists sets what to do in that case",
         Error::Panicked(_) => "; please report this as a bug",
         _ => "",
-    }
+    };
+    hint.to_owned()
 }

@@ -3,14 +3,21 @@
 
 mod bars;
 mod batch;
+mod heartbeat;
 mod json;
 mod lines;
+mod live;
 mod options;
+mod places;
+mod screen;
 mod streams;
+mod style;
 mod summary;
 mod terminal;
 mod units;
+mod view;
 
 pub use options::{DisplayOptions, ProgressMode, Verbosity};
-pub use streams::write_stderr;
+pub use places::Places;
+pub use streams::write_error;
 pub use terminal::TerminalReporter;

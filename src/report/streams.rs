@@ -1,7 +1,10 @@
 //! Writes to standard output and standard error. Only the bars and clap write there directly.
 
+use std::env;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::OnceLock;
+
+use super::style::{Style, Tone};
 
 /// How many bytes of lines are written at once.
 const BATCH: usize = 32 * 1024;
@@ -49,7 +52,24 @@ pub fn write_stderr(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
+/// Writes what kept the command from its work, an error in each line, as clap writes its own.
+pub fn write_error(text: &str) {
+    let error = stderr_style().paint(Tone::Error, "error:");
+    let lines: String = text.lines().map(|line| format!("{error} {line}\n")).collect();
+    write_stderr(&lines);
+}
+
+/// How text looks on standard error.
+pub fn stderr_style() -> Style {
+    Style::new(io::stderr().is_terminal(), |name| env::var(name).ok())
+}
+
+/// Whether standard output is a terminal.
+pub fn stdout_is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
 /// Whether standard error is a terminal with a movable cursor.
 pub fn can_draw() -> bool {
-    io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    io::stderr().is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb")
 }

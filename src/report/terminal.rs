@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::bars::Bars;
 use super::batch::BatchWriter;
+use super::heartbeat::Heartbeat;
 use super::json::JsonLines;
+use super::lines::Wording;
 use super::options::{DisplayOptions, ProgressMode, Verbosity};
-use super::streams::{Stdout, can_draw, write_stderr};
+use super::places::Places;
+use super::streams::{Stdout, can_draw, stderr_style, stdout_is_terminal, write_stderr};
 use super::{lines, summary};
 use crate::measure::Comparison;
 use crate::options::Mode;
@@ -21,6 +24,8 @@ pub struct TerminalReporter {
     stdout: Arc<Stdout>,
     json: Option<JsonLines>,
     progress: Progress,
+    wording: Wording,
+    places: Places,
     /// How many files were there already.
     skipped: AtomicUsize,
 }
@@ -28,7 +33,7 @@ pub struct TerminalReporter {
 /// What goes to standard error.
 enum Progress {
     Bars(Bars),
-    Lines(BatchWriter),
+    Lines(Heartbeat),
 }
 
 /// How many files that are there already have a line of their own, except with `-v`. Where a million are, a line for
@@ -39,21 +44,38 @@ impl TerminalReporter {
     /// Starts drawing bars if the options and the terminal allow it.
     pub fn new(options: DisplayOptions) -> Self {
         let has_bars = match options.progress {
+            // Records and bars on the same terminal would be a mess.
+            ProgressMode::Auto if options.json && stdout_is_terminal() => false,
             ProgressMode::Auto | ProgressMode::Bars => options.verbosity != Verbosity::Failures && can_draw(),
             ProgressMode::Plain | ProgressMode::None => false,
         };
+        let style = stderr_style();
+        let verbosity = match options.progress {
+            ProgressMode::None => Verbosity::Failures,
+            _ => options.verbosity,
+        };
+        let wording = Wording { verbosity, style, has_bars };
         let stdout = Arc::new(Stdout::default());
         let json = || JsonLines::new(Arc::clone(&stdout), options.directory.clone(), options.compare);
-        let progress =
-            if has_bars { Progress::Bars(Bars::start()) } else { Progress::Lines(BatchWriter::new(write_stderr)) };
-        Self { json: options.json.then(json), progress, stdout, options, skipped: AtomicUsize::new(0) }
+        let progress = if has_bars {
+            Progress::Bars(Bars::start(style))
+        } else {
+            Progress::Lines(Heartbeat::new(BatchWriter::new(write_stderr)))
+        };
+        let json = options.json.then(json);
+        Self { json, progress, stdout, options, wording, places: Places::default(), skipped: AtomicUsize::new(0) }
+    }
+
+    /// Names failures in the summary by the lines of their lists.
+    pub fn set_places(&mut self, places: Places) {
+        self.places = places;
     }
 
     /// Removes the bars and discards later JSON records, except the summary.
     pub fn end_progress(&self) {
         match &self.progress {
             Progress::Bars(bars) => bars.stop(),
-            Progress::Lines(lines) => lines.flush(),
+            Progress::Lines(lines) => lines.stop(),
         }
         if let Some(json) = &self.json {
             json.end_events();
@@ -65,17 +87,19 @@ impl TerminalReporter {
         self.stdout.error()
     }
 
-    /// Ends progress and writes the summary of a run.
-    pub fn write_summary(&self, summary: &Summary) {
+    /// Ends progress and writes the summary of a run, which a signal may have ended.
+    pub fn write_summary(&self, summary: &Summary, is_interrupted: bool) {
         self.end_progress();
         if let Some(json) = &self.json {
             json.write_summary(summary);
         } else if self.options.verbosity != Verbosity::Failures {
             let is_interrupted_comparison = self.options.compare && summary.mode == Mode::Sequential;
             self.stdout.write(&if is_interrupted_comparison {
-                summary::format_interrupted_comparison(summary)
+                summary::format_interrupted_comparison(summary, &self.places)
+            } else if is_interrupted {
+                summary::format_interrupted(summary, &self.places)
             } else {
-                summary::format_run(summary)
+                summary::format_run(summary, &self.places)
             });
         }
     }
@@ -86,8 +110,8 @@ impl TerminalReporter {
         if let Some(json) = &self.json {
             json.write_comparison(comparison);
         } else if self.options.verbosity != Verbosity::Failures {
-            self.stdout.write(&summary::format_comparison(comparison));
-        } else if !comparison.differing.is_empty() {
+            self.stdout.write(&summary::format_comparison(comparison, &self.places));
+        } else if comparison.differing.len() + comparison.in_one.len() > 0 {
             write_stderr(&summary::format_differences(comparison));
         }
     }
@@ -102,26 +126,21 @@ impl TerminalReporter {
     }
 
     fn line_for(&self, event: &Event<'_>) -> Option<String> {
-        let verbosity = match self.options.progress {
-            ProgressMode::None => Verbosity::Failures,
-            _ => self.options.verbosity,
-        };
+        let Wording { verbosity, has_bars, .. } = self.wording;
         match event {
-            // Its bar shows that.
-            Event::Started(..) if matches!(self.progress, Progress::Bars(_)) => None,
             Event::Planned { plan, mode, .. } if self.options.compare && verbosity != Verbosity::Failures => {
                 Some(lines::format_run_start(plan, *mode))
             }
             Event::Finished(_, Finished { outcome: Outcome::Skipped(SkipReason::Exists), .. })
-                if verbosity == Verbosity::Normal =>
+                if verbosity == Verbosity::Normal && !has_bars =>
             {
                 match self.skipped.fetch_add(1, Ordering::Relaxed) {
-                    0..MAX_SKIPPED => lines::format_event(event, verbosity),
+                    0..MAX_SKIPPED => lines::format_event(event, self.wording),
                     MAX_SKIPPED => Some(lines::format_more_skipped(MAX_SKIPPED)),
                     _ => None,
                 }
             }
-            event => lines::format_event(event, verbosity),
+            event => lines::format_event(event, self.wording),
         }
     }
 }
@@ -139,12 +158,12 @@ impl Reporter for TerminalReporter {
             json.write_event(event);
         }
         if let (Progress::Lines(lines), Event::Planned { .. }) = (&self.progress, event) {
-            lines.start_thread();
+            lines.start(self.wording.style, self.wording.verbosity != Verbosity::Failures);
         }
-        match (&self.progress, self.line_for(event)) {
-            (Progress::Bars(bars), line) => bars.update(event, line),
-            (Progress::Lines(lines), Some(line)) => lines.write_line(&line),
-            (Progress::Lines(_), None) => {}
+        let line = self.line_for(event);
+        match &self.progress {
+            Progress::Bars(bars) => bars.update(event, line),
+            Progress::Lines(lines) => lines.update(event, line.as_deref()),
         }
     }
 }

@@ -118,11 +118,13 @@ impl<'t, 'a> Attempt<'t, 'a> {
         }))
     }
 
-    /// Counts the attempt, and reports the first one as the start of the download.
+    /// Counts and reports the attempt; the first one is the start of the download.
     fn report_start(&mut self) {
         let Self { transfer, session, .. } = self;
         if transfer.attempts == 0 {
             session.emit(&Event::Started(transfer.download, &transfer.progress));
+        } else {
+            session.emit(&Event::TryingAgain(transfer.download));
         }
         transfer.attempts += 1;
     }

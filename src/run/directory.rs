@@ -1,5 +1,6 @@
 //! The output directory: created if missing, and checked before the first request.
 
+use std::io;
 use std::path::Path;
 
 use crate::error::Error;
@@ -25,6 +26,15 @@ pub fn check_writable(plan: &Plan, output: &Output) -> Result<(), Error> {
 /// that a power failure removes is lost as well.
 pub fn create_directory(path: &Path, durable: bool) -> Result<(), Error> {
     let refused = |source| Error::Disk { action: "create the directory", path: path.to_owned(), source };
+    if let Some(file) = path.ancestors().find(|ancestor| ancestor.exists()).filter(|ancestor| !ancestor.is_dir()) {
+        let (action, what) = if file == path {
+            ("create the directory", "a file has that name")
+        } else {
+            ("create a directory in", "it is a file")
+        };
+        let source = io::Error::new(io::ErrorKind::NotADirectory, what);
+        return Err(Error::Disk { action, path: file.to_owned(), source });
+    }
     let is_missing = |path: &&Path| !path.as_os_str().is_empty() && path.symlink_metadata().is_err();
     let missing: Vec<_> = path.ancestors().take_while(is_missing).collect();
     std::fs::create_dir_all(path).map_err(refused)?;

@@ -1,7 +1,7 @@
 //! What a run tells its reporter: changes of state as events, and byte counts to be read at any time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::outcome::Finished;
@@ -38,11 +38,21 @@ pub enum Event<'a> {
         download: &'a Download,
         /// Why it failed.
         failure: &'a Error,
-        /// The wait before the next attempt.
+        /// The wait before the next attempt. That may have to wait for a permit as well.
         wait: Duration,
         /// Attempts so far.
         attempts: u32,
+        /// Which retry without progress the next attempt will be, and how many there may be.
+        retry: (u32, u32),
     },
+    /// The wait of a download has been over for a while, but its host has no permit for it yet.
+    WaitingForPermit(&'a Download),
+    /// Nothing is requested from a host for a while, because it asks for that. It is given with its port.
+    Held(&'a str, Duration),
+    /// A host that was held serves again, earlier than it said.
+    Released(&'a str),
+    /// Another attempt at a download begins.
+    TryingAgain(&'a Download),
     /// Another connection fetches a segment of a running download, which begins at this byte.
     Split(&'a Download, u64),
     /// Another connection did not complete its segment. The download continues on those that are left.
@@ -75,6 +85,7 @@ pub struct Progress {
     transferred: AtomicU64,
     received: AtomicU64,
     length: AtomicU64,
+    connections: AtomicU32,
 }
 
 /// Stands for an unknown length.
@@ -82,7 +93,12 @@ const UNKNOWN: u64 = u64::MAX;
 
 impl Default for Progress {
     fn default() -> Self {
-        Self { transferred: AtomicU64::new(0), received: AtomicU64::new(0), length: AtomicU64::new(UNKNOWN) }
+        Self {
+            transferred: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            length: AtomicU64::new(UNKNOWN),
+            connections: AtomicU32::new(0),
+        }
     }
 }
 
@@ -104,6 +120,25 @@ impl Progress {
     #[must_use]
     pub fn length(&self) -> Option<u64> {
         Some(self.length.load(Ordering::Relaxed)).filter(|length| *length != UNKNOWN)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(received: u64, length: Option<u64>, connections: u32) -> Self {
+        let progress = Self { connections: AtomicU32::new(connections), ..Self::default() };
+        progress.begin(received, length);
+        progress
+    }
+
+    /// How many connections it is receiving from.
+    #[must_use]
+    pub fn connections(&self) -> u32 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection until the result is dropped.
+    pub(super) fn count_connection(self: &Arc<Self>) -> impl Drop + use<> {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        CountedConnection(Arc::clone(self))
     }
 
     /// Records that an attempt begins with `received` bytes.
@@ -130,5 +165,14 @@ impl Progress {
     /// Takes back bytes that turned out not to belong to the file.
     pub(super) fn subtract(&self, bytes: u64) {
         self.received.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// A connection from which a download receives.
+struct CountedConnection(Arc<Progress>);
+
+impl Drop for CountedConnection {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -8,7 +8,7 @@ use crate::plan::Download;
 
 /// Counts and reports a finished download.
 pub fn report_finished(download: &Download, finished: &Finished, session: &Session<'_>) {
-    session.stats.count(download.url(), finished);
+    session.stats.count(download, finished);
     session.emit(&Event::Finished(download, finished));
 }
 

@@ -31,4 +31,6 @@ pub use execute::{execute, execute_first};
 #[cfg(feature = "cli")]
 pub use listing::Listing;
 pub use outcome::{FailureNote, Fetched, Finished, Outcome, SkipReason, Summary};
+#[cfg(feature = "cli")]
+pub use retry::MAX_RETRY_AFTER;
 pub use stats::RunStats;

@@ -118,13 +118,17 @@ pub struct Summary {
     pub elapsed: Duration,
     /// The sum of the own and helper times of all finished downloads.
     pub total_download_time: Duration,
+    /// The sum of the own times of failed downloads.
+    pub failed_time: Duration,
     /// The longest own time of a finished download.
     pub longest: Duration,
+    /// When the last file was fetched, since the run began.
+    pub last_fetched: Duration,
     /// Whether the downloads were concurrent.
     pub mode: Mode,
     /// Threads that downloaded.
     pub threads: usize,
-    /// The first failures, in the order in which they occurred.
+    /// The failures that come first in the list: at most ten that are permanent, and ten that are temporary.
     pub failures: Vec<FailureNote>,
 }
 
@@ -132,10 +136,16 @@ pub struct Summary {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct FailureNote {
+    /// The position of the download in the plan.
+    pub id: usize,
+    /// Where its entry is from; see [`Entry::with_place`](crate::Entry::with_place).
+    pub place: u32,
     /// The redacted URL.
     pub url: String,
     /// The failure and its causes.
     pub reason: String,
+    /// Whether the same command may succeed later.
+    pub is_temporary: bool,
 }
 
 impl Summary {

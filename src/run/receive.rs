@@ -106,6 +106,7 @@ fn receive_small(
     buffer: &mut [u8],
 ) -> Result<usize, Unfinished> {
     destination.progress.begin(0, response.framing().length());
+    let _connection = destination.progress.count_connection();
     let is_resumable = response.validator().is_some();
     let may_move = is_resumable && response.allows_ranges() && destination.session.splits.is_some();
     let pause = longest_pause(destination);
@@ -197,6 +198,7 @@ fn receive_first(
     // Without a segment the file is empty.
     let Some(writer) = writer else { return Ok(()) };
     let _interruption = InterruptWhenOver::new(&writer, worker.client.interrupt());
+    let _connection = destination.progress.count_connection();
     if !writer.accept_response(response.position(), response.range_end(), arrived) {
         return Err(Error::Range("it is not the missing range"));
     }

@@ -78,7 +78,11 @@ impl ResumePolicy {
         match failure {
             Error::Range(_) => self.unusable += 1,
             Error::Status { code, .. } if *code != 429 => self.failures += 1,
-            Error::Broken { .. } | Error::Truncated { .. } | Error::Stalled(_) | Error::Protocol(_) => {
+            Error::Broken { .. }
+            | Error::Truncated { .. }
+            | Error::NoResponse(_)
+            | Error::Stalled(_)
+            | Error::Protocol(_) => {
                 self.failures += 1;
             }
             // It says nothing about how the server responds to a range.

@@ -22,7 +22,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// The longest `Retry-After` that is obeyed.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(5 * 60);
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// The failures of one download at one source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,6 +45,11 @@ pub enum Verdict {
 }
 
 impl History {
+    /// Which retry without progress comes next, from 1.
+    pub const fn next_retry(&self) -> u32 {
+        if self.in_a_row == 0 { 1 } else { self.in_a_row }
+    }
+
     /// Records a failure after which the part file has `received` bytes.
     pub fn record(&mut self, received: u64) {
         if received > self.furthest {
@@ -169,7 +174,7 @@ mod tests {
 
     #[test]
     fn the_next_source_is_tried_if_this_one_is_at_fault() {
-        let full = || Error::NoRoom { path: "x.part".into(), needed: 2, free: 1 };
+        let full = || Error::NoRoom { path: "x.part".into(), needed: 2, free: Some(1) };
         for (failure, failures, verdict) in [
             (status(404, None), 1, Verdict::NextSource),
             (status(503, None), 9, Verdict::NextSource),

@@ -4,10 +4,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::outcome::{FailureNote, Finished, Outcome, SkipReason, Summary};
+use crate::error::Error;
 use crate::options::Mode;
-use crate::url::WebUrl;
+use crate::plan::Download;
 
-/// How many failures a summary lists; the rest are only counted.
+/// How many failures of each kind a summary lists; the rest are only counted.
 const MAX_LISTED: usize = 10;
 
 /// The counters of one run. Its downloads are counted one at a time, so that every snapshot is consistent.
@@ -38,7 +39,8 @@ impl RunStats {
         self.summary().threads += 1;
     }
 
-    pub(super) fn count(&self, url: &WebUrl, finished: &Finished) {
+    pub(super) fn count(&self, download: &Download, finished: &Finished) {
+        let elapsed = self.elapsed();
         let mut summary = self.summary();
         summary.transferred += finished.transferred;
         summary.total_download_time += finished.own_time + finished.helper_time;
@@ -46,6 +48,7 @@ impl RunStats {
         match &finished.outcome {
             Outcome::Fetched(file) => {
                 summary.fetched += 1;
+                summary.last_fetched = elapsed;
                 summary.bytes += file.bytes;
                 summary.unchecked += usize::from(!file.framing.detects_truncation());
                 summary.encoded += usize::from(file.content_encoding.is_some());
@@ -53,9 +56,8 @@ impl RunStats {
             Outcome::Skipped(SkipReason::Exists) => summary.skipped += 1,
             Outcome::Skipped(SkipReason::Unchanged) => summary.unchanged += 1,
             Outcome::Failed(failure) => {
-                if summary.failures.len() < MAX_LISTED {
-                    summary.failures.push(FailureNote { url: url.to_string(), reason: failure.chain() });
-                }
+                summary.failed_time += finished.own_time;
+                list_failure(&mut summary.failures, download, failure);
                 if failure.is_temporary() {
                     summary.failed_temporarily += 1;
                 } else {
@@ -71,32 +73,58 @@ impl RunStats {
     }
 }
 
+/// Lists a failure in list order, if it is among the first of its kind.
+fn list_failure(failures: &mut Vec<FailureNote>, download: &Download, failure: &Error) {
+    let (id, place, is_temporary) = (download.id(), download.place(), failure.is_temporary());
+    let is_same_kind = |note: &FailureNote| note.is_temporary == is_temporary;
+    if failures.iter().filter(|note| is_same_kind(note)).count() >= MAX_LISTED {
+        match failures.iter().rposition(is_same_kind).filter(|last| failures[*last].id > id) {
+            Some(last) => drop(failures.remove(last)),
+            None => return,
+        }
+    }
+    let position = failures.partition_point(|note| note.id < id);
+    let (url, reason) = (download.url().to_string(), failure.chain());
+    failures.insert(position, FailureNote { id, place, url, reason, is_temporary });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Error;
     use crate::http::Framing;
-    use crate::plan::SafeName;
+    use crate::plan::{Plan, SafeName};
     use crate::run::outcome::Fetched;
+    use crate::url::WebUrl;
+
+    fn finished(outcome: Outcome, milliseconds: u64) -> Finished {
+        let own_time = Duration::from_millis(milliseconds);
+        Finished { outcome, attempts: 1, transferred: 2, own_time, helper_time: Duration::ZERO }
+    }
+
+    fn failed(code: u16) -> Outcome {
+        Outcome::Failed(Error::Status { code, reason: "", retry_after: None })
+    }
+
+    #[test]
+    fn the_failures_of_each_kind_that_come_first_in_the_list_are_listed_in_its_order() {
+        let plan = Plan::new((0..40).map(|number| WebUrl::parse(&format!("http://h/{number}")).unwrap()), |_| false);
+        let stats = RunStats::new(40, Mode::Concurrent);
+        for id in (0..40).rev() {
+            let code = if id % 2 == 0 { 404 } else { 503 };
+            stats.count(&plan.downloads()[id], &finished(failed(code), 0));
+        }
+        let summary = stats.snapshot();
+        let listed: Vec<_> = summary.failures.iter().map(|note| (note.id, note.is_temporary)).collect();
+        assert_eq!(listed, (0..20).map(|id| (id, id % 2 == 1)).collect::<Vec<_>>());
+    }
 
     #[test]
     fn counters_are_exact_with_many_threads() {
         const THREADS: usize = 64;
         const ROUNDS: usize = 500;
         let stats = RunStats::new(THREADS * ROUNDS * 5, Mode::Concurrent);
-        let url = WebUrl::parse("http://h/x").unwrap();
-        let count = |outcome, milliseconds| {
-            stats.count(
-                &url,
-                &Finished {
-                    outcome,
-                    attempts: 1,
-                    transferred: 2,
-                    own_time: Duration::from_millis(milliseconds),
-                    helper_time: Duration::ZERO,
-                },
-            );
-        };
+        let plan = Plan::new([WebUrl::parse("http://h/x").unwrap()], |_| false);
+        let count = |outcome, milliseconds| stats.count(&plan.downloads()[0], &finished(outcome, milliseconds));
         std::thread::scope(|scope| {
             for thread in 0..THREADS {
                 scope.spawn(move || {
@@ -112,8 +140,8 @@ mod tests {
                         count(Outcome::Fetched(file), (thread * ROUNDS + round) as u64);
                         count(Outcome::Skipped(SkipReason::Exists), 0);
                         count(Outcome::Skipped(SkipReason::Unchanged), 0);
-                        count(Outcome::Failed(Error::Status { code: 404, reason: "", retry_after: None }), 0);
-                        count(Outcome::Failed(Error::Status { code: 503, reason: "", retry_after: None }), 0);
+                        count(failed(404), 0);
+                        count(failed(503), 0);
                     }
                 });
             }
@@ -125,6 +153,6 @@ mod tests {
         assert_eq!((summary.failed_permanently, summary.failed_temporarily, summary.unchecked), (all, all, all / 2));
         assert_eq!(summary.total_download_time, Duration::from_millis((all * (all - 1) / 2) as u64));
         assert_eq!(summary.longest, Duration::from_millis(all as u64 - 1));
-        assert_eq!((summary.cancelled(), summary.failures.len()), (0, MAX_LISTED));
+        assert_eq!((summary.cancelled(), summary.failures.len()), (0, 2 * MAX_LISTED));
     }
 }

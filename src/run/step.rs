@@ -19,7 +19,7 @@ pub enum Step<T> {
     /// The download has finished.
     Finished(Finished),
     /// It will be tried again: at the same source after a temporary failure, or at the next one. The caller does the
-    /// waiting.
+    /// waiting, and reports with [`report_retry`] how long that will be.
     Retry { transfer: T, wait: Duration, failure: Error },
 }
 
@@ -68,9 +68,14 @@ fn follow_failure<'a>(
         Verdict::Wait(wait) => wait,
     };
     transfer.own_time += wait;
-    let (download, attempts) = (transfer.download, transfer.attempts);
-    session.emit(&Event::Retrying { download, failure: &failure, wait, attempts });
     Step::Retry { transfer, wait, failure }
+}
+
+/// Reports that a download will be tried again, after `wait` at the earliest.
+pub fn report_retry(transfer: &Transfer<'_>, failure: &Error, wait: Duration, session: &Session<'_>) {
+    let (download, attempts) = (transfer.download, transfer.attempts);
+    let retry = (transfer.history.next_retry(), session.retry.retries);
+    session.emit(&Event::Retrying { download, failure, wait, attempts, retry });
 }
 
 /// The message of a panic.

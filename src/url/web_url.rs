@@ -52,6 +52,12 @@ impl WebUrl {
         Some(Self(String::from(url).into()))
     }
 
+    /// Whether it has a query.
+    #[must_use]
+    pub fn has_query(&self) -> bool {
+        self.0.contains('?')
+    }
+
     /// The whole URL, with user info and query, in the form of the URL standard.
     #[must_use]
     pub fn unredacted(&self) -> &str {
@@ -129,8 +135,8 @@ impl WebUrl {
     }
 
     /// Moves the texts of URLs that are kept together to common allocations.
-    pub(crate) fn pack(urls: &mut [Self]) {
-        pack(urls.iter_mut().map(|url| &mut url.0));
+    pub(crate) fn pack<'a>(urls: impl IntoIterator<Item = &'a mut Self>) {
+        pack(urls.into_iter().map(|url| &mut url.0));
     }
 
     fn scheme(&self) -> &str {
@@ -198,9 +204,9 @@ mod tests {
     }
 
     #[test]
-    fn a_displayed_url_has_no_credentials_and_no_query_values() {
+    fn a_displayed_url_has_no_credentials_and_no_secrets_in_its_query() {
         for (given, shown) in [
-            ("http://user:secret@host/a?token=secret&b", "http://host/a?token=***&***"),
+            ("http://user:secret@host/a?token=secret&b", "http://host/a?token=***&b"),
             ("https://host:8443/a%20b#secret", "https://host:8443/a%20b"),
             ("http://host?", "http://host/?"),
             ("HTTP://HOST/ü", "http://host/%C3%BC"),

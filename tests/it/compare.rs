@@ -20,10 +20,10 @@ fn both_runs_are_measured_and_the_scratch_is_removed() {
     assert_eq!(tdl.names(), ["0", "1", "2", "3", "4", "5", "6", "7"]);
     assert_eq!(tdl.read("7"), content(7, 7000));
     let lines: Vec<_> = output.stdout.lines().collect();
-    assert!(lines[0].starts_with("8 of 8 files, "), "{lines:?}");
-    assert!(lines[1].starts_with("  sequential ") && lines[1].ends_with("measured; this run went first"), "{lines:?}");
-    assert!(lines[2].starts_with("  concurrent ") && lines[2].ends_with("measured; 8 threads"), "{lines:?}");
-    assert!(lines[3].starts_with("  speed-up ") && lines[3].ends_with("x; both runs got the same bytes"), "{lines:?}");
+    assert_eq!(lines[0], "8 of 8 files are there: all fetched");
+    assert!(lines[2].starts_with("  sequential ") && lines[2].ends_with("measured; this run went first"), "{lines:?}");
+    assert!(lines[3].starts_with("  concurrent ") && lines[3].ends_with("measured; 8 threads"), "{lines:?}");
+    assert!(lines[4].starts_with("  speed-up ") && lines[4].ends_with("x; both runs got the same bytes"), "{lines:?}");
     let requests = server.requests();
     assert_eq!(requests.len(), 16);
     let in_order: Vec<_> = requests[..8].iter().map(|request| request.target.as_str()).collect();
@@ -50,7 +50,7 @@ fn existing_targets_are_refused() {
     let server = Server::echo();
     let mut tdl = fetch().args([&server.url("/a"), "--compare"]).file("out/a", "the user's");
     let output = tdl.run().assert_code(2);
-    assert!(output.stderr.starts_with("out/a already exists; --compare "), "{}", output.stderr);
+    assert!(output.stderr.starts_with("error: out/a already exists; --compare "), "{}", output.stderr);
     assert_eq!((server.requests().len(), tdl.read("a")), (0, b"the user's".to_vec()));
 }
 
@@ -67,7 +67,7 @@ fn different_bytes_are_a_failure() {
         let message = format!("{}?key=***: the two runs got different bytes\n", server.url("/clock"));
         let (shown_in, other) = if quiet { (&output.stderr, &output.stdout) } else { (&output.stdout, &output.stderr) };
         assert!(shown_in.contains(&message) && !other.contains(&message), "{output:?}");
-        assert!(quiet || output.stdout.contains("unknown: the two runs did not fetch the same files"), "{output:?}");
+        assert!(quiet || output.stdout.contains("unknown: the two runs did not get the same files"), "{output:?}");
         assert_eq!(tdl.names(), ["clock", "same"]);
     }
 }
@@ -80,10 +80,28 @@ fn a_failure_in_one_run_is_reported_without_a_speed_up() {
     });
     let mut tdl = fetch().args([&server.url("/a"), &server.url("/flaky"), "--compare"]);
     let output = tdl.run().assert_code(1);
-    assert!(output.stdout.starts_with("2 of 2 files"), "{}", output.stdout);
-    assert!(output.stdout.contains("in the sequential run: 1 of 2 files"), "{}", output.stdout);
+    assert!(output.stdout.starts_with("2 of 2 files are there"), "{}", output.stdout);
+    assert!(output.stdout.contains("/flaky: only one of the runs got it\n"), "{}", output.stdout);
     assert!(output.stdout.contains("unknown: "), "{}", output.stdout);
     assert_eq!(tdl.names(), ["a", "flaky"]);
+}
+
+#[test]
+fn what_neither_run_got_is_named_and_does_not_count() {
+    let server = Server::start(|request| match request.target.as_str() {
+        "/dead" => Reply::status(503).after(Duration::from_millis(100)),
+        target => Reply::ok(target).after(Duration::from_millis(100)),
+    });
+    let urls = ["/a", "/dead", "/b", "/c"].map(|path| server.url(path));
+    let output = fetch().args(urls).args(["--compare", "--retries=1"]).run().assert_code(75);
+    assert!(output.stdout.starts_with("3 of 4 files are there: 3 fetched\n"), "{}", output.stdout);
+    assert!(output.stdout.contains("x; both runs got the same bytes of the same 3 files\n"), "{}", output.stdout);
+    assert!(output.stdout.contains("/dead: neither run got it\n"), "{}", output.stdout);
+    assert!(
+        output.stdout.contains("measured; this run went first, without what the failures took\n"),
+        "{}",
+        output.stdout
+    );
 }
 
 #[test]
@@ -182,5 +200,5 @@ fn a_users_own_scratch_directory_survives() {
     assert_eq!(names(&tdl.out().join(".tdl-compare")), ["mine"]);
 
     let output = fetch().args([&server.url("/a"), "--compare"]).file("out/.tdl-compare", "a file").run().assert_code(2);
-    assert!(output.stderr.starts_with("cannot create the directory out/.tdl-compare: "), "{}", output.stderr);
+    assert!(output.stderr.starts_with("error: cannot create the directory out/.tdl-compare: "), "{}", output.stderr);
 }

@@ -80,11 +80,11 @@ fn assert_refused(tdl: &Tdl, server: &Server) {
     for (arguments, code) in cases {
         let output = tdl.rerun(&[&[urls[0].as_str(), urls[1].as_str()], arguments].concat());
         let output = output.assert_code(code);
-        let is_reported = output.stderr.starts_with("cannot write to out: ");
+        let is_reported = output.stderr.starts_with("error: cannot write to out: ");
         assert_eq!(is_reported, code == 2, "{arguments:?}: {}", output.stderr);
     }
     let output = tdl.rerun(&[&urls[0]]).assert_code(0);
-    assert!(output.stdout.contains("already exists, not checked"), "{}", output.stdout);
+    assert!(output.stdout.contains("it was there before (not checked)"), "{}", output.stdout);
     assert_eq!(server.requests().len(), 0);
     assert_eq!(tdl.names(), ["a"]);
 }

@@ -25,7 +25,7 @@ fn every_file_arrives_byte_for_byte_in_every_mode() {
         let server = numbered(length);
         let mut tdl = fetch().args(["-i", "urls.txt"]).args(arguments).file("urls.txt", urls(&server, 40));
         let output = tdl.run().assert_code(0);
-        assert!(output.stdout.starts_with("40 of 40 files, "), "{}", output.stdout);
+        assert!(output.stdout.starts_with("40 of 40 files are there: all fetched\n"), "{}", output.stdout);
         assert_eq!(tdl.names().len(), 40);
         for number in 0..40 {
             assert_eq!(tdl.read(&number.to_string()), content(number, length(number)), "{arguments:?}: {number}");
@@ -95,7 +95,7 @@ fn bodies_arrive_as_served_in_every_framing() {
     for name in names {
         assert_eq!(tdl.read(name), body, "{name}");
     }
-    assert!(output.stdout.contains("unchecked        1   no length was announced"), "{}", output.stdout);
+    assert!(output.stdout.contains("unchecked          1   no length was announced"), "{}", output.stdout);
 }
 
 #[test]

@@ -44,8 +44,9 @@ fn the_first_signal_ends_the_run_with_its_summary(mode: Mode) {
         let output = Output::from(child).assert_code(code);
         // Two seconds are promised. A busy machine may need more, but a run stuck in a read would need 30.
         assert!(sent.elapsed() < TIMEOUT / 2, "{:?}", sent.elapsed());
-        assert!(output.stdout.starts_with("1 of 3 files, 5 B in "), "{}", output.stdout);
-        assert!(output.stdout.contains("  not done         2   the run ended first\n"), "{}", output.stdout);
+        assert!(output.stdout.starts_with("1 of 3 files are there: 1 fetched\n"), "{}", output.stdout);
+        assert!(output.stdout.contains("  not done           2   the run ended first\n"), "{}", output.stdout);
+        assert!(output.stdout.ends_with("\ninterrupted; run the same command to go on\n"), "{}", output.stdout);
         assert_eq!(tdl.final_names(), ["quick"]);
     }
 }
@@ -119,7 +120,8 @@ fn an_interrupted_comparison_reports_its_current_run_and_removes_its_scratch() {
         server.wait_for_requests(2);
         send(&child, 2);
         let output = Output::from(child).assert_code(130);
-        let words = "interrupted during the sequential run, whose files are not kept\n1 of 3 files, 5 B in ";
+        let words =
+            "interrupted during the sequential run, whose files are not kept\n1 of 3 files are there: 1 fetched\n";
         assert!(output.stdout.starts_with(words), "{}", output.stdout);
         assert!(!output.stderr.contains("concurrently"), "{}", output.stderr);
         assert!(tdl.names().is_empty(), "{:?}: {output:?}", tdl.names());

@@ -40,7 +40,7 @@ fn of_many_files_that_exist_the_first_thousand_are_shown() {
     let output = nearly_finished(1500).run().assert_code(75);
     assert_eq!(skipped(&output.stderr), 1000);
     assert_eq!(output.stderr.matches("more than 1000 files exist: the rest are only counted").count(), 1);
-    assert!(output.stdout.contains("  skipped       1499   already exists, not checked\n"), "{}", output.stdout);
+    assert!(output.stdout.contains(": 1499 were there before (not checked)\n"), "{}", output.stdout);
     assert_eq!(skipped(&nearly_finished(1500).arg("-v").run().assert_code(75).stderr), 1499);
 }
 
@@ -71,13 +71,13 @@ fn an_invalid_url_is_refused_before_any_request() {
     );
     let output = tdl.run().assert_code(2);
     let lines: Vec<_> = output.stderr.lines().collect();
-    assert_eq!(lines[0], "urls.txt:2: 'not a url' is not an absolute URL");
+    assert_eq!(lines[0], "error: urls.txt:2: 'not a url' is not an absolute URL");
     assert_eq!(
         lines[1],
-        "urls.txt:3: 'example.com/file' is not an absolute URL; did you mean https://example.com/file?"
+        "error: urls.txt:3: 'example.com/file' is not an absolute URL; did you mean https://example.com/file?"
     );
-    assert_eq!(lines[2], "urls.txt:4: 'ftp://host/x' is not an http or https URL; tdl supports only these");
-    assert!(lines[3].starts_with("urls.txt:5: ") && lines[3].contains("contains a tab"), "{}", lines[3]);
+    assert_eq!(lines[2], "error: urls.txt:4: 'ftp://host/x' is not an http or https URL; tdl supports only these");
+    assert!(lines[3].starts_with("error: urls.txt:5: ") && lines[3].contains("contains a tab"), "{}", lines[3]);
     assert_eq!((lines.len(), output.stdout.as_str()), (4, ""));
     assert_eq!(server.requests().len(), 0);
     assert!(!tdl.out().exists());
@@ -88,7 +88,7 @@ fn a_long_list_of_errors_is_cut() {
     let list = "nonsense\n".repeat(25);
     let output = fetch().args(["-i", "urls.txt"]).file("urls.txt", list).run().assert_code(2);
     assert_eq!(output.stderr.lines().count(), 11);
-    assert!(output.stderr.ends_with("and 15 more\n"), "{}", output.stderr);
+    assert!(output.stderr.ends_with("error: 15 more are invalid\n"), "{}", output.stderr);
 }
 
 #[test]
@@ -110,7 +110,28 @@ fn likely_mistakes_come_with_their_fix() {
         (&["-H", "secret", "http://h/x"], "-H \"...\": expected 'Name: value'\n"),
     ] {
         let output = fetch().args(arguments).file("urls.txt", "").run().assert_code(2);
-        assert_eq!(output.stderr, message);
+        assert_eq!(output.stderr, format!("error: {message}"));
+    }
+}
+
+#[test]
+fn what_is_no_list_is_refused() {
+    let output = fetch().args(["-i", "long"]).file("long", vec![b'x'; 2 << 20]).run().assert_code(2);
+    assert_eq!(output.stderr, "error: long: cannot read the list: line 1 has no end: is this a list of URLs?\n");
+    let output = fetch().args(["-i", "."]).run().assert_code(2);
+    assert_eq!(output.stderr, "error: .: this is a directory, not a list\n");
+}
+
+#[test]
+fn numbers_are_asked_for_in_plain_words() {
+    for (option, value, expected) in [
+        ("--jobs", "0", "expected a whole number from 1 to 65535"),
+        ("--per-host", "many", "expected a whole number from 1 to 65535"),
+        ("--retries", "-1", "expected a whole number from 0 to 4294967295"),
+    ] {
+        let output = fetch().args([&format!("{option}={value}"), "http://127.0.0.1:9/x"]).run().assert_code(2);
+        let message = format!("error: invalid value '{value}' for '{option} <N>': {expected}\n");
+        assert!(output.stderr.starts_with(&message), "{}", output.stderr);
     }
 }
 
@@ -118,7 +139,7 @@ fn likely_mistakes_come_with_their_fix() {
 fn an_empty_list_is_an_error() {
     for list in ["", "\n\n", "# nothing\n"] {
         let output = fetch().args(["-i", "urls.txt"]).file("urls.txt", list).run().assert_code(2);
-        assert!(output.stderr.starts_with("nothing to download"), "{}", output.stderr);
+        assert!(output.stderr.starts_with("error: nothing to download"), "{}", output.stderr);
     }
     fetch().run().assert_code(2);
     fetch().args(["-i", "missing.txt"]).run().assert_code(2);
@@ -138,10 +159,8 @@ fn the_command_line_is_checked() {
     ] {
         fetch().args(arguments).arg("http://127.0.0.1:9/x").run().assert_code(2);
     }
-    let output = Tdl::new(&["https://user:secret@example.com/x"]).run().assert_code(2);
-    assert_eq!(output.stderr, "a URL is not a command; to download it, use 'tdl fetch URL'\n");
     let output = fetch().args(["-i", "http://user:secret@h/x?token=secret"]).run().assert_code(2);
-    assert_eq!(output.stderr, "http://h/x?token=*** is a URL, not a list: pass it without -i\n");
+    assert_eq!(output.stderr, "error: http://h/x?token=*** is a URL, not a list: pass it without -i\n");
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! Requests: their headers, their credentials, and the redirects that are followed.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::thread;
+
 use crate::command::fetch;
 use crate::server::{Reply, Server};
 
@@ -31,10 +35,10 @@ fn headers_can_be_read_from_a_file() {
     assert_eq!((request.header("x-a"), request.header("x-b")), (Some("1"), Some("2")));
     let output =
         fetch().args(["http://h/x", "-H", "@headers"]).file("headers", "X-A: 1\nnonsense").run().assert_code(2);
-    assert_eq!(output.stderr, "headers:2: expected 'Name: value'\n");
+    assert_eq!(output.stderr, "error: headers:2: expected 'Name: value'\n");
     let secret = "Proxy-Authorization: Basic secret";
     let output = fetch().args(["http://h/x", "-H", "@headers"]).file("headers", secret).run().assert_code(2);
-    assert!(output.stderr.starts_with("headers:1: it would be sent to the servers; "), "{}", output.stderr);
+    assert!(output.stderr.starts_with("error: headers:1: it would be sent to the servers; "), "{}", output.stderr);
     assert!(!output.stderr.contains("secret"), "{}", output.stderr);
 }
 
@@ -50,7 +54,7 @@ fn a_redirected_file_is_named_after_the_given_url() {
     assert_eq!(tdl.names(), ["given.txt"]);
     assert_eq!(tdl.read("given.txt"), b"/elsewhere/last");
     assert!(server.requests().iter().all(|request| request.header("referer").is_none()));
-    let hop = format!("redirected to {}\n", server.url("/elsewhere/other.bin?***"));
+    let hop = format!("redirected to {}\n", server.url("/elsewhere/other.bin?x"));
     assert!(output.stderr.contains(&hop), "{}", output.stderr);
     assert_eq!(server.connections(), 1, "the short body of a redirect is read, so that its connection can be reused");
 }
@@ -137,6 +141,34 @@ fn a_self_signed_certificate_fails_permanently_without_insecure() {
     let mut tdl = fetch().args([&server.url("/x"), "--insecure"]);
     tdl.run().assert_code(0);
     assert_eq!(tdl.read("x"), b"/x");
+}
+
+#[test]
+fn what_keeps_tls_from_working_is_said_in_plain_words() {
+    let unknown = Server::start_tls(|_| Reply::ok("x"));
+    let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+    let closes = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (closing, speaking) = (closes.local_addr().unwrap(), plain.local_addr().unwrap());
+    thread::spawn(move || {
+        for mut stream in plain.incoming().flatten() {
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
+            let _ = stream.read(&mut [0; 1024]);
+        }
+    });
+    thread::spawn(move || {
+        for stream in closes.incoming().flatten() {
+            // Only once the client has begun: otherwise its connection is reset.
+            let _ = (&stream).read(&mut [0; 1024]);
+        }
+    });
+    for (url, words) in [
+        (unknown.url("/x"), "the server's certificate is from an authority that this system does not know; --insecure"),
+        (format!("https://{speaking}/x"), "the server does not speak TLS; is the URL's scheme http?"),
+        (format!("https://{closing}/x"), "the server closed the connection while TLS was being set up"),
+    ] {
+        let output = fetch().args([&url, "--retries=0"]).run();
+        assert!(output.stderr.contains(words), "{url}: {}", output.stderr);
+    }
 }
 
 #[test]

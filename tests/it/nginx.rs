@@ -76,7 +76,11 @@ fn assert_arrives_whole(count: usize, length: usize) {
     for arguments in [&[][..], &["-j", "3"], &["--sequential"]] {
         let mut tdl = fetch().args(["-i", "urls.txt"]).args(arguments).file("urls.txt", &list);
         let output = tdl.run().assert_code(0);
-        assert!(output.stdout.starts_with(&format!("{count} of {count} files, ")), "{}", output.stdout);
+        assert!(
+            output.stdout.starts_with(&format!("{count} of {count} files are there: all fetched\n")),
+            "{}",
+            output.stdout
+        );
         assert_eq!(tdl.names().len(), count);
         for number in 0..count {
             assert!(tdl.read(&format!("{number}.bin")) == content(number, length), "{arguments:?}: {number}");

@@ -47,7 +47,10 @@ fn an_unusable_proxy_is_refused_before_any_request() {
         let mut tdl = fetch_through([(variable, value)]).arg(server.url("/x"));
         let output = tdl.run().assert_code(2);
         let helps = "; write it as http://HOST:PORT or socks5://HOST:PORT, or unset it\n";
-        assert!(output.stderr.starts_with(&format!("{variable}: ")) && output.stderr.ends_with(helps), "{output:?}");
+        assert!(
+            output.stderr.starts_with(&format!("error: {variable}: ")) && output.stderr.ends_with(helps),
+            "{output:?}"
+        );
         assert!(!output.stderr.contains("secret"), "{}", output.stderr);
         assert!(!tdl.out().exists());
     }

@@ -49,16 +49,16 @@ fn the_summary_says_how_each_time_is_known() {
         output.stdout.lines().map(ToOwned::to_owned).collect::<Vec<_>>()
     };
     let concurrent = lines("--jobs=64");
-    assert!(concurrent[0].starts_with("3 of 3 files, 3 B in "), "{concurrent:?}");
+    assert!(concurrent[0].starts_with("3 of 3 files are there: all fetched"), "{concurrent:?}");
     assert!(
-        concurrent[1].starts_with("  concurrent ") && concurrent[1].ends_with(" s   measured; 3 threads"),
+        concurrent[2].starts_with("  concurrent ") && concurrent[2].ends_with(" s   measured; 3 threads"),
         "{concurrent:?}"
     );
-    assert!(concurrent[2].starts_with("  sequential "), "{concurrent:?}");
-    assert!(concurrent[2].contains("at most: the downloads' own times added up"), "{concurrent:?}");
+    assert!(concurrent[3].starts_with("  sequential "), "{concurrent:?}");
+    assert!(concurrent[3].contains("at most: the downloads' own times added up"), "{concurrent:?}");
     let sequential = lines("--sequential");
-    assert!(sequential[1].contains("at least: the longest download's own time"), "{sequential:?}");
-    assert!(sequential[2].ends_with("measured; one after another"), "{sequential:?}");
+    assert!(sequential[2].contains("at least: the longest download's own time"), "{sequential:?}");
+    assert!(sequential[3].ends_with("measured; one after another"), "{sequential:?}");
 }
 
 #[test]

@@ -47,6 +47,42 @@ fn retry_after_delays_the_whole_host_and_no_other(mode: Mode) {
     }
 }
 
+#[test]
+fn what_is_said_about_a_wait_includes_that_of_its_host() {
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let server = Server::start(move |request| match (request.target.as_str(), request.number) {
+        ("/throttled", 0..=1) => Reply::status(429).header("Retry-After", "3"),
+        ("/busy", 0..=1) => Reply::status(503).held_until(&held),
+        _ => Reply::ok("x"),
+    });
+    let mut tdl = fetch().args([server.url("/throttled"), server.url("/busy")]);
+    let mut child = tdl.spawn();
+    wait_for_stderr(&mut child, "/throttled: retrying in ");
+    gate.open();
+    let output = Output::from(child).assert_code(0);
+    let (_, said) = output.stderr.split_once("/busy: retrying in ").unwrap();
+    // By itself it would wait for a second at most.
+    let seconds: f64 = said.split(' ').next().unwrap().parse().unwrap();
+    assert!((1.5..=3.0).contains(&seconds), "{}", output.stderr);
+}
+
+#[test]
+fn a_retry_that_waits_for_a_permit_is_said_to() {
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let server = Server::start(move |request| match (request.target.as_str(), request.number) {
+        ("/flaky", 0) => Reply::status(500),
+        ("/slow", _) => Reply::ok("x").held_until(&held),
+        _ => Reply::ok("x"),
+    });
+    let mut tdl = fetch().args([&server.url("/flaky"), &server.url("/slow"), "--per-host=1"]);
+    let mut child = tdl.spawn();
+    wait_for_stderr(&mut child, "/flaky: its wait is over; trying again as soon as a connection is free\n");
+    gate.open();
+    Output::from(child).assert_code(0);
+}
+
 in_both_modes!(a_retry_after_date_is_measured_by_the_servers_clock);
 fn a_retry_after_date_is_measured_by_the_servers_clock(mode: Mode) {
     // By the local clock the date is decades in the future or in the past.

@@ -452,13 +452,14 @@ fn a_small_body_is_waited_for_if_its_rest_cannot_be_asked_for() {
 
 #[test]
 fn a_distant_server_that_limits_each_connection_is_asked_over_many() {
-    let body = content(1, 32 * MIB);
+    let body = content(1, 16 * MIB);
     let file = body.clone();
-    let server = Server::start(move |request| fast(Reply::file(request, &file, TAG)).after(Duration::from_millis(100)));
+    let server =
+        Server::start(move |request| steady(Reply::file(request, &file, TAG)).after(Duration::from_millis(100)));
     let mut tdl = fetch().arg(server.url("/x"));
     tdl.run().assert_code(0);
     assert!(tdl.read("x") == body);
-    assert!(server.connections() >= 4, "{:?}", ranges(&server, 32 * MIB));
+    assert!(server.connections() >= 4, "{:?}", ranges(&server, 16 * MIB));
 }
 
 /// Fetches a file from a server, and asserts that it took at most three connections, and that little was sent in vain.

@@ -27,15 +27,14 @@ const LAYERS: [(&str, &[&str]); 12] = [
 ];
 
 /// What only one folder or file may name.
-const CONFINED: [(&str, &str); 13] = [
+const CONFINED: [(&str, &str); 12] = [
     ("reqwest", "src/http/"),
     ("hyper", "src/http/"),
     ("hyper_util", "src/http/"),
-    ("rustls", "src/http/configure.rs"),
+    ("rustls", "src/http/"),
     ("tokio", "src/http/"),
     ("dns_lookup", "src/http/resolver.rs"),
-    ("indicatif", "src/report/bars.rs"),
-    ("console", "src/report/bars.rs"),
+    ("console", "src/report/"),
     ("std::io::stdout", "src/report/streams.rs"),
     ("std::io::stderr", "src/report/streams.rs"),
     ("clap", "src/cli/"),
@@ -44,7 +43,7 @@ const CONFINED: [(&str, &str); 13] = [
 ];
 
 /// Folders and files that use no clock, randomness, file or socket.
-const PURE: [&str; 22] = [
+const PURE: [&str; 24] = [
     "src/plan/",
     "src/http/redirect.rs",
     "src/http/headers.rs",
@@ -60,6 +59,8 @@ const PURE: [&str; 22] = [
     "src/part/segments.rs",
     "src/part/ranges.rs",
     "src/part/sidecar.rs",
+    "src/report/places.rs",
+    "src/report/view.rs",
     "src/run/outcome.rs",
     "src/run/resume_policy.rs",
     "src/run/retry.rs",

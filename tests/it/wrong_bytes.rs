@@ -245,7 +245,7 @@ fn an_encoded_body_is_saved_as_served_and_reported(mode: Mode) {
     let mut tdl = fetch_in(mode).args(&urls);
     let output = tdl.run().assert_code(0);
     assert_eq!((tdl.read("x"), tdl.read("large") == body()), (b"zipped".to_vec(), true));
-    assert!(output.stdout.contains("  encoded          2   "), "{}", output.stdout);
+    assert!(output.stdout.contains("  encoded            2   "), "{}", output.stdout);
     assert!(output.stderr.contains("with Content-Encoding gzip\n"), "{}", output.stderr);
 
     let output = fetch_in(mode).args(&urls).arg("--json").run().assert_code(0);

@@ -9,7 +9,7 @@ use crate::url::UrlError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListError {
     list: String,
-    line: usize,
+    line: u32,
     problem: Problem,
 }
 
@@ -22,7 +22,7 @@ pub(super) enum Problem {
 
 impl ListError {
     /// Creates an error in `line` (from 1) of the list called `list`.
-    pub(super) fn new(list: &str, line: usize, problem: Problem) -> Self {
+    pub(super) fn new(list: &str, line: u32, problem: Problem) -> Self {
         Self { list: list.to_owned(), line, problem }
     }
 }

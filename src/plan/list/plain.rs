@@ -1,6 +1,7 @@
 //! The plain list format: one URL per line, with blank lines and `#` comments.
 
 use super::error::{ListError, Problem};
+use crate::plan::entry::Entry;
 use crate::url::WebUrl;
 
 /// How many URLs are packed at a time.
@@ -11,7 +12,7 @@ const BATCH: usize = 1000;
 /// # Errors
 ///
 /// Returns an error for each invalid line, in order: one that is not an absolute http or https URL, for example.
-pub fn parse_plain(name: &str, bytes: &[u8]) -> Result<Vec<WebUrl>, Vec<ListError>> {
+pub fn parse_plain(name: &str, bytes: &[u8]) -> Result<Vec<Entry>, Vec<ListError>> {
     let mut parser = PlainParser::new(name);
     bytes.split(|byte| *byte == b'\n').for_each(|line| parser.push_line(line));
     parser.finish()
@@ -23,8 +24,10 @@ pub fn parse_plain(name: &str, bytes: &[u8]) -> Result<Vec<WebUrl>, Vec<ListErro
 #[derive(Debug)]
 pub struct PlainParser {
     name: String,
-    lines: usize,
-    urls: Vec<WebUrl>,
+    lines: u32,
+    /// The place of the line before the first.
+    start: u32,
+    entries: Vec<Entry>,
     errors: Vec<ListError>,
     is_utf16: bool,
 }
@@ -33,12 +36,26 @@ impl PlainParser {
     /// Creates a parser. `name` identifies the list in errors.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), lines: 0, urls: Vec::new(), errors: Vec::new(), is_utf16: false }
+        let (name, entries, errors) = (name.to_owned(), Vec::new(), Vec::new());
+        Self { name, lines: 0, start: 0, entries, errors, is_utf16: false }
+    }
+
+    /// Counts the places of the entries from `start`: that of line *n* is `start` + *n*.
+    #[must_use]
+    pub const fn with_start(mut self, start: u32) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// How many lines there were.
+    #[must_use]
+    pub const fn lines(&self) -> u32 {
+        self.lines
     }
 
     /// Parses the next line, with or without the `\n` at its end.
     pub fn push_line(&mut self, mut line: &[u8]) {
-        self.lines += 1;
+        self.lines = self.lines.saturating_add(1);
         if self.lines == 1 {
             self.is_utf16 = line.starts_with(&[0xff, 0xfe]) || line.starts_with(&[0xfe, 0xff]);
             if self.is_utf16 {
@@ -51,32 +68,32 @@ impl PlainParser {
             return;
         }
         match parse_line(line) {
-            Ok(Some(url)) => self.push_url(url),
+            Ok(Some(url)) => self.push(url),
             Ok(None) => {}
             Err(problem) => self.errors.push(ListError::new(&self.name, self.lines, problem)),
         }
     }
 
-    /// Returns the URLs in order.
+    /// Returns the entries in order.
     ///
     /// # Errors
     ///
     /// Returns an error for each invalid line, in order: one that is not an absolute http or https URL, for example.
-    pub fn finish(mut self) -> Result<Vec<WebUrl>, Vec<ListError>> {
+    pub fn finish(mut self) -> Result<Vec<Entry>, Vec<ListError>> {
         self.pack_last_batch();
-        if self.errors.is_empty() { Ok(self.urls) } else { Err(self.errors) }
+        if self.errors.is_empty() { Ok(self.entries) } else { Err(self.errors) }
     }
 
-    fn push_url(&mut self, url: WebUrl) {
-        self.urls.push(url);
-        if self.urls.len().is_multiple_of(BATCH) {
+    fn push(&mut self, url: WebUrl) {
+        self.entries.push(Entry::from(url).with_place(self.start.saturating_add(self.lines)));
+        if self.entries.len().is_multiple_of(BATCH) {
             self.pack_last_batch();
         }
     }
 
     fn pack_last_batch(&mut self) {
-        let start = self.urls.len().saturating_sub(1) / BATCH * BATCH;
-        WebUrl::pack(&mut self.urls[start..]);
+        let start = self.entries.len().saturating_sub(1) / BATCH * BATCH;
+        Entry::pack(&mut self.entries[start..]);
     }
 }
 
@@ -101,8 +118,10 @@ mod tests {
     fn accepts_lists_from_any_editor() {
         let list =
             b"\xef\xbb\xbf# a comment\r\nhttp://h/a\r\n\r\n  http://h/b  \n\thttp://h/c\n#http://h/no\nhttp://h/d";
-        let urls: Vec<_> = parse_plain("l", list).unwrap().iter().map(ToString::to_string).collect();
-        assert_eq!(urls, ["http://h/a", "http://h/b", "http://h/c", "http://h/d"]);
+        let entries = parse_plain("l", list).unwrap();
+        let found: Vec<_> = entries.iter().map(|entry| (entry.sources()[0].url.to_string(), entry.place)).collect();
+        let expected = [("http://h/a", 2), ("http://h/b", 4), ("http://h/c", 5), ("http://h/d", 7)];
+        assert_eq!(found, expected.map(|(url, line)| (url.to_owned(), line)));
         assert_eq!(parse_plain("l", b""), Ok(vec![]));
         assert_eq!(parse_plain("l", b"# nothing\n\n"), Ok(vec![]));
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use super::pool::{PermitsSegment, Work, run_pool};
 use super::queue::{Queue, SegmentKind};
@@ -14,7 +15,7 @@ use crate::run::finish::{not_started, report_finished, stops_run};
 use crate::run::outcome::Finished;
 use crate::run::session::{Session, Worker};
 use crate::run::split::SegmentTask;
-use crate::run::step::{Step, panic_message, step};
+use crate::run::step::{Step, panic_message, report_retry, step};
 use crate::run::transfer::Transfer;
 use crate::url::WebUrl;
 
@@ -81,6 +82,23 @@ impl<'s> Work for Downloads<'s, '_> {
         worker.client.count_in(Some(&self.traffic[self.host_of(&transfer) as usize]));
         worker.timing = None;
         step(transfer, self.session, worker)
+    }
+
+    fn report_retry(&self, transfer: &Transfer<'s>, failure: &Error, wait: Duration) {
+        report_retry(transfer, failure, wait, self.session);
+    }
+
+    fn report_hold(&self, number: u32, wait: Option<Duration>) {
+        if let Some((host, _)) = self.hosts.iter().find(|(_, known)| **known == number) {
+            self.session.emit(&match wait {
+                Some(wait) => Event::Held(host, wait),
+                None => Event::Released(host),
+            });
+        }
+    }
+
+    fn report_late(&self, id: usize) {
+        self.session.emit(&Event::WaitingForPermit(&self.session.plan.downloads()[id]));
     }
 
     fn host_of(&self, transfer: &Transfer<'s>) -> u32 {

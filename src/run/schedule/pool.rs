@@ -55,6 +55,15 @@ pub trait Work: Sync {
     /// Gives a segment back. Its permit has been returned.
     fn give_back_segment(&self, segment: Self::Segment, result: Result<(), Error>);
 
+    /// Reports a download that will be tried again, after `wait` at the earliest.
+    fn report_retry(&self, transfer: &Self::Transfer, failure: &Error, wait: Duration);
+
+    /// Reports that nothing is requested from a host for so long; or that it serves again, earlier than it said.
+    fn report_hold(&self, host: u32, wait: Option<Duration>);
+
+    /// Reports a download that is still waiting for a permit although its wait has been over for a while.
+    fn report_late(&self, id: usize);
+
     /// Reports a download that has finished.
     fn report(&self, id: usize, finished: &Finished);
 
@@ -157,7 +166,10 @@ impl<W: Work> Pool<'_, W> {
                 not_started.into_iter().for_each(|id| self.work.report_not_started(id));
             }
             Step::Retry { transfer, wait, failure } => {
-                let (at, host) = (Instant::now() + wait, self.work.host_of(&transfer));
+                let (now, host) = (Instant::now(), self.work.host_of(&transfer));
+                let held_until = self.lock().queue.held_until(host);
+                let at = held_until.map_or(now + wait, |held| held.max(now + wait));
+                self.work.report_retry(&transfer, &failure, at - now);
                 self.return_permit(permit, TaskResult::Retry(Fate::Retry { at, host, kept: transfer }, &failure));
             }
         }
@@ -195,6 +207,11 @@ impl<W: Work> Pool<'_, W> {
         let feedback = result.feedback();
         if shared.queue.finish(permit, Instant::now(), feedback, result.into_fate()) {
             self.task_available.notify_one();
+        }
+        let hold_changes = shared.queue.take_hold_changes();
+        drop(guard);
+        for (host, until) in hold_changes {
+            self.work.report_hold(host, until.map(|until| until.saturating_duration_since(Instant::now())));
         }
         not_started
     }
@@ -266,6 +283,7 @@ impl<W: Work> Pool<'_, W> {
                 shared.queue.end_all_waits();
             }
             shared.queue.end_waits_until(now);
+            let late = shared.queue.take_late(now);
             shared.queue.tick(now, |host| self.work.traffic(host));
             let has_thread = self.has_thread_for_segment(shared);
             let queue = &mut shared.queue;
@@ -279,6 +297,13 @@ impl<W: Work> Pool<'_, W> {
                     // The system has no thread left: continue with those that run.
                     Err(_) => shared.max_threads = shared.threads,
                 }
+            }
+            if !late.is_empty() {
+                // Not while locked: the reporter may be slow.
+                drop(guard);
+                late.into_iter().for_each(|id| self.work.report_late(id));
+                guard = self.lock();
+                continue;
             }
             let wait = shared.queue.next_time().map_or(TICK, |until| until.saturating_duration_since(now).min(TICK));
             (guard, _) = self.timer.wait_timeout(guard, wait).unwrap_or_else(PoisonError::into_inner);
@@ -388,6 +413,9 @@ mod tests {
         threads: Mutex<HashSet<ThreadId>>,
         finished: Mutex<Vec<usize>>,
         not_started: Mutex<Vec<usize>>,
+        /// The waits that were reported, and the downloads that were late.
+        waits: Mutex<Vec<Duration>>,
+        late: Mutex<Vec<usize>>,
         fetched_segments: Mutex<Vec<usize>>,
         closed_idle: AtomicUsize,
         /// Most attempts at once since the last time that idle connections were closed.
@@ -407,6 +435,8 @@ mod tests {
                 threads: Mutex::default(),
                 finished: Mutex::default(),
                 not_started: Mutex::default(),
+                waits: Mutex::default(),
+                late: Mutex::default(),
                 fetched_segments: Mutex::default(),
                 closed_idle: AtomicUsize::new(0),
                 most_after: AtomicUsize::new(0),
@@ -486,6 +516,16 @@ mod tests {
 
         fn report(&self, id: usize, _: &Finished) {
             self.finished.lock().unwrap().push(id);
+        }
+
+        fn report_retry(&self, _: &usize, _: &Error, wait: Duration) {
+            self.waits.lock().unwrap().push(wait);
+        }
+
+        fn report_hold(&self, _: u32, _: Option<Duration>) {}
+
+        fn report_late(&self, id: usize) {
+            self.late.lock().unwrap().push(id);
         }
 
         fn report_not_started(&self, id: usize) {

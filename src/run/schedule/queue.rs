@@ -1,12 +1,15 @@
 //! Decides what may start next. Plain data, without threads, clock or network; the pool guards it with a lock.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::host::Host;
 use super::limiter::{Served, Ticket, Wants};
 use crate::http::TrafficSnapshot;
+
+/// A download whose wait has been over for this long, and which still has no permit, is late.
+const LATE: Duration = Duration::from_secs(1);
 
 /// The downloads of a run that have not finished, each known by its position in the plan. `T` is what is kept of a
 /// download while it waits for its next attempt.
@@ -25,6 +28,10 @@ pub struct Queue<T> {
     unfinished: usize,
     /// Hosts with requests in flight.
     active: BTreeSet<u32>,
+    /// When waits have ended, and of which downloads, until that is [late](Self::take_late).
+    ended_waits: VecDeque<(Instant, usize)>,
+    /// The hosts that were held until a new time, or released early, since that was last [taken](Self::take_hold_changes).
+    hold_changes: Vec<(u32, Option<Instant>)>,
     per_host: usize,
 }
 
@@ -113,6 +120,8 @@ impl<T> Queue<T> {
             waiting: BinaryHeap::new(),
             holds: BinaryHeap::new(),
             active: BTreeSet::new(),
+            ended_waits: VecDeque::new(),
+            hold_changes: Vec::new(),
             per_host,
         };
         queue.host_numbers().for_each(|host| queue.update(host, |_| {}));
@@ -188,7 +197,7 @@ impl<T> Queue<T> {
         let Permit { id, host: number, ticket } = permit;
         let per_host = self.per_host;
         let download = (!matches!(fate, Fate::Segment)).then_some(id);
-        let (has_grown, is_idle) = self.update(number, |host| {
+        let (has_grown, has_ended_hold, is_idle) = self.update(number, |host| {
             let (in_flight, wants_downloads) = (host.in_flight, host.first().is_some());
             let limiter = host.limiter(per_host);
             let before = limiter.limit();
@@ -200,8 +209,11 @@ impl<T> Queue<T> {
             let has_grown = limiter.limit() > before;
             let has_ended_hold = matches!(feedback, Feedback::Served(_)) && host.end_hold_for_load();
             host.in_flight -= 1;
-            (has_grown || has_ended_hold, host.in_flight == 0)
+            (has_grown || has_ended_hold, has_ended_hold, host.in_flight == 0)
         });
+        if has_ended_hold {
+            self.hold_changes.push((number, None));
+        }
         if is_idle {
             self.active.remove(&number);
         }
@@ -250,6 +262,7 @@ impl<T> Queue<T> {
         self.hosts[number as usize].is_held_for_load = false;
         if self.hosts[number as usize].held_until.is_none_or(|earlier| earlier < until) {
             self.holds.push(Reverse((until, number)));
+            self.hold_changes.push((number, Some(until)));
             self.update(number, |host| host.held_until = Some(until));
         }
     }
@@ -266,6 +279,30 @@ impl<T> Queue<T> {
             }
             _ => self.hosts[number as usize].told_to_wait = Some((id, until)),
         }
+    }
+
+    /// The hosts that were held since the last call, with the time, and those that were released early.
+    pub fn take_hold_changes(&mut self) -> Vec<(u32, Option<Instant>)> {
+        std::mem::take(&mut self.hold_changes)
+    }
+
+    /// Until when nothing may start at a host.
+    pub fn held_until(&self, number: u32) -> Option<Instant> {
+        self.hosts[number as usize].held_until
+    }
+
+    /// The downloads whose waits have been over for a second, but which have not started for want of a permit. Each is
+    /// returned once for a wait.
+    pub fn take_late(&mut self, now: Instant) -> Vec<usize> {
+        let mut late = Vec::new();
+        while let Some((_, id)) = self.ended_waits.front().copied().filter(|(ended, _)| *ended + LATE <= now) {
+            self.ended_waits.pop_front();
+            let host = &self.hosts[self.host_of[id] as usize];
+            if host.due.iter().any(|(due, _)| *due == id) {
+                late.push(id);
+            }
+        }
+        late
     }
 
     /// Whether something may start now.
@@ -309,7 +346,8 @@ impl<T> Queue<T> {
             }
         }
         while self.waiting.peek().is_some_and(|Reverse(waiting)| is_over(waiting.until)) {
-            if let Some(Reverse(Waiting { id, kept, .. })) = self.waiting.pop() {
+            if let Some(Reverse(Waiting { until, id, kept })) = self.waiting.pop() {
+                self.ended_waits.push_back((until, id));
                 self.update(self.host_of[id], |host| {
                     host.waiting -= 1;
                     host.due.push_back((id, kept));
@@ -461,6 +499,25 @@ mod tests {
         assert_eq!(run.wait(later), Some(later + Duration::from_secs(1)));
         run.queue.end_all_waits();
         assert_eq!(run.start(later), Some((2, Some('l'))));
+    }
+
+    #[test]
+    fn a_retry_that_has_no_permit_is_late_once() {
+        let now = Instant::now();
+        let due = now + Duration::from_secs(1);
+        let mut run = Run::new(&[0, 0], 1);
+        assert_eq!(run.start(now), Some((0, None)));
+        run.retry(0, Feedback::Unknown, due, 'k');
+        assert_eq!(run.start(now), Some((1, None)));
+        run.queue.end_waits_until(due);
+        assert_eq!(run.queue.take_late(due + LATE - Duration::from_millis(1)), [0; 0]);
+        assert_eq!(run.queue.take_late(due + LATE), [0]);
+        assert_eq!(run.queue.take_late(due + LATE * 2), [0; 0]);
+        run.finish(1, Feedback::Unknown);
+        assert_eq!(run.start(due), Some((0, Some('k'))));
+        run.retry(0, Feedback::Unknown, due, 'l');
+        assert_eq!(run.start(due), Some((0, Some('l'))), "it has started in time");
+        assert_eq!(run.queue.take_late(due + LATE), [0; 0]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::run::finish::{not_started, report_finished, stops_run};
 use crate::run::outcome::{Finished, Outcome};
 use crate::run::retry::hold;
 use crate::run::session::{Session, Worker};
-use crate::run::step::{Step, step};
+use crate::run::step::{Step, report_retry, step};
 use crate::run::transfer::Transfer;
 
 /// How often a wait checks whether the run was stopped.
@@ -58,6 +58,7 @@ pub fn run_to_completion(download: &Download, session: &Session<'_>, worker: &mu
         match step(transfer, session, worker) {
             Step::Finished(finished) => return finished,
             Step::Retry { transfer: next, wait, failure } => {
+                report_retry(&next, &failure, wait, session);
                 if failure.has_too_many_open_files() {
                     session.clients.close_idle();
                 }

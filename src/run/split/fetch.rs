@@ -93,6 +93,7 @@ pub fn fetch_segment(
     if !writer.accept_response(response.position(), response.range_end(), Instant::now()) {
         return Ok(true);
     }
+    let _connection = download.progress.count_connection();
     let result = copy_body(&mut response, writer, &mut worker.buffer, &download.progress, session);
     match result {
         Err(failure @ Error::Range(_)) => {
