@@ -132,8 +132,8 @@ impl Situation<'_> {
     /// Returns how much a trial may claim.
     fn trial(&self, candidate: &Candidate, round_trip: Duration) -> u64 {
         if candidate.speed <= 0.0 {
-            // It has stalled: nothing of it is in flight.
-            return (self.length / TRIAL_PART).max(MIN_CLAIM);
+            // It has stalled: nothing of it is in flight. The longer that lasts, the more is asked for at a time.
+            return (self.length / TRIAL_PART).max(MIN_CLAIM).max(self.tried);
         }
         let proven = self.proven.max(1) as u64;
         let round_trip_bytes = (candidate.speed * round_trip.as_secs_f64()) as u64;
@@ -245,6 +245,17 @@ mod tests {
         let situation =
             Situation { candidates, connections: 2, finished_speed: None, length: 8 * MIB, proven: 1, tried: 0 };
         assert_eq!(choose_tail(&situation, &trial).map(|tail| tail.count), Some(MIN_CLAIM));
+    }
+
+    #[test]
+    fn trials_of_what_has_stalled_grow() {
+        let trial = Demand { is_trial: true, ..demand(10) };
+        let candidates = &[segment(16 * KIB, 0, true)];
+        for (tried, claimed) in [(0, MIN_CLAIM), (MIN_CLAIM, MIN_CLAIM), (MIB, MIB), (9 * MIB, 4 * MIB)] {
+            let situation =
+                Situation { candidates, connections: 2, finished_speed: None, length: 16 * MIB, proven: 1, tried };
+            assert_eq!(choose_tail(&situation, &trial).map(|tail| tail.count), Some(claimed), "{tried}");
+        }
     }
 
     #[test]
