@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::options::Mode;
 use crate::plan::{Download, Target};
 use crate::run::{Event, Finished, Outcome, Progress, RunStats};
+use crate::url::WebUrl;
 
 /// Speeds are averages over this time.
 const SPEED_TIME: Duration = Duration::from_secs(3);
@@ -40,8 +41,7 @@ pub struct Live {
 /// A download that has started.
 pub struct Running {
     id: usize,
-    /// Its host and port.
-    host: String,
+    url: WebUrl,
     pub target: Target,
     pub progress: Arc<Progress>,
     /// When its last attempt began.
@@ -120,8 +120,8 @@ impl Live {
                 let (id, target, progress) = (download.id(), download.target().clone(), Arc::clone(progress));
                 let (since, speed) = (Instant::now(), Speed::default());
                 let position = self.running.partition_point(|running| running.id < id);
-                let host = download.url().host_and_port();
-                self.running.insert(position, Running { id, host, target, progress, since, wait: None, speed });
+                let url = download.url().clone();
+                self.running.insert(position, Running { id, url, target, progress, since, wait: None, speed });
             }
             Event::Retrying { download, failure, wait, retry: (next, most), .. } => {
                 if let Some(running) = self.find(download) {
@@ -193,7 +193,8 @@ impl Live {
 
     /// Until when a waiting download waits, for itself or with its host.
     pub fn waits_until(&self, running: &Running, wait: &Wait) -> Instant {
-        self.held.get(&running.host).map_or(wait.until, |held| wait.until.max(*held))
+        let held = if self.held.is_empty() { None } else { self.held.get(&running.url.host_and_port()) };
+        held.map_or(wait.until, |held| wait.until.max(*held))
     }
 
     pub fn speed(&self) -> f64 {
@@ -271,8 +272,8 @@ pub mod testing {
             measured.record(now + Duration::from_secs(1), speed);
             let target = SafeName::from_user(name).unwrap().into();
             let id = self.running.len();
-            let host = "h:80".to_owned();
-            self.running.push(Running { id, host, target, progress, since: now, wait: None, speed: measured });
+            let url = WebUrl::parse("http://h/").unwrap();
+            self.running.push(Running { id, url, target, progress, since: now, wait: None, speed: measured });
         }
 
         /// Lets the download that was added last wait.

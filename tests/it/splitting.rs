@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::command::{Output, Tdl, content, fetch, wait_for, wait_for_stderr};
+#[cfg(unix)]
+use crate::command::wait_for;
+use crate::command::{Output, Tdl, content, fetch, wait_for_stderr};
 use crate::server::{Bucket, Gate, Reply, Request, Server};
 
 const MIB: usize = 1024 * 1024;
