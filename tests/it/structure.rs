@@ -21,7 +21,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("part", &["error", "text", "url", "http"]),
     ("run", &["error", "options", "url", "plan", "http", "part"]),
     ("measure", &["error", "options", "plan", "part", "run"]),
-    ("report", &["error", "options", "text", "plan", "http", "run", "measure"]),
+    ("report", &["error", "options", "text", "url", "plan", "http", "run", "measure"]),
     ("cli", &["measure", "error", "options", "text", "url", "plan", "http", "part", "run", "report"]),
     ("main", &["cli"]),
 ];
