@@ -25,6 +25,10 @@ const TRIAL_PART: u64 = 64;
 /// All trials with a second connection together are at most this part of the file, unless it has stalled.
 const TRIALS_PART: u64 = 48;
 
+/// With a file that is shorter than so many of the smallest claims nothing is tried, unless it has stalled: the cut would
+/// throw away too much of it.
+const SHORT_FILE: u64 = 16;
+
 /// A cut of less than this part of the file costs little, at twice what is in flight without a queue.
 const CHEAP_CUT: u64 = 36;
 
@@ -134,6 +138,9 @@ impl Situation<'_> {
         if candidate.speed <= 0.0 {
             // It has stalled: nothing of it is in flight. The longer that lasts, the more is asked for at a time.
             return (self.length / TRIAL_PART).max(MIN_CLAIM).max(self.tried);
+        }
+        if self.length < MIN_CLAIM * SHORT_FILE {
+            return 0;
         }
         let proven = self.proven.max(1) as u64;
         let round_trip_bytes = (candidate.speed * round_trip.as_secs_f64()) as u64;
@@ -245,6 +252,16 @@ mod tests {
         let situation =
             Situation { candidates, connections: 2, finished_speed: None, length: 8 * MIB, proven: 1, tried: 0 };
         assert_eq!(choose_tail(&situation, &trial).map(|tail| tail.count), Some(MIN_CLAIM));
+    }
+
+    #[test]
+    fn nothing_is_tried_with_a_short_file_unless_it_has_stalled() {
+        let trial = Demand { is_trial: true, ..demand(10) };
+        for (length, speed, claimed) in [(4 * MIB, 1024, true), (4 * MIB - 1, 1024, false), (2 * MIB, 0, true)] {
+            let candidates = &[segment(length / KIB, speed, true)];
+            let situation = Situation { candidates, connections: 2, finished_speed: None, length, proven: 1, tried: 0 };
+            assert_eq!(choose_tail(&situation, &trial).is_some(), claimed, "{length} {speed}");
+        }
     }
 
     #[test]

@@ -342,7 +342,9 @@ impl Segments {
         let end = next.end;
         let (missing, _) = self.taken.gap_from(next.position);
         let (Some(speed), Some(next_speed)) = (active.recent_speed(now), next.recent_speed(now)) else { return false };
-        let time = (end - active.position) as f64 / speed.max(1.0);
+        // It may be beyond that end: it went on before the next segment had a response, and another has cut that since.
+        let Some(left) = end.checked_sub(active.position) else { return false };
+        let time = left as f64 / speed.max(1.0);
         let next_time = end.saturating_sub(missing) as f64 / next_speed.max(1.0);
         let is_slower = next_time > time + MIN_TIME_SAVED.as_secs_f64();
         if is_slower {

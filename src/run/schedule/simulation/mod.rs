@@ -83,8 +83,7 @@ fn compare(name: &str, link: Link) -> Vec<String> {
         // Where each connection is slow, or a round trip takes long, a trial on the last file takes as long as that.
         let is_hard = link.per_connection.is_finite() || link.round_trip > 0.5;
         let most = if is_hard && list_name == "skewed" { 1.3 } else { 1.15 };
-        // Here the last files run in lockstep, so that a trial cuts all of them.
-        let most_wasted = if is_hard || list_name == "mid" { 0.055 } else { 0.03 };
+        let most_wasted = if is_hard { 0.045 } else { 0.03 };
         let run = simulate(link, &lengths, None, true);
         let (count, splits, best) = best_fixed(link, &lengths);
         let (ratio, wasted) = (run.seconds / best.seconds, run.wasted / total);
