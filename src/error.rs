@@ -136,6 +136,16 @@ pub enum Error {
         /// The length in the list.
         expected: u64,
     },
+    /// The file does not have the digest of its list entry.
+    #[error("the file has the {algorithm} {found}, but {expected} was expected")]
+    WrongDigest {
+        /// The algorithm.
+        algorithm: &'static str,
+        /// The digest of what arrived, in hexadecimal digits.
+        found: String,
+        /// The digest in the list.
+        expected: String,
+    },
     /// The disk has no room for the rest of the file.
     #[error("not enough disk space for {}: {needed} bytes are needed, {}", safe_path(path), free_space(*free))]
     NoRoom {

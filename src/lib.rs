@@ -93,6 +93,7 @@ struct Readme;
 
 #[cfg(feature = "cli")]
 pub mod cli;
+mod digest;
 mod error;
 mod http;
 #[cfg(feature = "cli")]
@@ -106,10 +107,11 @@ mod run;
 mod text;
 mod url;
 
+pub use digest::{Algorithm, Digest};
 pub use error::{Cause, Error, MAX_REDIRECTS, Redirect, RetryAfter};
 pub use http::Framing;
 pub use options::Options;
-pub use plan::{Download, Entry, Expected, Plan, SafeName, Source, Target, list};
+pub use plan::{Download, Entry, Expected, PathError, Plan, SafeName, Source, Target, list};
 pub use run::{
     CancelToken, Event, FailureNote, Fetched, Finished, Outcome, Progress, Reporter, RunStats, SkipReason, Summary,
 };
@@ -120,7 +122,7 @@ pub use url::{UrlError, WebUrl};
 pub mod fuzzing {
     pub use crate::http::{ContentRange, parse_retry_after};
     pub use crate::part::{Ranges, Sidecar};
-    pub use crate::plan::{SafeName, list};
+    pub use crate::plan::SafeName;
     pub use crate::text::is_hidden;
 }
 

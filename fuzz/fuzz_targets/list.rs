@@ -1,18 +1,33 @@
-//! Any bytes parse to URLs that can be requested, or to errors that can be printed.
+//! Any bytes, in any format and in any pieces, parse to entries that can be fetched, or to errors that can be printed.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tdl::fuzzing::{is_hidden, list};
+use tdl::fuzzing::is_hidden;
+use tdl::list::{Columns, Format, Item, ListParser, ListSettings};
+use tdl::WebUrl;
 
-fuzz_target!(|bytes: &[u8]| match list::parse_plain("list", bytes) {
-    Ok(entries) => {
-        for url in entries.iter().flat_map(|entry| entry.sources()).map(|source| &source.url) {
-            assert!(!url.to_string().contains(is_hidden));
-            assert_eq!(tdl::WebUrl::parse(url.unredacted()).as_ref(), Ok(url));
+const FORMATS: [Option<Format>; 6] =
+    [None, Some(Format::Lines), Some(Format::Json), Some(Format::Csv), Some(Format::Tsv), Some(Format::Metalink)];
+
+fuzz_target!(|input: (u8, u8, &[u8])| {
+    let (choice, piece, bytes) = input;
+    let columns = Columns::parse(["url=1,out=2,md5=3,size=4"]).ok().filter(|_| choice & 0x40 != 0);
+    let base = WebUrl::parse("https://base/dir/").ok().filter(|_| choice & 0x80 != 0);
+    let settings = ListSettings { format: FORMATS[usize::from(choice & 0x3f) % FORMATS.len()], base, columns };
+    let mut parser = ListParser::new("list", settings);
+    let mut take = |item| match item {
+        Item::Entry(entry) => {
+            for url in entry.sources().iter().map(|source| &source.url) {
+                assert!(!url.to_string().contains(is_hidden));
+                assert_eq!(WebUrl::parse(url.unredacted()).as_ref(), Ok(url));
+            }
         }
+        Item::Invalid(error, _) => assert!(!error.to_string().contains(is_hidden)),
+        Item::Warning(warning) => assert!(!warning.contains(is_hidden)),
+    };
+    for piece in bytes.chunks(usize::from(piece) + 1) {
+        parser.push(piece, &mut take);
+        parser.release(&mut take);
     }
-    Err(errors) => {
-        assert!(!errors.is_empty());
-        assert!(errors.iter().all(|error| !error.to_string().contains(is_hidden)));
-    }
+    parser.finish(&mut take);
 });

@@ -5,15 +5,17 @@ use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use super::values::{parse_at_least_one, parse_count, parse_duration, parse_headers, parse_name, parse_size};
 use crate::http::proxies_from_environment;
 use crate::options::{IfExists, Limits, Mode, Network, Options, Output, Retry};
 use crate::plan::SafeName;
+use crate::plan::list::{Columns, Format, ListSettings};
 use crate::report::{DisplayOptions, ProgressMode, Verbosity};
 use crate::text::safe_path;
+use crate::url::WebUrl;
 
 /// Download lists of files concurrently and check that every file is complete
 #[derive(Debug, Parser)]
@@ -74,9 +76,21 @@ pub struct FetchArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Input and output")]
 struct FileArgs {
-    /// Read URLs from FILE, one per line; '-' is standard input; can be repeated
+    /// Read a list from FILE; '-' is standard input; can be repeated
     #[arg(short, long, value_name = "FILE")]
     input: Vec<PathBuf>,
+
+    /// Format of the lists; without this, their content tells it
+    #[arg(long, value_name = "FORMAT")]
+    input_format: Option<FormatArg>,
+
+    /// Resolve relative URLs of the lists against URL
+    #[arg(long, value_name = "URL")]
+    base: Option<String>,
+
+    /// Read the lists as tables, with these columns: url=NAME,md5=NAME… or url=2,out=1…
+    #[arg(long, value_name = "FIELD=COLUMN,…")]
+    column: Vec<String>,
 
     /// Directory to save files in, created if missing (-O names a single file)
     #[arg(short, long, value_name = "DIR", default_value = ".")]
@@ -184,6 +198,23 @@ struct DisplayArgs {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
+enum FormatArg {
+    /// One entry per line: URLs, URLs and names, aria2's input files, checksum files
+    #[value(aliases = ["text", "plain", "aria2", "checksums"])]
+    Lines,
+    /// JSON Lines, or a JSON array
+    #[value(alias = "jsonl")]
+    Json,
+    /// Comma-separated values
+    Csv,
+    /// Tab-separated values
+    Tsv,
+    /// Metalink 4
+    #[value(alias = "meta4")]
+    Metalink,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
 enum IfExistsArg {
     /// Keep the existing file without checking it
     Skip,
@@ -215,6 +246,7 @@ pub struct FetchCommand {
     /// The URLs given as arguments, not yet parsed.
     pub urls: Vec<String>,
     pub lists: Vec<PathBuf>,
+    pub list_settings: ListSettings,
     /// The name for the file of a single URL.
     pub output_name: Option<SafeName>,
     pub options: Options,
@@ -245,6 +277,7 @@ impl FetchArgs {
     pub fn resolve(self, environment: impl Fn(&str) -> Option<OsString>) -> anyhow::Result<FetchCommand> {
         let Self { urls, files, concurrency, retry, request, display } = self;
         let output_name = files.output_name.as_deref().map(parse_name).transpose()?;
+        let list_settings = files.list_settings()?;
         let count = urls.len();
         if let ([url], [], None) = (&urls[..], &files.input[..], &output_name) {
             refuse_file_as_directory(&files.output_dir, url)?;
@@ -272,12 +305,38 @@ impl FetchArgs {
         Ok(FetchCommand {
             urls,
             lists: files.input,
+            list_settings,
             output_name,
             options: Options { network, retry, limits, output },
             display,
             compare: concurrency.compare,
             dry_run: files.dry_run,
         })
+    }
+}
+
+impl FileArgs {
+    fn list_settings(&self) -> anyhow::Result<ListSettings> {
+        let columns = self.column.iter().map(String::as_str);
+        let columns = (!self.column.is_empty()).then(|| Columns::parse(columns)).transpose();
+        let format = self.input_format.map(Format::from);
+        let is_table = matches!(format, None | Some(Format::Csv | Format::Tsv));
+        ensure!(self.column.is_empty() || is_table, "--column is for tables: give --input-format csv or tsv");
+        let columns = columns.context("--column")?;
+        let base = self.base.as_deref().map(WebUrl::parse).transpose().context("--base")?;
+        Ok(ListSettings { format, base, columns })
+    }
+}
+
+impl From<FormatArg> for Format {
+    fn from(arg: FormatArg) -> Self {
+        match arg {
+            FormatArg::Lines => Self::Lines,
+            FormatArg::Json => Self::Json,
+            FormatArg::Csv => Self::Csv,
+            FormatArg::Tsv => Self::Tsv,
+            FormatArg::Metalink => Self::Metalink,
+        }
     }
 }
 

@@ -19,9 +19,10 @@ use crate::url::WebUrl;
 
 /// Carries out a `tdl fetch` command.
 pub fn fetch(command: FetchCommand) -> anyhow::Result<Exit> {
-    let Input { entries, places } = read_input(&command.urls, &command.lists)?;
+    let Input { entries, places, warnings, .. } = read_input(&command.urls, &command.lists, &command.list_settings)?;
     let mut reporter = TerminalReporter::new(command.display.clone());
     reporter.set_places(places);
+    warnings.iter().for_each(|warning| reporter.event(&Event::Warning(warning)));
     warn_about_shared_credentials(&entries, &command.options, &reporter);
     let plan = make_plan(entries, &command);
     warn_about_duplicates(&plan, &reporter);

@@ -32,6 +32,7 @@ impl Error {
             Self::Locked { .. } => "locked",
             Self::TooLarge(_) => "too-large",
             Self::UnexpectedLength { .. } => "length",
+            Self::WrongDigest { .. } => "digest",
             Self::OutOfTime => "out-of-time",
             Self::NoRoom { .. } => "no-room",
             Self::NotAFile(_)
@@ -82,6 +83,7 @@ impl Error {
             | Self::InTheWay { .. }
             | Self::TooLarge(_)
             | Self::UnexpectedLength { .. }
+            | Self::WrongDigest { .. }
             | Self::NoRoom { .. }
             | Self::Panicked(_) => false,
         }
@@ -121,7 +123,8 @@ impl Error {
             | Self::Truncated { .. }
             | Self::Protocol(_)
             | Self::Redirect(_)
-            | Self::UnexpectedLength { .. } => true,
+            | Self::UnexpectedLength { .. }
+            | Self::WrongDigest { .. } => true,
         }
     }
 
@@ -170,7 +173,14 @@ impl Error {
 
     /// Whether what was received is of no use to a later attempt.
     pub(crate) const fn makes_part_useless(&self) -> bool {
-        matches!(self, Self::Exists(_) | Self::PartGone(_) | Self::PartChanged(_) | Self::UnexpectedLength { .. })
+        matches!(
+            self,
+            Self::Exists(_)
+                | Self::PartGone(_)
+                | Self::PartChanged(_)
+                | Self::UnexpectedLength { .. }
+                | Self::WrongDigest { .. }
+        )
     }
 
     /// Whether the server asks for fewer requests (429, 503).

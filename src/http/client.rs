@@ -12,14 +12,14 @@ use super::exchange::{self, RawResponse, Reader};
 use super::headers::{header_map, header_text};
 use super::interrupt::Interrupt;
 use super::redirect::RedirectChain;
-use super::request::{Conditions, RangeRequest, Request};
+use super::request::{Conditions, Request};
 use super::response::{Reply, Response};
 use super::retry_after::parse_retry_after;
 use super::runtime::Runtime;
 use super::traffic::Traffic;
 use super::{failure, tunnel};
 use crate::error::{Error, RetryAfter};
-use crate::options::{Header, Network};
+use crate::options::Network;
 use crate::url::WebUrl;
 
 /// The maximum length of an unwanted body that is drained.
@@ -91,16 +91,8 @@ impl<'a> Client<'a> {
     /// # Errors
     ///
     /// [`Error::Range`] for any response other than the requested range, and the errors of [`get`](Self::get).
-    pub fn get_range(
-        &self,
-        url: &WebUrl,
-        headers: &[Header],
-        effective_url: Option<&WebUrl>,
-        range: RangeRequest<'_>,
-    ) -> Result<Response<'a>, Error> {
-        let conditions = Conditions { range: Some(range), changed_since: None };
-        let request = Request { url, headers, effective_url, conditions };
-        match self.request_effective_url_first(&request, &mut |_| {})? {
+    pub fn get_range(&self, request: &Request<'_>) -> Result<Response<'a>, Error> {
+        match self.request_effective_url_first(request, &mut |_| {})? {
             Reply::Response(response) if response.is_partial() => Ok(*response),
             Reply::Response(_) => Err(Error::Range("it is the whole file")),
             Reply::AlreadyComplete | Reply::NotModified => Err(Error::Range("the file has no such range")),
@@ -203,7 +195,10 @@ impl<'a> Client<'a> {
             if let Some((user, password)) = request.url.credentials() {
                 builder = builder.basic_auth(user, password);
             }
-            builder = builder.headers(self.headers.clone()).headers(header_map(request.headers));
+            if request.sends_common_headers {
+                builder = builder.headers(self.headers.clone());
+            }
+            builder = builder.headers(header_map(request.headers));
         }
         if let Some(date) = request.conditions.if_modified_since() {
             builder = builder.header(header::IF_MODIFIED_SINCE, date);
@@ -241,8 +236,9 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::http::RangeRequest;
     use crate::http::{Clients, EntityHeaders, Validator};
-    use crate::options::Proxies;
+    use crate::options::{Header, Proxies};
 
     fn network(headers: &[&str]) -> Network {
         let headers = headers.iter().map(|line| Header::parse(line).unwrap()).collect();
@@ -257,7 +253,8 @@ mod tests {
     }
 
     fn request(url: &WebUrl) -> Request<'_> {
-        Request { url, headers: &[], effective_url: None, conditions: Conditions::default() }
+        let conditions = Conditions::default();
+        Request { url, sends_common_headers: true, headers: &[], effective_url: None, conditions }
     }
 
     /// Accepts a connection, and reads the head of a request.
@@ -298,7 +295,10 @@ mod tests {
             let is_cancelled = || cancelled.load(SeqCst);
             let client = clients.for_thread(0, &is_cancelled);
             let get = || match is_range {
-                true => client.get_range(&url, &[], None, range).map(drop),
+                true => {
+                    let conditions = Conditions { range: Some(range), changed_since: None };
+                    client.get_range(&Request { conditions, ..request(&url) }).map(drop)
+                }
                 false => client.get(&request(&url), |_| {}).map(drop),
             };
             thread::scope(|scope| {

@@ -16,6 +16,8 @@ use crate::url::WebUrl;
 pub struct Request<'a> {
     /// The URL given by the user.
     pub url: &'a WebUrl,
+    /// Whether the user's headers for every URL are sent as well; mirrors elsewhere do not get them.
+    pub sends_common_headers: bool,
     /// Headers for this source, sent only to the origin of `url`. They replace global headers of the same name.
     pub headers: &'a [Header],
     /// The URL that responded to an earlier request, if it is known. It is requested first, without the redirects that

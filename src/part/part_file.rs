@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
+use super::errors::disk_error;
 use super::move_aside::MoveLog;
 use super::owner::LockScope;
 use super::paths::directory_of;
@@ -15,7 +16,8 @@ use super::process::new_owner;
 use super::ranges::Ranges;
 use super::shared_part::SharedPart;
 use super::sidecar::Sidecar;
-use super::{platform, sidecar_file};
+use super::{digest, platform, sidecar_file};
+use crate::digest::Digest;
 use crate::error::Error;
 use crate::http::Validator;
 use crate::url::WebUrl;
@@ -123,6 +125,18 @@ impl PartFile {
             // It is not an error if the file system does not support it.
             _ => Ok(()),
         }
+    }
+
+    /// Checks the bytes of a complete file against all of the digests.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongDigest`] for the first that differs, or [`Error::Disk`] if the file cannot be read.
+    pub fn check_digests(&self, digests: &[Digest]) -> Result<(), Error> {
+        if digests.is_empty() {
+            return Ok(());
+        }
+        digest::check_file(&self.shared.file.handle, digests).map_err(|error| disk_error("read", self.path(), error))?
     }
 
     /// Syncs the file's bytes to disk.

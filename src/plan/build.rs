@@ -44,7 +44,7 @@ impl Plan {
         drop_duplicates(&mut entries);
         let duplicates = count - entries.len();
         let by_target = choose_targets(&mut entries, exists);
-        let to_download = |Entry { target, details, place, id }: Entry| {
+        let to_download = |Entry { target, details, place, id, .. }: Entry| {
             let target = target.unwrap_or_else(|| SafeName::from_url(details.url()).into());
             Download::new(id, place, target, details)
         };

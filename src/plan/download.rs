@@ -43,6 +43,13 @@ impl Download {
         self.details.sources()
     }
 
+    /// Whether the headers that the user gave for every URL are sent to one of its sources. They may be credentials, so
+    /// mirrors elsewhere do not get them.
+    #[must_use]
+    pub fn sends_common_headers_to(&self, source: &Source) -> bool {
+        source.url == *self.url() || source.url.origin() == self.url().origin()
+    }
+
     /// Returns the path that the finished file will have, below the output directory.
     #[must_use]
     pub const fn target(&self) -> &Target {

@@ -1,11 +1,12 @@
 //! One entry of a list, before the plan makes a download of it.
 
-use super::source::{Details, Source};
+use super::source::{Details, Expected, Source};
 use super::target::Target;
+use crate::digest::Digest;
 use crate::options::Header;
 use crate::url::WebUrl;
 
-/// One entry of a list: the URLs that a file can come from, and optionally its name and length.
+/// One entry of a list: the URLs that a file can come from, and optionally its name, length and digests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub(super) details: Details,
@@ -13,12 +14,14 @@ pub struct Entry {
     pub(super) place: u32,
     /// Its position in the plan. It is part of the entry so that both are as large as a download: see `Plan::new`.
     pub(super) id: u32,
+    /// Whether the list gave the target's name. Otherwise the plan may give it another one.
+    pub(super) is_named: bool,
 }
 
 impl From<WebUrl> for Entry {
     /// Creates an entry with one source. The file is named after the URL.
     fn from(url: WebUrl) -> Self {
-        Self { details: url.into(), target: None, place: 0, id: 0 }
+        Self { details: url.into(), target: None, place: 0, id: 0, is_named: false }
     }
 }
 
@@ -37,17 +40,36 @@ impl Entry {
         self
     }
 
-    /// Sets the path of the file below the output directory.
+    /// Sets the path of the file below the output directory. No other entry may have it.
     #[must_use]
     pub fn with_target(mut self, target: impl Into<Target>) -> Self {
-        self.target = Some(target.into());
+        (self.target, self.is_named) = (Some(target.into()), true);
         self
+    }
+
+    /// Sets the path that the file has if no other entry wants it.
+    pub(super) fn with_wanted_target(mut self, target: Target) -> Self {
+        (self.target, self.is_named) = (Some(target), false);
+        self
+    }
+
+    /// Returns what is known about the file in advance.
+    #[must_use]
+    pub fn expected(&self) -> &Expected {
+        self.details.expected()
     }
 
     /// Sets the length in bytes that the file must have.
     #[must_use]
     pub fn with_length(mut self, length: u64) -> Self {
         self.details = self.details.with_length(length);
+        self
+    }
+
+    /// Adds a digest that the file must have. All of them are checked.
+    #[must_use]
+    pub fn with_digest(mut self, digest: Digest) -> Self {
+        self.details = self.details.with_digest(digest);
         self
     }
 
@@ -67,7 +89,7 @@ impl Entry {
     }
 
     /// Moves the URLs of entries to a common allocation; see [`WebUrl::pack`].
-    pub(super) fn pack(entries: &mut [Self]) {
+    pub(crate) fn pack(entries: &mut [Self]) {
         WebUrl::pack(entries.iter_mut().map(|entry| entry.details.url_mut()));
     }
 }

@@ -16,4 +16,4 @@ pub use entry::Entry;
 pub use name::COMPARE_DIRECTORY;
 pub use name::SafeName;
 pub use source::{Expected, Source};
-pub use target::Target;
+pub use target::{PathError, Target};

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::text::{SharedText, is_hidden, pack};
+use crate::text::{SharedText, is_hidden};
 use crate::url::{WebUrl, percent_decode};
 
 /// The maximum length of a name in bytes. File systems allow 255, of which `.part.new.json.kept` and a number of up to
@@ -15,7 +15,7 @@ const MAX_NAME: usize = 225;
 const MAX_EXTENSION: usize = 16;
 
 /// The suffix of part files.
-const PART_SUFFIX: &str = ".part";
+pub(super) const PART_SUFFIX: &str = ".part";
 
 /// The directory, beside the targets, where `--compare` keeps the files of its first run.
 pub const COMPARE_DIRECTORY: &str = ".tdl-compare";
@@ -54,7 +54,7 @@ impl SafeName {
     }
 
     /// Turns any text into a safe name.
-    fn sanitized(text: String) -> Self {
+    pub(super) fn sanitized(text: String) -> Self {
         if is_safe(&text) {
             return Self(text.into());
         }
@@ -75,25 +75,14 @@ impl SafeName {
         &self.0
     }
 
-    /// Inserts a number before the last extension: `name-2.ext`.
-    pub(super) fn numbered(&self, number: usize) -> Self {
-        let (stem, extension) = split_extension(&self.0);
-        Self(format!("{stem}-{number}{extension}").into())
+    /// Inserts a safe text before the last extension of a safe name: `name-2.ext`.
+    pub(super) fn with_suffix(name: &str, suffix: &str) -> String {
+        let (stem, extension) = split_extension(name);
+        format!("{stem}{suffix}{extension}")
     }
 
-    /// Returns the name of the part file for this target.
-    pub(super) fn part_name(&self) -> String {
-        format!("{self}{PART_SUFFIX}")
-    }
-
-    /// Returns a key that is equal for two names if a case-insensitive file system treats them as the same.
-    pub(super) fn key(&self) -> Cow<'_, str> {
-        fold_case(&self.0)
-    }
-
-    /// Moves the texts of names that are kept together to common allocations.
-    pub(super) fn pack<'a>(names: impl Iterator<Item = &'a mut Self>) {
-        pack(names.map(|name| &mut name.0));
+    pub(super) fn into_text(self) -> SharedText {
+        self.0
     }
 }
 
@@ -108,7 +97,7 @@ const fn is_unsafe(c: char) -> bool {
 }
 
 /// Whether Windows treats the name as a device. It ignores the extension.
-fn is_device(name: &str) -> bool {
+pub(super) fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default().trim_end();
     if stem.len() > "CONOUT$".len() {
         return false;
@@ -264,7 +253,7 @@ mod tests {
     #[test]
     fn numbers_go_before_the_last_extension() {
         for (name, numbered) in [("a.txt", "a-2.txt"), ("a.tar.gz", "a.tar-2.gz"), ("a", "a-2"), (".rc", ".rc-2")] {
-            assert_eq!(SafeName::from_user(name).unwrap().numbered(2).as_str(), numbered);
+            assert_eq!(SafeName::with_suffix(name, "-2"), numbered);
         }
     }
 
@@ -312,9 +301,9 @@ mod tests {
                 // A safe name is not changed again, so every run uses the same one.
                 let again = SafeName::from_user(text);
                 prop_assert_eq!(again.as_ref(), Some(&name));
-                let numbered = name.numbered(9_999_999_999);
-                prop_assert!(numbered.part_name().len() + ".new.json.kept".len() <= 255);
-                prop_assert!(!is_reserved(numbered.as_str()), "{numbered}");
+                let numbered = SafeName::with_suffix(text, "-9999999999");
+                prop_assert!(numbered.len() + ".part.new.json.kept".len() <= 255);
+                prop_assert!(!is_reserved(&numbered), "{numbered}");
             }
         }
     }

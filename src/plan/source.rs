@@ -2,6 +2,7 @@
 
 use std::slice;
 
+use crate::digest::Digest;
 use crate::error::Error;
 use crate::options::Header;
 use crate::url::WebUrl;
@@ -40,12 +41,14 @@ impl From<WebUrl> for Source {
 pub struct Expected {
     /// The length in bytes. A download fails if its file has any other length.
     pub length: Option<u64>,
+    /// The digests. A download fails if its file has any other.
+    pub digests: Vec<Digest>,
 }
 
-impl Expected {
-    /// Nothing is known.
-    const NOTHING: Self = Self { length: None };
+/// Nothing is known.
+static NOTHING: Expected = Expected { length: None, digests: Vec::new() };
 
+impl Expected {
     /// Checks the length of a file.
     pub(crate) fn check_length(&self, length: u64) -> Result<(), Error> {
         match self.length {
@@ -96,7 +99,7 @@ impl Details {
 
     pub fn expected(&self) -> &Expected {
         match &self.0 {
-            Repr::Url(_) => &Expected::NOTHING,
+            Repr::Url(_) => &NOTHING,
             Repr::More(more) => &more.expected,
         }
     }
@@ -127,9 +130,16 @@ impl Details {
         Self(Repr::More(more))
     }
 
+    /// Adds a digest that the file must have.
+    pub fn with_digest(self, digest: Digest) -> Self {
+        let mut more = self.into_more();
+        more.expected.digests.push(digest);
+        Self(Repr::More(more))
+    }
+
     fn into_more(self) -> Box<More> {
         match self.0 {
-            Repr::Url(source) => Box::new(More { sources: vec![source], expected: Expected::NOTHING }),
+            Repr::Url(source) => Box::new(More { sources: vec![source], expected: Expected::default() }),
             Repr::More(more) => more,
         }
     }

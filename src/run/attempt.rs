@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::commit::commit;
+use super::directory::{create_directories_of, refuse_links};
 use super::event::Event;
 use super::leftovers::{Leftovers, replacement_path};
 use super::outcome::{Outcome, SkipReason, Unfinished};
@@ -80,6 +81,7 @@ impl<'t, 'a> Attempt<'t, 'a> {
         let directory = &session.output.directory;
         let target = transfer.download.target().path_in(directory);
         let part_path = transfer.download.target().part_path_in(directory);
+        refuse_links(transfer.download.target(), directory)?;
         let is_target_unchecked = transfer.attempts == 0 && session.output_was_empty;
         let mut changed_since = None;
         let state = if is_target_unchecked { TargetState::Free } else { part::target_state(&target)? };
@@ -207,6 +209,7 @@ impl<'t, 'a> Attempt<'t, 'a> {
         let request = Request {
             url: &source.url,
             headers: source.headers(),
+            sends_common_headers: self.transfer.download.sends_common_headers_to(source),
             effective_url: self.transfer.effective_url.as_ref().filter(|_| range.is_some()),
             conditions: Conditions { range, changed_since: self.changed_since },
         };
@@ -344,6 +347,7 @@ impl<'t, 'a> Attempt<'t, 'a> {
         if let Some(outcome) = self.recheck_target(length)? {
             return Ok(outcome);
         }
+        create_directories_of(self.transfer.download.target(), self.session.output)?;
         worker.timing = Some(response.timing());
         let received = receive(destination, response, part, worker)?;
         commit(destination, received, superseded)

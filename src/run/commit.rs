@@ -31,10 +31,11 @@ pub fn commit(
     match name {
         Ok(Some(name)) => {
             let output = destination.session.output;
+            let path = name.path_in(&output.directory);
             if output.fsync {
-                part::sync_directory(&output.directory)?;
+                part::sync_parent(&path)?;
             }
-            let (path, bytes) = (name.path_in(&output.directory), sink.length());
+            let bytes = sink.length();
             Ok(Outcome::Fetched(Fetched { path, target: name, bytes, status, framing, content_encoding }))
         }
         Ok(None) => {
@@ -48,7 +49,9 @@ pub fn commit(
 /// Checks a body against what its list entry expects. `Response::read` has checked it against what the server
 /// announced, and `PartFile::commit` checks the file.
 fn verify(sink: &Sink<'_>, destination: &Destination<'_>) -> Result<(), Error> {
-    destination.download.expected().check_length(sink.length())
+    let expected = destination.download.expected();
+    expected.check_length(sink.length())?;
+    sink.check_digests(&expected.digests)
 }
 
 /// Gives the file its target's name, or another one if that is taken and files are to be renamed. Returns `None` if an

@@ -1,4 +1,4 @@
-//! The output directory: created if missing, and checked before the first request.
+//! The output directory and those below it: created if missing, and checked before they are used.
 
 use std::io;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::error::Error;
 use crate::options::{IfExists, Output};
 use crate::part::{self, TargetState};
-use crate::plan::Plan;
+use crate::plan::{Plan, Target};
 
 /// Checks that files can be created in the output directory. It may be read-only if every file exists and none is to be
 /// replaced: running a finished list again succeeds there.
@@ -44,4 +44,28 @@ pub fn create_directory(path: &Path, durable: bool) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Creates the directories between the output directory and a target.
+///
+/// # Errors
+///
+/// [`Error::Disk`] if something else has the name of one, such as a symbolic link, which could lead out of the output
+/// directory.
+pub fn create_directories_of(target: &Target, output: &Output) -> Result<(), Error> {
+    let directory = target.directory();
+    directory.map_or(Ok(()), |directory| part::create_below(&output.directory, directory, output.fsync))
+}
+
+/// Refuses a target that cannot be below the output directory, because a symbolic link or a file is on the way.
+///
+/// # Errors
+///
+/// [`Error::Disk`], as for [`create_directories_of`].
+pub fn refuse_links(target: &Target, output_directory: &Path) -> Result<(), Error> {
+    match target.directory().filter(|directory| !part::is_path_of_directories(output_directory, directory)) {
+        // Creating it fails, and says what is on the way.
+        Some(directory) => part::create_below(output_directory, directory, false),
+        None => Ok(()),
+    }
 }

@@ -177,6 +177,7 @@ fn split_download(part: &PartFile, destination: &Destination<'_>, response: &Res
     Some(SplitDownload {
         id: destination.download.id(),
         source: destination.source.clone(),
+        sends_common_headers: destination.download.sends_common_headers_to(destination.source),
         effective_url: response.effective_url_unless(&destination.source.url),
         validator,
         length,

@@ -10,9 +10,10 @@ use super::event::{Event, Progress};
 use super::outcome::Unfinished;
 use super::session::Session;
 use super::split::SplitBackoff;
+use crate::digest::Digest;
 use crate::error::Error;
 use crate::http::Response;
-use crate::part::{CommitMode, LinkOutcome, PartFile, UnnamedFile};
+use crate::part::{self, CommitMode, LinkOutcome, PartFile, UnnamedFile};
 use crate::plan::{Download, Source};
 
 /// Where the body of a response goes, and what receiving and committing it need.
@@ -73,17 +74,21 @@ impl Sink<'_> {
         }
     }
 
+    /// Checks the body against all of the digests.
+    pub fn check_digests(&self, digests: &[Digest]) -> Result<(), Error> {
+        match self {
+            Self::Memory(body) | Self::Unnamed(_, body) => part::check_bytes(body.bytes, digests),
+            Self::Part(part) => part.check_digests(digests),
+        }
+    }
+
     /// Writes what is only in memory to a file, and syncs the file if the user wants that.
     pub fn write_out(&mut self, destination: &Destination<'_>) -> Result<(), Error> {
         let output = destination.session.output;
         match self {
             Self::Memory(body) => {
-                *self = match UnnamedFile::write(
-                    &output.directory,
-                    body.bytes,
-                    body.response.last_modified(),
-                    output.fsync,
-                )? {
+                let directory = destination.part_path.parent().unwrap_or(&output.directory);
+                *self = match UnnamedFile::write(directory, body.bytes, body.response.last_modified(), output.fsync)? {
                     Some(file) => Self::Unnamed(file, body.clone()),
                     None => Self::Part(body.to_synced_part(destination)?),
                 };

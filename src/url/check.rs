@@ -55,7 +55,11 @@ mod tests {
             ("http:/host/x", "'http:/host/x' is not an absolute URL; did you mean http://host/x?"),
             ("https//host/x", "'https//host/x' is not an absolute URL; did you mean https://host/x?"),
             ("mailto:me@host", "'host' is not an absolute URL"),
-            ("ftp://u:secret@host/x", "'ftp://host/x' is not an http or https URL; tdl supports only these"),
+            ("s3://u:secret@host/x", "'s3://host/x' is not an http or https URL; tdl supports only these"),
+            (
+                "ftp://u:secret@host/x",
+                "'ftp://host/x' is not an http or https URL; many FTP servers answer https as well: try https://host/x",
+            ),
             (
                 "http://a\thttp://b",
                 "'http://a\\u{9}http://b' contains a tab; put each URL on its own line or in its own argument",

@@ -42,6 +42,14 @@ impl fmt::Display for UrlError {
             Problem::NotAbsolute(Some(meant)) => {
                 write!(f, "'{text}' is not an absolute URL; did you mean {}?", safe(&redacted(meant)))
             }
+            Problem::Scheme if self.text.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("ftp://")) => {
+                let rest = &redacted(&self.text)["ftp://".len()..];
+                let rest = safe(rest);
+                write!(
+                    f,
+                    "'{text}' is not an http or https URL; many FTP servers answer https as well: try https://{rest}"
+                )
+            }
             Problem::Scheme => write!(f, "'{text}' is not an http or https URL; tdl supports only these"),
             Problem::Control('\t') => {
                 write!(f, "'{text}' contains a tab; put each URL on its own line or in its own argument")

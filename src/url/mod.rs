@@ -8,6 +8,6 @@ mod signature;
 mod web_url;
 
 pub use error::UrlError;
-pub use percent::{percent_decode, percent_encode_invalid};
+pub use percent::{percent_decode, percent_encode_invalid, percent_encode_path};
 pub use redact::redacted;
 pub use web_url::WebUrl;

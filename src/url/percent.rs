@@ -1,5 +1,7 @@
 //! Percent-encoding (RFC 3986, section 2.1).
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
 /// Percent-decodes a text once. Bytes that are not UTF-8 stay encoded.
 #[must_use]
 pub fn percent_decode(text: &str) -> String {
@@ -18,6 +20,32 @@ pub fn percent_encode_invalid(bytes: &[u8]) -> String {
     text
 }
 
+/// Percent-encodes a path, so that each of its characters stands for itself in a URL; `/` separates segments.
+#[must_use]
+pub fn percent_encode_path(path: &str) -> String {
+    /// All that RFC 3986 allows in a path, section 3.3, stays as it is.
+    const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'/')
+        .remove(b'-')
+        .remove(b'.')
+        .remove(b'_')
+        .remove(b'~')
+        .remove(b'!')
+        .remove(b'$')
+        .remove(b'&')
+        .remove(b'\'')
+        .remove(b'(')
+        .remove(b')')
+        .remove(b'*')
+        .remove(b'+')
+        .remove(b',')
+        .remove(b';')
+        .remove(b'=')
+        .remove(b':')
+        .remove(b'@');
+    utf8_percent_encode(path, ENCODED).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,5 +62,10 @@ mod tests {
         ] {
             assert_eq!(percent_decode(text), decoded);
         }
+    }
+
+    #[test]
+    fn every_character_of_an_encoded_path_stands_for_itself() {
+        assert_eq!(percent_encode_path("a b/c?d#e%20~é;+@"), "a%20b/c%3Fd%23e%2520~%C3%A9;+@");
     }
 }

@@ -63,7 +63,7 @@ fn an_invalid_url_is_refused_before_any_request() {
     let mut tdl = fetch().args(["-i", "urls.txt"]).file(
         "urls.txt",
         format!(
-            "{}\nnot a url\nexample.com/file\nftp://host/x\n{}\t{}\n",
+            "{}\nnot a url\nexample.com/file\nftp://host/x\n{} {}\n",
             server.url("/a"),
             server.url("/b"),
             server.url("/c")
@@ -76,8 +76,11 @@ fn an_invalid_url_is_refused_before_any_request() {
         lines[1],
         "error: urls.txt:3: 'example.com/file' is not an absolute URL; did you mean https://example.com/file?"
     );
-    assert_eq!(lines[2], "error: urls.txt:4: 'ftp://host/x' is not an http or https URL; tdl supports only these");
-    assert!(lines[3].starts_with("error: urls.txt:5: ") && lines[3].contains("contains a tab"), "{}", lines[3]);
+    assert_eq!(
+        lines[2],
+        "error: urls.txt:4: 'ftp://host/x' is not an http or https URL; many FTP servers answer https as well: try https://host/x"
+    );
+    assert!(lines[3].starts_with("error: urls.txt:5: ") && lines[3].contains("contains several URLs"), "{}", lines[3]);
     assert_eq!((lines.len(), output.stdout.as_str()), (4, ""));
     assert_eq!(server.requests().len(), 0);
     assert!(!tdl.out().exists());
@@ -117,7 +120,7 @@ fn likely_mistakes_come_with_their_fix() {
 #[test]
 fn what_is_no_list_is_refused() {
     let output = fetch().args(["-i", "long"]).file("long", vec![b'x'; 2 << 20]).run().assert_code(2);
-    assert_eq!(output.stderr, "error: long: cannot read the list: line 1 has no end: is this a list of URLs?\n");
+    assert_eq!(output.stderr, "error: long:1: the line has no end: is this a list?\n");
     let output = fetch().args(["-i", "."]).run().assert_code(2);
     assert_eq!(output.stderr, "error: .: this is a directory, not a list\n");
 }

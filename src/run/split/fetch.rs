@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::registry::SplitDownload;
 use crate::error::Error;
-use crate::http::RangeRequest;
+use crate::http::{Conditions, RangeRequest, Request};
 use crate::part::SegmentWriter;
 use crate::plan::Source;
 use crate::run::body::{InterruptWhenOver, copy_body, is_irrelevant};
@@ -75,7 +75,7 @@ pub fn fetch_segment(
     session: &Session<'_>,
     worker: &mut Worker<'_>,
 ) -> Result<bool, Error> {
-    let SplitDownload { source, effective_url, validator, length, .. } = download;
+    let SplitDownload { source, sends_common_headers, effective_url, validator, length, .. } = download;
     let _interruption = InterruptWhenOver::new(writer, worker.client.interrupt());
     let (from, to) = writer.begin_request();
     if to.is_some_and(|to| to <= from) {
@@ -83,7 +83,13 @@ pub fn fetch_segment(
         return Ok(false);
     }
     let range = RangeRequest { from, to, validator, length: Some(*length) };
-    let response = worker.client.get_range(&source.url, source.headers(), effective_url.as_ref(), range);
+    let response = worker.client.get_range(&Request {
+        url: &source.url,
+        sends_common_headers: *sends_common_headers,
+        headers: source.headers(),
+        effective_url: effective_url.as_ref(),
+        conditions: Conditions { range: Some(range), changed_since: None },
+    });
     download.backoff.responded(response.is_ok());
     let mut response = match response {
         Ok(response) => response,

@@ -22,6 +22,7 @@ pub struct SplitDownload {
     /// Its position in the plan.
     pub id: usize,
     pub source: Source,
+    pub sends_common_headers: bool,
     /// The URL that redirects led to.
     pub effective_url: Option<WebUrl>,
     pub validator: Validator,
