@@ -109,7 +109,7 @@ mod url;
 pub use error::{Cause, Error, MAX_REDIRECTS, Redirect, RetryAfter};
 pub use http::Framing;
 pub use options::Options;
-pub use plan::{Download, Entry, Expected, Plan, SafeName, Source, Target, list};
+pub use plan::{AddError, Download, Entry, Expected, Plan, SafeName, Source, Target, list};
 pub use run::{
     CancelToken, Event, FailureNote, Fetched, Finished, Outcome, Progress, Reporter, RunStats, SkipReason, Summary,
 };

@@ -79,7 +79,7 @@ fn is_taken(path: &Path) -> bool {
 }
 
 fn refuse_existing(plan: &Plan, directory: &Path) -> anyhow::Result<()> {
-    match plan.downloads().iter().map(|download| download.target().path_in(directory)).find(|path| is_taken(path)) {
+    match plan.downloads().map(|download| download.target().path_in(directory)).find(|path| is_taken(path)) {
         Some(path) => {
             bail!("{} already exists; --compare downloads everything, so give it an empty -o DIR", safe_path(&path))
         }

@@ -164,7 +164,8 @@ impl JsonLines {
 
     /// Writes the records of all planned downloads.
     pub fn write_plan(&self, plan: &Plan) {
-        for batch in plan.downloads().chunks(BATCH) {
+        let mut downloads = plan.downloads().peekable();
+        while downloads.peek().is_some() {
             let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             if state.has_ended {
                 return;
@@ -173,7 +174,7 @@ impl JsonLines {
                 to_line(&self.record("planned", download, download.target(), Details::default(), state.pass))
             };
             self.lines.flush();
-            self.stdout.write_lines(batch.iter().filter_map(line));
+            self.stdout.write_lines(downloads.by_ref().take(BATCH).filter_map(line));
         }
     }
 

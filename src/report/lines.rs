@@ -72,7 +72,7 @@ pub fn format_more_skipped(shown: usize) -> String {
 
 /// Formats the line that precedes each of the two runs of a comparison.
 pub fn format_run_start(plan: &Plan, mode: Mode) -> String {
-    let files = format_count(plan.downloads().len(), "file");
+    let files = format_count(plan.len(), "file");
     match mode {
         Mode::Sequential => format!("first {files} sequentially, into a scratch directory"),
         Mode::Concurrent => format!("now {files} concurrently"),

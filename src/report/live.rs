@@ -105,10 +105,10 @@ impl Live {
     pub fn update(&mut self, event: &Event<'_>) {
         match event {
             Event::Planned { plan, mode, stats, .. } => {
-                let lengths = || plan.downloads().iter().map(|download| download.expected().length);
+                let lengths = || plan.downloads().map(|download| download.expected().length);
                 *self = Self {
                     mode: *mode,
-                    total: plan.downloads().len(),
+                    total: plan.len(),
                     expected: lengths().flatten().sum(),
                     unknown: lengths().filter(Option::is_none).count(),
                     stats: Some(Arc::clone(stats)),

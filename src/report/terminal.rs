@@ -122,7 +122,7 @@ impl TerminalReporter {
             return json.write_plan(plan);
         }
         let line = |download| lines::format_planned(download, &self.options.directory, exists(download));
-        self.stdout.write_lines(plan.downloads().iter().map(line));
+        self.stdout.write_lines(plan.downloads().map(line));
     }
 
     fn line_for(&self, event: &Event<'_>) -> Option<String> {

@@ -13,9 +13,9 @@ use crate::plan::Plan;
 pub fn check_writable(plan: &Plan, output: &Output) -> Result<(), Error> {
     let is_missing = |path: &Path| part::target_state(path).is_ok_and(|state| state == TargetState::Free);
     let wants_a_file = || match output.if_exists {
-        IfExists::Overwrite | IfExists::Rename => !plan.downloads().is_empty(),
+        IfExists::Overwrite | IfExists::Rename => !plan.is_empty(),
         IfExists::Skip | IfExists::Fail | IfExists::Update => {
-            plan.downloads().iter().any(|download| is_missing(&download.target().path_in(&output.directory)))
+            plan.downloads().any(|download| is_missing(&download.target().path_in(&output.directory)))
         }
     };
     // The directory first: checking every file of a long list takes longer, especially on a network file system.

@@ -31,11 +31,11 @@ pub fn execute_first(plan: &Plan, options: &Options) -> Result<Fetched, Error> {
     let cancel = CancelToken::new();
     let session = start(plan, options, &(), &cancel)?;
     let mut worker = Worker::new(session.clients.for_thread(0, &|| false));
-    let finished = run_to_completion(&plan.downloads()[0], &session, &mut worker);
+    let finished = run_to_completion(&plan[0], &session, &mut worker);
     match finished.outcome {
         Outcome::Fetched(file) => Ok(file),
         Outcome::Failed(failure) => Err(failure),
-        Outcome::Skipped(_) => Err(Error::Exists(plan.downloads()[0].target().path_in(&options.output.directory))),
+        Outcome::Skipped(_) => Err(Error::Exists(plan[0].target().path_in(&options.output.directory))),
         Outcome::Cancelled => Err(Error::Cancelled),
     }
 }

@@ -58,7 +58,7 @@ impl<'a> Session<'a> {
     ) -> Result<Self, Error> {
         let Options { network, retry, limits, output } = options;
         let is_concurrent = limits.mode == Mode::Concurrent;
-        let (budget, warning) = OpenFileBudget::for_run(limits, plan.downloads().len());
+        let (budget, warning) = OpenFileBudget::for_run(limits, plan.len());
         let output_was_empty = part::is_empty_directory(&output.directory);
         let skips_existing = output.if_exists == IfExists::Skip && !output_was_empty;
         let listing = if skips_existing { Listing::read(plan, &output.directory) } else { Listing::unknown() };
@@ -68,7 +68,7 @@ impl<'a> Session<'a> {
             retry,
             limits,
             reporter,
-            stats: Arc::new(RunStats::new(plan.downloads().len(), limits.mode)),
+            stats: Arc::new(RunStats::new(plan.len(), limits.mode)),
             clients: Clients::new(network, budget.max_threads, budget.max_idle_connections)?,
             budget,
             checkpointer: Checkpointer::default(),

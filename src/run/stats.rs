@@ -111,7 +111,7 @@ mod tests {
         let stats = RunStats::new(40, Mode::Concurrent);
         for id in (0..40).rev() {
             let code = if id % 2 == 0 { 404 } else { 503 };
-            stats.count(&plan.downloads()[id], &finished(failed(code), 0));
+            stats.count(&plan[id], &finished(failed(code), 0));
         }
         let summary = stats.snapshot();
         let listed: Vec<_> = summary.failures.iter().map(|note| (note.id, note.is_temporary)).collect();
@@ -124,7 +124,7 @@ mod tests {
         const ROUNDS: usize = 500;
         let stats = RunStats::new(THREADS * ROUNDS * 5, Mode::Concurrent);
         let plan = Plan::new([WebUrl::parse("http://h/x").unwrap()], |_| false);
-        let count = |outcome, milliseconds| stats.count(&plan.downloads()[0], &finished(outcome, milliseconds));
+        let count = |outcome, milliseconds| stats.count(&plan[0], &finished(outcome, milliseconds));
         std::thread::scope(|scope| {
             for thread in 0..THREADS {
                 scope.spawn(move || {

@@ -37,7 +37,7 @@ pub fn run_concurrently(session: &Session<'_>) {
 /// Gives the host of every source a number, counted from 0. Also returns that of each download's first source.
 fn number_hosts(plan: &Plan) -> (HashMap<String, u32>, Vec<u32>) {
     let mut numbers = HashMap::new();
-    let mut host_of = Vec::with_capacity(plan.downloads().len());
+    let mut host_of = Vec::with_capacity(plan.len());
     let mut last: Option<(&WebUrl, u32)> = None;
     for download in plan.downloads() {
         for (index, source) in download.sources().iter().enumerate() {
@@ -78,7 +78,7 @@ impl<'s> Work for Downloads<'s, '_> {
     }
 
     fn attempt(&self, id: usize, kept: Option<Transfer<'s>>, worker: &mut Worker<'s>) -> Step<Transfer<'s>> {
-        let transfer = kept.unwrap_or_else(|| Transfer::new(&self.session.plan.downloads()[id]));
+        let transfer = kept.unwrap_or_else(|| Transfer::new(&self.session.plan[id]));
         worker.client.count_in(Some(&self.traffic[self.host_of(&transfer) as usize]));
         worker.timing = None;
         step(transfer, self.session, worker)
@@ -98,7 +98,7 @@ impl<'s> Work for Downloads<'s, '_> {
     }
 
     fn report_late(&self, id: usize) {
-        self.session.emit(&Event::WaitingForPermit(&self.session.plan.downloads()[id]));
+        self.session.emit(&Event::WaitingForPermit(&self.session.plan[id]));
     }
 
     fn host_of(&self, transfer: &Transfer<'s>) -> u32 {
@@ -133,7 +133,7 @@ impl<'s> Work for Downloads<'s, '_> {
         let result = catch_unwind(AssertUnwindSafe(|| task.run(self.session, worker)));
         let result = result.unwrap_or_else(|panic| Err(Error::Panicked(panic_message(&*panic))));
         result.inspect_err(|failure| {
-            self.session.emit(&Event::SegmentFailed(&self.session.plan.downloads()[task.id()], failure));
+            self.session.emit(&Event::SegmentFailed(&self.session.plan[task.id()], failure));
         })
     }
 
@@ -142,7 +142,7 @@ impl<'s> Work for Downloads<'s, '_> {
     }
 
     fn report(&self, id: usize, finished: &Finished) {
-        report_finished(&self.session.plan.downloads()[id], finished, self.session);
+        report_finished(&self.session.plan[id], finished, self.session);
     }
 
     fn report_not_started(&self, id: usize) {
