@@ -85,6 +85,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 
 use std::path::Path;
+use std::sync::mpsc::Receiver;
 
 /// The README's examples are tested as well.
 #[cfg(doctest)]
@@ -111,7 +112,8 @@ pub use http::Framing;
 pub use options::Options;
 pub use plan::{AddError, Download, Entry, Expected, Plan, SafeName, Source, Target, list};
 pub use run::{
-    CancelToken, Event, FailureNote, Fetched, Finished, Outcome, Progress, Reporter, RunStats, SkipReason, Summary,
+    CancelToken, Event, FailureNote, Fetched, Finished, Item, Outcome, Progress, Reporter, RunStats, SkipReason,
+    Summary,
 };
 pub use url::{UrlError, WebUrl};
 
@@ -136,6 +138,62 @@ pub mod fuzzing {
 /// something is to be fetched; [`Error::Exhausted`] if the system has no threads left.
 pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, cancel: &CancelToken) -> Result<Summary, Error> {
     run::execute(plan, options, reporter, cancel)
+}
+
+/// Runs a plan that grows: downloads what it has, and meanwhile adds to it what `list` brings, until the list's last
+/// sender is dropped. Returns when all downloads have finished.
+///
+/// The names are those that a plan of the whole list would have given. [`Event::Planned`] is about what is known when the
+/// run begins; each download that is added later has an [`Event::Added`]. What is no valid entry is reported as
+/// [`Event::Invalid`], and counts as a permanent failure. Once the run is stopped, nothing more is taken from the list.
+///
+/// A run of an empty plan begins with the first item. If there is none, nothing is done, not even an event reported.
+///
+/// # Errors
+///
+/// As for [`run()`].
+///
+/// # Examples
+///
+/// ```
+/// # use std::io::{Read, Write};
+/// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// # let address = listener.local_addr()?;
+/// # std::thread::spawn(move || {
+/// #     for mut stream in listener.incoming().flatten() {
+/// #         std::thread::spawn(move || {
+/// #             while stream.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {
+/// #                 stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").unwrap();
+/// #             }
+/// #         });
+/// #     }
+/// # });
+/// # let scratch = tempfile::tempdir()?;
+/// use tdl::{CancelToken, Item, Options, Plan, WebUrl, run_growing};
+///
+/// let mut options = Options::default();
+/// options.output.directory = scratch.path().to_owned();
+/// let (tx, list) = std::sync::mpsc::sync_channel::<Item>(1000);
+/// std::thread::spawn(move || {
+///     for number in 1..=3 {
+///         let url = WebUrl::parse(&format!("http://{address}/{number}")).unwrap();
+///         tx.send(url.into()).unwrap();
+///     }
+/// });
+///
+/// let summary = run_growing(&Plan::default(), list, &options, &(), &CancelToken::new())?;
+///
+/// assert_eq!((summary.total, summary.fetched), (3, 3));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn run_growing(
+    plan: &Plan,
+    list: Receiver<Item>,
+    options: &Options,
+    reporter: &dyn Reporter,
+    cancel: &CancelToken,
+) -> Result<Summary, Error> {
+    run::execute_growing(plan, list, options, reporter, cancel)
 }
 
 /// Downloads one file into a directory, under the name that its URL ends in, and blocks until it is complete.

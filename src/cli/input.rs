@@ -1,11 +1,12 @@
 //! Reads what is to be fetched from arguments and lists. `plan::list` parses the lists.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read as _};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
 
+use super::lines::parse_next_line;
 use crate::plan::Entry;
 use crate::plan::list::{ListError, PlainParser};
 use crate::report::Places;
@@ -15,8 +16,8 @@ use crate::url::{WebUrl, redacted};
 /// How many errors are listed. The rest are only counted.
 const MAX_LISTED: usize = 10;
 
-/// No line of a list is so long. What has no lines would not fit in memory.
-const MAX_LINE: u64 = 1024 * 1024;
+/// The message where there are no URLs.
+pub const NOTHING: &str = "nothing to download: pass URLs, or a list with -i FILE";
 
 /// How many bytes of a list are read at once.
 const BUFFER: usize = 64 * 1024;
@@ -25,14 +26,20 @@ const BUFFER: usize = 64 * 1024;
 pub struct Input {
     pub entries: Vec<Entry>,
     pub places: Places,
+    /// The place of the line before the first of standard input, if that is a list that has not been read.
+    pub stdin: Option<u32>,
 }
 
-/// Returns all entries in the order given, starting with those from the arguments.
+/// What messages call the list that is read from standard input.
+pub const STDIN: &str = "standard input";
+
+/// Returns all entries in the order given, starting with those from the arguments. Unless `reads_stdin`, standard input
+/// is left to be read: it comes last then.
 ///
 /// # Errors
 ///
 /// Returns one error that lists every invalid argument and line.
-pub fn read_input(arguments: &[String], lists: &[PathBuf]) -> anyhow::Result<Input> {
+pub fn read_input(arguments: &[String], lists: &[PathBuf], reads_stdin: bool) -> anyhow::Result<Input> {
     let mut entries = Vec::with_capacity(arguments.len());
     let mut places = Places::default();
     let mut errors = Vec::new();
@@ -44,8 +51,8 @@ pub fn read_input(arguments: &[String], lists: &[PathBuf]) -> anyhow::Result<Inp
     }
     let stdin_count = lists.iter().filter(|path| is_stdin(path)).count();
     ensure!(stdin_count <= 1, "-i -: standard input can be read only once");
-    for path in lists {
-        let name = if is_stdin(path) { "standard input".to_owned() } else { safe_path(path) };
+    for path in lists.iter().filter(|path| reads_stdin || !is_stdin(path)) {
+        let name = if is_stdin(path) { STDIN.to_owned() } else { safe_path(path) };
         let start = places.add(&name);
         let (listed, lines) = read_list(path, &name, start)?;
         places.count_lines(lines);
@@ -62,8 +69,9 @@ pub fn read_input(arguments: &[String], lists: &[PathBuf]) -> anyhow::Result<Inp
             more => bail!("{listed}\n{more} more are invalid"),
         }
     }
-    ensure!(!entries.is_empty(), "nothing to download: pass URLs, or a list with -i FILE");
-    Ok(Input { entries, places })
+    let stdin = (stdin_count > 0 && !reads_stdin).then(|| places.add(STDIN));
+    ensure!(!entries.is_empty() || stdin.is_some(), NOTHING);
+    Ok(Input { entries, places, stdin })
 }
 
 fn is_stdin(path: &Path) -> bool {
@@ -92,14 +100,7 @@ fn read_list(path: &Path, name: &str, start: u32) -> anyhow::Result<Listed> {
 /// Parses a list while it is read: as text beside its URLs, a long list would take twice the memory.
 fn read_lines(mut list: impl BufRead, name: &str, start: u32) -> io::Result<Listed> {
     let (mut parser, mut line) = (PlainParser::new(name).with_start(start), Vec::new());
-    while list.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? > 0 {
-        if line.len() as u64 == MAX_LINE {
-            let number = parser.lines() + 1;
-            return Err(io::Error::other(format!("line {number} has no end: is this a list of URLs?")));
-        }
-        parser.push_line(&line);
-        line.clear();
-    }
+    while parse_next_line(&mut list, &mut parser, &mut line)? {}
     let lines = parser.lines();
     Ok((parser.finish(), lines))
 }

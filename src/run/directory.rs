@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::error::Error;
 use crate::options::{IfExists, Output};
 use crate::part::{self, TargetState};
-use crate::plan::Plan;
+use crate::plan::{Plan, Target};
 
 /// Checks that files can be created in the output directory. It may be read-only if every file exists and none is to be
 /// replaced: running a finished list again succeeds there.
@@ -20,6 +20,16 @@ pub fn check_writable(plan: &Plan, output: &Output) -> Result<(), Error> {
     };
     // The directory first: checking every file of a long list takes longer, especially on a network file system.
     part::check_writable(&output.directory).or_else(|failure| if wants_a_file() { Err(failure) } else { Ok(()) })
+}
+
+/// Whether a download must have another target: something exists there, and is to be kept.
+pub fn must_avoid(target: &Target, output: &Output) -> bool {
+    output.if_exists == IfExists::Rename && is_taken(&target.path_in(&output.directory))
+}
+
+/// Whether something exists at the path. If that cannot be determined, the download itself reports why.
+pub fn is_taken(path: &Path) -> bool {
+    matches!(part::target_state(path), Ok(TargetState::Occupied(_) | TargetState::NotAFile))
 }
 
 /// Creates a directory and its missing parents. If `durable`, their names are synced to disk: a file in a directory

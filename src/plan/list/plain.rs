@@ -53,6 +53,12 @@ impl PlainParser {
         self.lines
     }
 
+    /// Whether there are errors that have not been [taken](Self::take).
+    #[must_use]
+    pub const fn has_errors(&self) -> bool {
+        !self.errors.is_empty()
+    }
+
     /// Parses the next line, with or without the `\n` at its end.
     pub fn push_line(&mut self, mut line: &[u8]) {
         self.lines = self.lines.saturating_add(1);
@@ -72,6 +78,12 @@ impl PlainParser {
             Ok(None) => {}
             Err(problem) => self.errors.push(ListError::new(&self.name, self.lines, problem)),
         }
+    }
+
+    /// Takes what was parsed since the last call: the entries, and an error for each invalid line.
+    pub fn take(&mut self) -> (Vec<Entry>, Vec<ListError>) {
+        self.pack_last_batch();
+        (std::mem::take(&mut self.entries), std::mem::take(&mut self.errors))
     }
 
     /// Returns the entries in order.

@@ -2,12 +2,15 @@
 
 mod concurrent;
 mod host;
+mod hosts;
 mod limiter;
 mod pool;
 mod queue;
 mod sequential;
 #[cfg(test)]
 mod simulation;
+mod task_result;
+mod waiting;
 
 pub use concurrent::run_concurrently;
 pub use sequential::{run_sequentially, run_to_completion};
