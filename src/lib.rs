@@ -1,7 +1,8 @@
 //! Downloads lists of files concurrently and reports what happened. A file gets its final name only after every byte
 //! that the server promised has arrived, and the summary says how much time concurrency saved.
 //!
-//! One file is one call, [`download_file`]. A list is a [`Plan`], [`Options`] and [`run()`]:
+//! One file is one call, [`download_file`]. A list is a [`Plan`], [`Options`] and [`run()`]; one that is not complete yet is
+//! downloaded while it comes with [`run_growing`]. Of a complete list:
 //!
 //! ```
 //! # use std::io::{Read, Write};
@@ -45,7 +46,7 @@
 //! | download | one file to get: its sources, its target, what is expected of it ([`Download`]) |
 //! | source | a URL that a download can come from, with the headers meant for it; several are mirrors ([`Source`]) |
 //! | target | the path, inside the output directory, that the finished file will have ([`Target`]) |
-//! | plan | all downloads of a run; no two share a target ([`Plan`]) |
+//! | plan | all downloads of a run; no two share a target; it may grow during the run ([`Plan`]) |
 //! | attempt | one try at a download: its requests, and receiving and committing the response |
 //! | response | the status, headers and body that a server sends for one request |
 //! | validator | a strong `ETag` or `Last-Modified` that proves that two responses are of the same file (RFC 9110, 8.8) |

@@ -160,7 +160,7 @@ impl Reporter for TerminalReporter {
         if let Some(json) = &self.json {
             match event {
                 Event::Invalid { place, problem, .. } => {
-                    json.write_invalid(self.places.format(*place).as_deref(), problem)
+                    json.write_invalid(self.places.format(*place).as_deref(), problem);
                 }
                 event => json.write_event(event),
             }

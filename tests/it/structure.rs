@@ -43,7 +43,7 @@ const CONFINED: [(&str, &str); 12] = [
 ];
 
 /// Folders and files that use no clock, randomness, file or socket.
-const PURE: [&str; 25] = [
+const PURE: [&str; 26] = [
     "src/plan/",
     "src/http/redirect.rs",
     "src/http/headers.rs",
@@ -66,6 +66,7 @@ const PURE: [&str; 25] = [
     "src/run/retry.rs",
     "src/run/schedule/host.rs",
     "src/run/schedule/limiter/",
+    "src/run/schedule/permit.rs",
     "src/run/schedule/queue.rs",
     "src/run/schedule/waiting.rs",
     "src/text/",

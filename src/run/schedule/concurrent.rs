@@ -4,9 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::hosts::Hosts;
-use super::pool::{PermitsSegment, Work, run_pool};
-use super::queue::{Queue, SegmentKind};
+use super::permit::SegmentKind;
+use super::pool::run_pool;
+use super::queue::Queue;
 use super::sequential::run_sequentially;
+use super::work::{PermitsSegment, Work};
 use crate::error::Error;
 use crate::http::{Timing, TrafficSnapshot};
 use crate::run::event::Event;

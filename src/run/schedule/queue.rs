@@ -5,7 +5,8 @@ use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::host::Host;
-use super::limiter::{Served, Ticket, Wants};
+use super::limiter::{Ticket, Wants};
+use super::permit::{Fate, Feedback, Next, Permit, SegmentKind};
 use super::waiting::Waiting;
 use crate::http::TrafficSnapshot;
 
@@ -36,69 +37,6 @@ pub struct Queue<T> {
     /// The hosts that were held until a new time, or released early, since that was last [taken](Self::take_hold_changes).
     hold_changes: Vec<(u32, Option<Instant>)>,
     per_host: usize,
-}
-
-/// Permission for one request to a host. It must be returned with [`Queue::finish`].
-#[derive(Debug)]
-#[must_use = "a permit that is not returned is lost to its host"]
-pub struct Permit {
-    id: usize,
-    host: u32,
-    ticket: Ticket,
-}
-
-impl Permit {
-    /// The download that it is for, by its position in the plan.
-    pub const fn id(&self) -> usize {
-        self.id
-    }
-
-    /// The host that it is for.
-    pub const fn host(&self) -> u32 {
-        self.host
-    }
-}
-
-/// What a thread that asks for work should do.
-#[derive(Debug)]
-pub enum Next<T> {
-    /// Start this download, or continue it with what was kept of it.
-    Start(Permit, Option<T>),
-    /// Nothing may start before [`Queue::next_time`], or before a permit is returned.
-    Wait,
-    /// Every download has finished, and no more will be added.
-    Done,
-}
-
-/// What a request has shown about its host.
-#[derive(Debug, Clone, Copy)]
-pub enum Feedback {
-    /// The host processed it. If that was a download in one request, this is how it went.
-    Served(Option<Served>),
-    /// The host refused it because there were too many.
-    Refused,
-    /// Nothing; for example, there was no response.
-    Unknown,
-}
-
-/// Why a segment of a running download is permitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SegmentKind {
-    /// More requests have been shown to pay.
-    Proven,
-    /// To find out whether more requests pay.
-    Trial,
-}
-
-/// What becomes of the download after a request.
-#[derive(Debug)]
-pub enum Fate<T> {
-    /// It has finished.
-    Finished,
-    /// It is to be retried, not before `at`, at the host of the source that it uses then.
-    Retry { at: Instant, host: u32, kept: T },
-    /// The request was for a segment; the download has its own permit.
-    Segment,
 }
 
 impl<T> Queue<T> {

@@ -1,7 +1,7 @@
 //! How a task of a thread has ended, and what that tells the queue.
 
 use super::limiter::Served;
-use super::queue::{Fate, Feedback};
+use super::permit::{Fate, Feedback};
 use crate::error::Error;
 use crate::http::Timing;
 use crate::run::outcome::{Finished, Outcome, SkipReason};
