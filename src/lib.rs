@@ -1,7 +1,8 @@
 //! Downloads lists of files concurrently and reports what happened. A file gets its final name only after every byte
 //! that the server promised has arrived, and the summary says how much time concurrency saved.
 //!
-//! One file is one call, [`download_file`]. A list is a [`Plan`], [`Options`] and [`run()`]:
+//! One file is one call, [`download_file`]. A list is a [`Plan`], [`Options`] and [`run()`]; one that is not complete yet is
+//! downloaded while it comes with [`run_growing`]. Of a complete list:
 //!
 //! ```
 //! # use std::io::{Read, Write};
@@ -45,7 +46,7 @@
 //! | download | one file to get: its sources, its target, what is expected of it ([`Download`]) |
 //! | source | a URL that a download can come from, with the headers meant for it; several are mirrors ([`Source`]) |
 //! | target | the path, inside the output directory, that the finished file will have ([`Target`]) |
-//! | plan | all downloads of a run; no two share a target ([`Plan`]) |
+//! | plan | all downloads of a run; no two share a target; it may grow during the run ([`Plan`]) |
 //! | attempt | one try at a download: its requests, and receiving and committing the response |
 //! | response | the status, headers and body that a server sends for one request |
 //! | validator | a strong `ETag` or `Last-Modified` that proves that two responses are of the same file (RFC 9110, 8.8) |
@@ -85,6 +86,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 
 use std::path::Path;
+use std::sync::mpsc::Receiver;
 
 /// The README's examples are tested as well.
 #[cfg(doctest)]
@@ -111,9 +113,10 @@ pub use digest::{Algorithm, Digest};
 pub use error::{Cause, Error, MAX_REDIRECTS, Redirect, RetryAfter};
 pub use http::Framing;
 pub use options::Options;
-pub use plan::{Download, Entry, Expected, PathError, Plan, SafeName, Source, Target, list};
+pub use plan::{AddError, Download, Entry, Expected, PathError, Plan, SafeName, Source, Target, list};
 pub use run::{
-    CancelToken, Event, FailureNote, Fetched, Finished, Outcome, Progress, Reporter, RunStats, SkipReason, Summary,
+    CancelToken, Event, FailureNote, Fetched, Finished, Item, Outcome, Progress, Reporter, RunStats, SkipReason,
+    Summary,
 };
 pub use url::{UrlError, WebUrl};
 
@@ -138,6 +141,62 @@ pub mod fuzzing {
 /// something is to be fetched; [`Error::Exhausted`] if the system has no threads left.
 pub fn run(plan: &Plan, options: &Options, reporter: &dyn Reporter, cancel: &CancelToken) -> Result<Summary, Error> {
     run::execute(plan, options, reporter, cancel)
+}
+
+/// Runs a plan that grows: downloads what it has, and meanwhile adds to it what `list` brings, until the list's last
+/// sender is dropped. Returns when all downloads have finished.
+///
+/// The names are those that a plan of the whole list would have given. [`Event::Planned`] is about what is known when the
+/// run begins; each download that is added later has an [`Event::Added`]. What is no valid entry is reported as
+/// [`Event::Invalid`], and counts as a permanent failure. Once the run is stopped, nothing more is taken from the list.
+///
+/// A run of an empty plan begins with the first item. If there is none, nothing is done, not even an event reported.
+///
+/// # Errors
+///
+/// As for [`run()`].
+///
+/// # Examples
+///
+/// ```
+/// # use std::io::{Read, Write};
+/// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// # let address = listener.local_addr()?;
+/// # std::thread::spawn(move || {
+/// #     for mut stream in listener.incoming().flatten() {
+/// #         std::thread::spawn(move || {
+/// #             while stream.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {
+/// #                 stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").unwrap();
+/// #             }
+/// #         });
+/// #     }
+/// # });
+/// # let scratch = tempfile::tempdir()?;
+/// use tdl::{CancelToken, Item, Options, Plan, WebUrl, run_growing};
+///
+/// let mut options = Options::default();
+/// options.output.directory = scratch.path().to_owned();
+/// let (tx, list) = std::sync::mpsc::sync_channel::<Item>(1000);
+/// std::thread::spawn(move || {
+///     for number in 1..=3 {
+///         let url = WebUrl::parse(&format!("http://{address}/{number}")).unwrap();
+///         tx.send(url.into()).unwrap();
+///     }
+/// });
+///
+/// let summary = run_growing(&Plan::default(), list, &options, &(), &CancelToken::new())?;
+///
+/// assert_eq!((summary.total, summary.fetched), (3, 3));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn run_growing(
+    plan: &Plan,
+    list: Receiver<Item>,
+    options: &Options,
+    reporter: &dyn Reporter,
+    cancel: &CancelToken,
+) -> Result<Summary, Error> {
+    run::execute_growing(plan, list, options, reporter, cancel)
 }
 
 /// Downloads one file into a directory, under the name that its URL ends in, and blocks until it is complete.

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tdl::fuzzing::is_hidden;
-use tdl::list::{Columns, Format, Item, ListParser, ListSettings};
+use tdl::list::{Columns, Format, Parsed, ListParser, ListSettings};
 use tdl::WebUrl;
 
 const FORMATS: [Option<Format>; 6] =
@@ -16,14 +16,14 @@ fuzz_target!(|input: (u8, u8, &[u8])| {
     let settings = ListSettings { format: FORMATS[usize::from(choice & 0x3f) % FORMATS.len()], base, columns };
     let mut parser = ListParser::new("list", settings);
     let mut take = |item| match item {
-        Item::Entry(entry) => {
+        Parsed::Entry(entry) => {
             for url in entry.sources().iter().map(|source| &source.url) {
                 assert!(!url.to_string().contains(is_hidden));
                 assert_eq!(WebUrl::parse(url.unredacted()).as_ref(), Ok(url));
             }
         }
-        Item::Invalid(error, _) => assert!(!error.to_string().contains(is_hidden)),
-        Item::Warning(warning) => assert!(!warning.contains(is_hidden)),
+        Parsed::Invalid(error, _) => assert!(!error.to_string().contains(is_hidden)),
+        Parsed::Warning(warning) => assert!(!warning.contains(is_hidden)),
     };
     for piece in bytes.chunks(usize::from(piece) + 1) {
         parser.push(piece, &mut take);

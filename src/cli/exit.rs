@@ -33,9 +33,9 @@ impl Exit {
         }
     }
 
-    /// Returns the exit after a run.
+    /// Returns the exit after a run. If it was stopped before it had its whole list, that is at least a temporary failure.
     pub const fn from_summary(summary: &Summary) -> Self {
-        Self::from_counts(summary.failed_permanently, summary.failed_temporarily)
+        Self::from_counts(summary.failed_permanently, summary.failed_temporarily + summary.is_list_open as usize)
     }
 
     /// Returns the exit after a comparison. Files that differ count as permanent failures.

@@ -1,31 +1,31 @@
 //! `tdl fetch`: builds the plan, and either prints it or runs it.
 
-use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::bail;
 
 use super::args::FetchCommand;
 use super::exit::Exit;
-use super::input::{Input, read_input};
+use super::input::{Input, Lists, STDIN, read_input};
+use super::stdin::read_stdin;
 use super::supervise::supervise;
-use crate::options::{Header, IfExists, Options};
-use crate::part::{self, TargetState};
-use crate::plan::{Entry, Plan, Target};
+use super::warnings::ListWarnings;
+use crate::plan::{Entry, Plan};
 use crate::report::TerminalReporter;
-use crate::run::{Event, Listing, Reporter as _};
+use crate::run::{Event, Listing, Reporter as _, is_taken, must_avoid};
 use crate::text::safe_path;
-use crate::url::WebUrl;
 
 /// Carries out a `tdl fetch` command.
 pub fn fetch(command: FetchCommand) -> anyhow::Result<Exit> {
-    let Input { entries, places, warnings, .. } = read_input(&command.urls, &command.lists, &command.list_settings)?;
+    // Only a run can begin before its list has ended.
+    let reads_stdin = command.compare || command.dry_run;
+    let lists = Lists { paths: &command.lists, settings: &command.list_settings, reads_stdin };
+    let Input { entries, places, stdin, warnings, .. } = read_input(&command.urls, &lists)?;
     let mut reporter = TerminalReporter::new(command.display.clone());
     reporter.set_places(places);
     warnings.iter().for_each(|warning| reporter.event(&Event::Warning(warning)));
-    warn_about_shared_credentials(&entries, &command.options, &reporter);
     let plan = make_plan(entries, &command);
-    warn_about_duplicates(&plan, &reporter);
+    let warnings = ListWarnings::new(&plan, &command.options, |warning| reporter.event(&Event::Warning(warning)));
     let directory = &command.options.output.directory;
     if command.dry_run {
         let listing = Listing::read(&plan, directory);
@@ -37,36 +37,12 @@ pub fn fetch(command: FetchCommand) -> anyhow::Result<Exit> {
     if command.compare {
         refuse_existing(&plan, directory)?;
     }
-    supervise(plan, command, reporter)
-}
-
-/// Warns if credentials that may be meant for one server go to several: a header is sent to the origin of every URL.
-fn warn_about_shared_credentials(entries: &[Entry], options: &Options, reporter: &TerminalReporter) {
-    let credential = options.network.headers.iter().find(|header| header.is_credential());
-    let Some(name) = credential.map(Header::name) else {
-        return;
-    };
-    let urls = entries.iter().flat_map(Entry::sources).map(|source| &source.url);
-    let origins = urls.map(WebUrl::origin).collect::<HashSet<_>>().len();
-    if origins > 1 {
-        let warning = format!("the header {name} will be sent to all {origins} servers in the list");
-        reporter.event(&Event::Warning(&warning));
-    }
-}
-
-fn warn_about_duplicates(plan: &Plan, reporter: &TerminalReporter) {
-    let warning = match plan.duplicates() {
-        0 => return,
-        1 => "1 duplicate URL skipped".to_owned(),
-        count => format!("{count} duplicate URLs skipped"),
-    };
-    reporter.event(&Event::Warning(&warning));
+    let list = stdin.map(|start| read_stdin(STDIN, start, command.list_settings.clone())).transpose()?;
+    supervise(plan, list, command, warnings, reporter)
 }
 
 fn make_plan(mut entries: Vec<Entry>, command: &FetchCommand) -> Plan {
-    let output = &command.options.output;
-    let avoids_existing = output.if_exists == IfExists::Rename;
-    let exists = |target: &Target| avoids_existing && is_taken(&target.path_in(&output.directory));
+    let exists = |target: &_| must_avoid(target, &command.options.output);
     match &command.output_name {
         // `FetchArgs::resolve` accepts a name only with a single URL.
         Some(name) => Plan::new([entries.swap_remove(0).with_target(name.clone())], exists),
@@ -74,13 +50,8 @@ fn make_plan(mut entries: Vec<Entry>, command: &FetchCommand) -> Plan {
     }
 }
 
-/// Whether something exists at the path. If that cannot be determined, the download itself reports why.
-fn is_taken(path: &Path) -> bool {
-    matches!(part::target_state(path), Ok(TargetState::Occupied(_) | TargetState::NotAFile))
-}
-
 fn refuse_existing(plan: &Plan, directory: &Path) -> anyhow::Result<()> {
-    match plan.downloads().iter().map(|download| download.target().path_in(directory)).find(|path| is_taken(path)) {
+    match plan.downloads().map(|download| download.target().path_in(directory)).find(|path| is_taken(path)) {
         Some(path) => {
             bail!("{} already exists; --compare downloads everything, so give it an empty -o DIR", safe_path(&path))
         }

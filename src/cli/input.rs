@@ -5,19 +5,16 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
-use flate2::bufread::MultiGzDecoder;
 
+use super::pieces::{BUFFER, read_pieces};
 use crate::plan::Entry;
-use crate::plan::list::{Item, ListParser, ListSettings};
+use crate::plan::list::{ListParser, ListSettings, Parsed};
 use crate::report::Places;
 use crate::text::{safe, safe_path};
 use crate::url::{WebUrl, redacted};
 
 /// How many errors are listed. The rest are only counted.
 const MAX_LISTED: usize = 10;
-
-/// How many bytes of a list are read at once.
-const BUFFER: usize = 64 * 1024;
 
 /// How many entries are packed at a time.
 const BATCH: usize = 1000;
@@ -27,18 +24,35 @@ const BATCH: usize = 1000;
 pub struct Input {
     pub entries: Vec<Entry>,
     pub places: Places,
+    /// The place of the line before the first of standard input, if that is a list that has not been read.
+    pub stdin: Option<u32>,
     /// What the user should know about the lists.
     pub warnings: Vec<String>,
     /// What is wrong with arguments and lines.
     pub errors: Vec<String>,
 }
 
+/// The lists of a command, and how to read them.
+pub struct Lists<'a> {
+    pub paths: &'a [PathBuf],
+    pub settings: &'a ListSettings,
+    /// Whether standard input is read as well. Otherwise, it is left to be read, and comes last then.
+    pub reads_stdin: bool,
+}
+
+/// What messages call the list that is read from standard input.
+pub const STDIN: &str = "standard input";
+
+/// The message where there are no URLs.
+pub const NOTHING: &str = "nothing to download: pass URLs, or a list with -i FILE";
+
 /// Returns all entries in the order given, starting with those from the arguments.
 ///
 /// # Errors
 ///
 /// Returns one error that lists every invalid argument and line.
-pub fn read_input(arguments: &[String], lists: &[PathBuf], settings: &ListSettings) -> anyhow::Result<Input> {
+pub fn read_input(arguments: &[String], lists: &Lists<'_>) -> anyhow::Result<Input> {
+    let Lists { paths, settings, reads_stdin } = *lists;
     let mut input = Input::default();
     for text in arguments {
         match WebUrl::parse(text.trim()) {
@@ -46,19 +60,20 @@ pub fn read_input(arguments: &[String], lists: &[PathBuf], settings: &ListSettin
             Err(error) => input.errors.push(suggest_fix(text).unwrap_or_else(|| error.to_string())),
         }
     }
-    let stdin_count = lists.iter().filter(|path| is_stdin(path)).count();
+    let stdin_count = paths.iter().filter(|path| is_stdin(path)).count();
     ensure!(stdin_count <= 1, "-i -: standard input can be read only once");
-    for path in lists {
+    for path in paths.iter().filter(|path| reads_stdin || !is_stdin(path)) {
         input.read_list(path, settings)?;
     }
     input.refuse_errors()?;
-    ensure!(!input.entries.is_empty(), "nothing to download: pass URLs, or a list with -i FILE");
+    input.stdin = (stdin_count > 0 && !reads_stdin).then(|| input.places.add(STDIN));
+    ensure!(!input.entries.is_empty() || input.stdin.is_some(), NOTHING);
     Ok(input)
 }
 
 impl Input {
     fn read_list(&mut self, path: &Path, settings: &ListSettings) -> anyhow::Result<()> {
-        let name = if is_stdin(path) { "standard input".to_owned() } else { safe_path(path) };
+        let name = if is_stdin(path) { STDIN.to_owned() } else { safe_path(path) };
         let start = self.places.add(&name);
         let mut parser = ListParser::new(&name, settings.clone()).with_start(start);
         let mut take = |item| self.take(item);
@@ -79,16 +94,16 @@ impl Input {
         }
     }
 
-    fn take(&mut self, item: Item) {
+    fn take(&mut self, item: Parsed) {
         match item {
-            Item::Entry(entry) => {
+            Parsed::Entry(entry) => {
                 self.entries.push(entry);
                 if self.entries.len().is_multiple_of(BATCH) {
                     self.pack_from(self.entries.len() - BATCH);
                 }
             }
-            Item::Invalid(error, _) => self.errors.push(error.to_string()),
-            Item::Warning(warning) => self.warnings.push(warning),
+            Parsed::Invalid(error, _) => self.errors.push(error.to_string()),
+            Parsed::Warning(warning) => self.warnings.push(warning),
         }
     }
 
@@ -112,38 +127,13 @@ fn is_stdin(path: &Path) -> bool {
 }
 
 /// Parses a list while it is read.
-fn parse(mut list: impl BufRead, parser: &mut ListParser, take: &mut dyn FnMut(Item)) -> io::Result<()> {
-    if is_compressed(&mut list)? {
-        return parse_bytes(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(list)), parser, take);
-    }
-    parse_bytes(list, parser, take)
-}
-
-fn parse_bytes(mut list: impl BufRead, parser: &mut ListParser, take: &mut dyn FnMut(Item)) -> io::Result<()> {
-    loop {
-        let bytes = match list.fill_buf() {
-            Ok([]) => break,
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
+fn parse(list: impl BufRead, parser: &mut ListParser, take: &mut dyn FnMut(Parsed)) -> io::Result<()> {
+    read_pieces(list, |bytes| {
         parser.push(bytes, take);
-        let length = bytes.len();
-        list.consume(length);
-    }
+        true
+    })?;
     parser.finish(take);
     Ok(())
-}
-
-/// Whether a list is compressed with gzip (RFC 1952), by its first byte: no text begins with a control character.
-fn is_compressed(list: &mut impl BufRead) -> io::Result<bool> {
-    const FIRST_BYTE: u8 = 0x1f;
-    loop {
-        match list.fill_buf() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            bytes => return Ok(bytes?.first() == Some(&FIRST_BYTE)),
-        }
-    }
 }
 
 /// Suggests `-i` if an argument looks like a list or standard input rather than a URL.

@@ -6,8 +6,11 @@ mod exit;
 mod fetch;
 mod habits;
 mod input;
+mod pieces;
 mod signal;
+mod stdin;
 mod supervise;
 mod values;
+mod warnings;
 
 pub use command::run_command;

@@ -5,19 +5,24 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use anyhow::bail;
+
 use super::args::FetchCommand;
 use super::exit::Exit;
+use super::input::{NOTHING, STDIN};
 use super::signal::{self, Signal};
+use super::stdin::StdinList;
+use super::warnings::ListWarnings;
 use crate::error::Error;
 use crate::measure::{self, CompareResult, Scratch};
 use crate::options::Options;
 use crate::plan::Plan;
 use crate::report::{TerminalReporter, write_error};
-use crate::run::{CancelToken, Event, Reporter as _, RunStats, Summary, execute};
+use crate::run::{CancelToken, Event, Item, Reporter as _, RunStats, Summary, execute, execute_growing};
 
 /// How long an interrupted run has to shut down cleanly.
 const GRACE_PERIOD: Duration = Duration::from_millis(1000);
@@ -40,8 +45,21 @@ enum Completed {
     Comparison(CompareResult),
 }
 
+impl Completed {
+    /// Whether the run has ended because there was nothing to do.
+    const fn has_found_nothing(&self) -> bool {
+        matches!(self, Self::Run(Summary { total: 0, is_list_open: false, .. }))
+    }
+}
+
 /// Runs the plan on a separate thread, so that a signal can end the process even if the run is stuck.
-pub fn supervise(plan: Plan, command: FetchCommand, reporter: TerminalReporter) -> anyhow::Result<Exit> {
+pub fn supervise(
+    plan: Plan,
+    list: Option<StdinList>,
+    command: FetchCommand,
+    warnings: ListWarnings,
+    reporter: TerminalReporter,
+) -> anyhow::Result<Exit> {
     let FetchCommand { options, compare, .. } = command;
     let (tx, rx) = mpsc::channel();
     let signal_tx = tx.clone();
@@ -55,10 +73,25 @@ pub fn supervise(plan: Plan, command: FetchCommand, reporter: TerminalReporter) 
     let timeout = options.limits.max_time.map(|time| time + OVERTIME);
     let reporter = Arc::new(reporter);
     let (cancel, latest) = (CancelToken::new(), LatestStats::default());
-    let run = Run { plan, options, scratch: scratch_path, reporter: Arc::clone(&reporter), latest: latest.clone() };
+    let (list, list_failure) = list.map_or((None, None), |list| (Some(list.items), Some(list.failure)));
+    let run = Run {
+        plan,
+        list,
+        options,
+        scratch: scratch_path,
+        reporter: Arc::clone(&reporter),
+        warnings,
+        latest: latest.clone(),
+    };
     run.start(cancel.clone(), tx)?;
 
     match wait_for_message(&rx, timeout) {
+        Some(Message::Ended(Ok(completed))) if completed.has_found_nothing() => {
+            match list_failure.as_deref().and_then(OnceLock::get) {
+                Some(error) => bail!("{STDIN}: cannot read the list: {error}"),
+                None => bail!(NOTHING),
+            }
+        }
         Some(Message::Ended(Ok(completed))) => Ok(write_result(&completed, &reporter).check_output(&reporter)),
         Some(Message::Ended(Err(error))) if latest.summary().total == 0 => Err(error.into()),
         Some(Message::Ended(Err(error))) => {
@@ -88,10 +121,13 @@ pub fn supervise(plan: Plan, command: FetchCommand, reporter: TerminalReporter) 
 /// A run or comparison, and where its events go.
 struct Run {
     plan: Plan,
+    /// What is still to come.
+    list: Option<Receiver<Item>>,
     options: Options,
     /// The directory for the first run of a comparison.
     scratch: Option<PathBuf>,
     reporter: Arc<TerminalReporter>,
+    warnings: ListWarnings,
     latest: LatestStats,
 }
 
@@ -108,15 +144,19 @@ impl Run {
         Ok(())
     }
 
-    fn run_plan(&self, cancel: &CancelToken) -> Result<Completed, Error> {
-        let Self { plan, options, scratch, reporter, latest } = self;
+    fn run_plan(self, cancel: &CancelToken) -> Result<Completed, Error> {
+        let Self { plan, list, options, scratch, reporter, warnings, latest } = self;
         let reporter = |event: &Event<'_>| {
             latest.record(event);
             reporter.event(event);
+            warnings.observe(event, |warning| reporter.event(&Event::Warning(warning)));
         };
-        match scratch {
-            Some(scratch) => measure::compare(plan, options, scratch, &reporter, cancel).map(Completed::Comparison),
-            None => execute(plan, options, &reporter, cancel).map(Completed::Run),
+        match (scratch, list) {
+            (Some(scratch), _) => {
+                measure::compare(&plan, &options, &scratch, &reporter, cancel).map(Completed::Comparison)
+            }
+            (None, Some(list)) => execute_growing(&plan, list, &options, &reporter, cancel).map(Completed::Run),
+            (None, None) => execute(&plan, &options, &reporter, cancel).map(Completed::Run),
         }
     }
 }

@@ -33,7 +33,7 @@ pub enum CompareResult {
     /// Both runs finished.
     Both(Box<Comparison>),
     /// The first run was cancelled or used up all the time. Its files are removed with the scratch directory.
-    FirstOnly(Summary),
+    FirstOnly(Box<Summary>),
 }
 
 impl Comparison {
@@ -84,7 +84,7 @@ pub fn compare(
     let sequential = execute(plan, &in_mode(Mode::Sequential, scratch), reporter, cancel)?;
     let time_left = options.limits.max_time.map(|time| time.saturating_sub(sequential.elapsed));
     if cancel.is_cancelled() || time_left.is_some_and(|time| time.is_zero()) {
-        return Ok(CompareResult::FirstOnly(sequential));
+        return Ok(CompareResult::FirstOnly(Box::new(sequential)));
     }
     let mut second_options = in_mode(Mode::Concurrent, directory);
     second_options.limits.max_time = time_left;

@@ -82,6 +82,12 @@ impl Entry {
         self
     }
 
+    /// Returns the number that was given with [`with_place`](Self::with_place); 0 without.
+    #[must_use]
+    pub const fn place(&self) -> u32 {
+        self.place
+    }
+
     /// Returns the sources, in order of preference.
     #[must_use]
     pub fn sources(&self) -> &[Source] {

@@ -3,13 +3,13 @@
 mod build;
 mod download;
 mod entry;
-mod index;
 pub mod list;
 mod name;
+mod requests;
 mod source;
 mod target;
 
-pub use build::{Owner, Plan};
+pub use build::{AddError, Owner, Plan};
 pub use download::Download;
 pub use entry::Entry;
 #[cfg(feature = "cli")]

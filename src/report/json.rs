@@ -82,6 +82,15 @@ struct Details {
     temporary: Option<bool>,
 }
 
+/// A record about what is no valid entry of a list.
+#[derive(Serialize)]
+struct InvalidRecord<'a> {
+    event: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<&'a str>,
+    error: &'a str,
+}
+
 /// The last record of a run or comparison.
 #[derive(Serialize)]
 struct SummaryRecord<'a> {
@@ -96,6 +105,8 @@ struct SummaryRecord<'a> {
     seconds: f64,
     mode: &'static str,
     threads: usize,
+    /// Whether the list was read to its end.
+    list_complete: bool,
     #[serde(flatten)]
     comparison: Option<ComparisonFields<'a>>,
 }
@@ -150,7 +161,10 @@ impl JsonLines {
                 };
                 self.write_outcome(download, &finished.outcome, details);
             }
-            Event::StartingOver(..)
+            Event::Added(download) => self.write_record("planned", download, Details::default()),
+            Event::Invalid { .. }
+            | Event::ListEnded(_)
+            | Event::StartingOver(..)
             | Event::Redirected(..)
             | Event::Held(..)
             | Event::Released(_)
@@ -162,9 +176,18 @@ impl JsonLines {
         }
     }
 
+    /// Writes the record of what is no valid entry of a list. `place` says where it is, if that is known.
+    pub fn write_invalid(&self, place: Option<&str>, problem: &str) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !state.has_ended {
+            self.write(&InvalidRecord { event: "invalid", place, error: problem });
+        }
+    }
+
     /// Writes the records of all planned downloads.
     pub fn write_plan(&self, plan: &Plan) {
-        for batch in plan.downloads().chunks(BATCH) {
+        let mut downloads = plan.downloads().peekable();
+        while downloads.peek().is_some() {
             let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             if state.has_ended {
                 return;
@@ -173,7 +196,7 @@ impl JsonLines {
                 to_line(&self.record("planned", download, download.target(), Details::default(), state.pass))
             };
             self.lines.flush();
-            self.stdout.write_lines(batch.iter().filter_map(line));
+            self.stdout.write_lines(downloads.by_ref().take(BATCH).filter_map(line));
         }
     }
 
@@ -299,6 +322,7 @@ fn summary_record<'a>(summary: &Summary, comparison: Option<ComparisonFields<'a>
         seconds: seconds(summary.elapsed),
         mode: if comparison.is_some() { "compare" } else { summary.mode.name() },
         threads: summary.threads,
+        list_complete: !summary.is_list_open,
         comparison,
     }
 }

@@ -33,6 +33,8 @@ pub fn format_event(event: &Event<'_>, wording: Wording) -> Option<String> {
     let subject = |download: &Download| if has_bars { name(download) } else { download.url().to_string() };
     match event {
         Event::Finished(download, finished) => format_outcome(download, finished, wording),
+        // The caller knows the names of lists.
+        Event::Invalid { .. } => None,
         _ if verbosity == Verbosity::Failures => None,
         Event::Started(..) if has_bars => None,
         Event::Started(download, _) => {
@@ -61,7 +63,18 @@ pub fn format_event(event: &Event<'_>, wording: Wording) -> Option<String> {
         Event::SegmentFailed(download, failure) => {
             Some(format!("{}: another connection ended early: {}", subject(download), failure.chain()))
         }
-        Event::Planned { .. } | Event::Released(_) | Event::TryingAgain(_) => None,
+        Event::Planned { .. } | Event::Added(_) | Event::ListEnded(_) | Event::Released(_) | Event::TryingAgain(_) => {
+            None
+        }
+    }
+}
+
+/// Formats what is no valid entry of a list. `place` says where it is, if that is known.
+pub fn format_invalid(place: Option<&str>, problem: &str, style: Style) -> String {
+    let failed = style.paint(Tone::Bad, "failed");
+    match place {
+        Some(place) => format!("{place}: {failed}: {problem}"),
+        None => format!("{failed}: {problem}"),
     }
 }
 
@@ -72,7 +85,7 @@ pub fn format_more_skipped(shown: usize) -> String {
 
 /// Formats the line that precedes each of the two runs of a comparison.
 pub fn format_run_start(plan: &Plan, mode: Mode) -> String {
-    let files = format_count(plan.downloads().len(), "file");
+    let files = format_count(plan.len(), "file");
     match mode {
         Mode::Sequential => format!("first {files} sequentially, into a scratch directory"),
         Mode::Concurrent => format!("now {files} concurrently"),

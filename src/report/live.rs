@@ -19,6 +19,8 @@ const SPEED_TIME: Duration = Duration::from_secs(3);
 pub struct Live {
     pub mode: Mode,
     pub total: usize,
+    /// Whether the list has not ended, so that there may be more.
+    pub is_list_open: bool,
     /// Files that were fetched or are there already.
     pub done: usize,
     pub failed: usize,
@@ -104,17 +106,30 @@ impl Live {
     /// Takes account of an event.
     pub fn update(&mut self, event: &Event<'_>) {
         match event {
-            Event::Planned { plan, mode, stats, .. } => {
-                let lengths = || plan.downloads().iter().map(|download| download.expected().length);
+            Event::Planned { plan, mode, stats, is_list_open, .. } => {
+                let lengths = || plan.downloads().map(|download| download.expected().length);
                 *self = Self {
                     mode: *mode,
-                    total: plan.downloads().len(),
+                    total: plan.len(),
+                    is_list_open: *is_list_open,
                     expected: lengths().flatten().sum(),
                     unknown: lengths().filter(Option::is_none).count(),
                     stats: Some(Arc::clone(stats)),
                     ..Self::default()
                 };
             }
+            Event::Added(download) => {
+                self.total += 1;
+                match download.expected().length {
+                    Some(length) => self.expected += length,
+                    None => self.unknown += 1,
+                }
+            }
+            Event::Invalid { .. } => {
+                self.total += 1;
+                self.failed += 1;
+            }
+            Event::ListEnded(_) => self.is_list_open = false,
             Event::Started(download, progress) => {
                 self.leave_unstarted(download);
                 let (id, target, progress) = (download.id(), download.target().clone(), Arc::clone(progress));
@@ -212,8 +227,11 @@ impl Live {
     }
 
     pub fn amount(&self) -> Amount {
-        let mut amount =
-            Amount { received: self.bytes, total: self.bytes + self.expected, is_whole: self.unknown == 0 };
+        let mut amount = Amount {
+            received: self.bytes,
+            total: self.bytes + self.expected,
+            is_whole: self.unknown == 0 && !self.is_list_open,
+        };
         for running in &self.running {
             let received = running.progress.received();
             let length = running.progress.length();
@@ -225,8 +243,11 @@ impl Live {
     }
 
     /// Estimates the remaining time at the current speed. A download that has not started, and whose length is unknown,
-    /// counts with the mean of those that are known.
+    /// counts with the mean of those that are known. Before the list has ended, nothing can be said.
     pub fn time_left(&self, now: Instant) -> Option<TimeLeft> {
+        if self.is_list_open {
+            return None;
+        }
         let Amount { received, total, is_whole } = self.amount();
         let known = self.fetched + self.running.iter().filter(|running| running.progress.length().is_some()).count();
         let speed = self.speed();

@@ -19,6 +19,9 @@ const WARM_UP: Duration = Duration::from_millis(50);
 /// The times are not worth comparing if failed downloads took more than this part of them.
 const MOST_FAILED: f64 = 0.1;
 
+/// Nor are they if the list took more than this part of the run to come.
+const MOST_WAITED: f64 = 0.1;
+
 /// Formats the summary of a run.
 pub fn format_run(summary: &Summary, places: &Places) -> String {
     let mut text = format_counts(summary);
@@ -116,6 +119,9 @@ fn format_counts(summary: &Summary) -> String {
     let undetectable = "no length was announced, so truncation could not be detected";
     write_count(&mut text, "unchecked", summary.unchecked, undetectable);
     write_count(&mut text, "encoded", summary.encoded, "saved with the Content-Encoding that the server applied");
+    if summary.is_list_open {
+        text += "  the list was not read to its end: there may be more files\n";
+    }
     write_count(&mut text, "not done", summary.cancelled(), "the run ended first");
     text
 }
@@ -134,11 +140,13 @@ fn write_bytes(text: &mut String, summary: &Summary) {
 }
 
 /// Appends what concurrency gains, where that can be said: for several files, of a run that was not interrupted, and
-/// whose time was not that of failures.
+/// whose time was not that of failures or of a list that came slowly.
 fn write_gain(text: &mut String, summary: &Summary) {
     let is_dominated_by_failures =
         summary.failed_time.as_secs_f64() > MOST_FAILED * summary.total_download_time.as_secs_f64();
-    if summary.fetched < 2 || summary.cancelled() > 0 || is_dominated_by_failures {
+    let waited_for_list = summary.list_time.as_secs_f64() > MOST_WAITED * summary.elapsed.as_secs_f64();
+    let was_stopped = summary.cancelled() > 0 || summary.is_list_open;
+    if summary.fetched < 2 || was_stopped || is_dominated_by_failures || waited_for_list {
         return;
     }
     let (concurrent, sequential) = match summary.mode {
@@ -171,8 +179,8 @@ fn write_failures(text: &mut String, summary: &Summary, places: &Places) {
         let _ = writeln!(text, "{count} {what}:");
         let listed: Vec<_> = summary.failures.iter().filter(|note| note.is_temporary == is_temporary).collect();
         for FailureNote { place, url, reason, .. } in &listed {
-            let place = places.format(*place).map(|place| format!("{place}: ")).unwrap_or_default();
-            let _ = writeln!(text, "  {place}{url}: {reason}");
+            let parts = [places.format(*place), url.clone(), Some(reason.clone())];
+            let _ = writeln!(text, "  {}", parts.into_iter().flatten().collect::<Vec<_>>().join(": "));
         }
         let unlisted = count.saturating_sub(listed.len());
         if unlisted > 0 {
@@ -216,7 +224,7 @@ mod tests {
 
     fn note(place: u32, code: u16) -> FailureNote {
         let reason = format!("the server responded with {code}");
-        FailureNote { id: 0, place, url: format!("http://h/{place}"), reason, is_temporary: code == 503 }
+        FailureNote { id: 0, place, url: Some(format!("http://h/{place}")), reason, is_temporary: code == 503 }
     }
 
     fn places() -> Places {
@@ -299,6 +307,16 @@ mod tests {
         let failed_time = Duration::from_secs(27);
         let summary = Summary { fetched: 15, failed_temporarily: 1, failed_time, ..summary(Mode::Sequential) };
         assert!(!format_run(&summary, &places()).contains("concurrent"));
+    }
+
+    #[test]
+    fn no_gain_is_claimed_where_the_list_came_slowly_or_did_not_end() {
+        let summary = Summary { fetched: 16, ..summary(Mode::Concurrent) };
+        assert!(format_run(&summary, &places()).contains("sequential"));
+        let slow = Summary { list_time: summary.elapsed / 2, ..summary.clone() };
+        assert!(!format_run(&slow, &places()).contains("sequential"));
+        let open = format_run(&Summary { is_list_open: true, ..summary }, &places());
+        assert!(!open.contains("sequential") && open.contains("the list was not read to its end"), "{open}");
     }
 
     fn comparison() -> Comparison {

@@ -122,7 +122,7 @@ impl TerminalReporter {
             return json.write_plan(plan);
         }
         let line = |download| lines::format_planned(download, &self.options.directory, exists(download));
-        self.stdout.write_lines(plan.downloads().iter().map(line));
+        self.stdout.write_lines(plan.downloads().map(line));
     }
 
     fn line_for(&self, event: &Event<'_>) -> Option<String> {
@@ -140,6 +140,9 @@ impl TerminalReporter {
                     _ => None,
                 }
             }
+            Event::Invalid { place, problem, .. } => {
+                Some(lines::format_invalid(self.places.format(*place).as_deref(), problem, self.wording.style))
+            }
             event => lines::format_event(event, self.wording),
         }
     }
@@ -155,7 +158,12 @@ impl Drop for TerminalReporter {
 impl Reporter for TerminalReporter {
     fn event(&self, event: &Event<'_>) {
         if let Some(json) = &self.json {
-            json.write_event(event);
+            match event {
+                Event::Invalid { place, problem, .. } => {
+                    json.write_invalid(self.places.format(*place).as_deref(), problem);
+                }
+                event => json.write_event(event),
+            }
         }
         if let (Progress::Lines(lines), Event::Planned { .. }) = (&self.progress, event) {
             lines.start(self.wording.style, self.wording.verbosity != Verbosity::Failures);

@@ -92,7 +92,8 @@ struct Part {
 fn status_parts(live: &Live, now: Instant, is_short: bool) -> Vec<Part> {
     let plain = |rank, text| Part { rank, text, tone: None };
     let noun = if live.total == 1 { "file" } else { "files" };
-    let mut parts = vec![plain(0, format!("{}/{} {noun}", live.done, live.total))];
+    let so_far = if live.is_list_open { " so far" } else { "" };
+    let mut parts = vec![plain(0, format!("{}/{} {noun}{so_far}", live.done, live.total))];
     if live.failed > 0 {
         parts.push(Part { rank: 1, text: format!("{} failed", live.failed), tone: Some(Tone::Bad) });
     }
@@ -387,6 +388,19 @@ mod tests {
         assert_eq!(line(&all_known), "1/2 files | 2.0 of 4.0 MiB | 1.0 MiB/s | 0:00 | about 0:02 left");
         assert_eq!(line(&not_started), "1/3 files | 2.0 of at least 4.0 MiB | 1.0 MiB/s | 0:00 | about 0:04 left");
         assert_eq!(line(&no_length), "1/2 files | 2.0 of at least 2.0 MiB | 1.0 MiB/s | 0:00");
+    }
+
+    #[test]
+    fn before_the_list_has_ended_the_total_is_so_far_and_no_time_is_estimated() {
+        let now = Instant::now();
+        let mut live = live(1, 2, MIB);
+        live.is_list_open = true;
+        live.run("x", (MIB, Some(3 * MIB)), 1, MIB);
+        live.set_speed(MIB);
+        let line = |live: &Live| status_line(live, now, 100, Style::PLAIN);
+        assert_eq!(line(&live), "1/2 files so far | 2.0 of at least 4.0 MiB | 1.0 MiB/s | 0:00");
+        live.is_list_open = false;
+        assert_eq!(line(&live), "1/2 files | 2.0 of 4.0 MiB | 1.0 MiB/s | 0:00 | about 0:02 left");
     }
 
     #[test]

@@ -13,13 +13,23 @@ use crate::plan::{Plan, Target};
 pub fn check_writable(plan: &Plan, output: &Output) -> Result<(), Error> {
     let is_missing = |path: &Path| part::target_state(path).is_ok_and(|state| state == TargetState::Free);
     let wants_a_file = || match output.if_exists {
-        IfExists::Overwrite | IfExists::Rename => !plan.downloads().is_empty(),
+        IfExists::Overwrite | IfExists::Rename => !plan.is_empty(),
         IfExists::Skip | IfExists::Fail | IfExists::Update => {
-            plan.downloads().iter().any(|download| is_missing(&download.target().path_in(&output.directory)))
+            plan.downloads().any(|download| is_missing(&download.target().path_in(&output.directory)))
         }
     };
     // The directory first: checking every file of a long list takes longer, especially on a network file system.
     part::check_writable(&output.directory).or_else(|failure| if wants_a_file() { Err(failure) } else { Ok(()) })
+}
+
+/// Whether a download must have another target: something exists there, and is to be kept.
+pub fn must_avoid(target: &Target, output: &Output) -> bool {
+    output.if_exists == IfExists::Rename && is_taken(&target.path_in(&output.directory))
+}
+
+/// Whether something exists at the path. If that cannot be determined, the download itself reports why.
+pub fn is_taken(path: &Path) -> bool {
+    matches!(part::target_state(path), Ok(TargetState::Occupied(_) | TargetState::NotAFile))
 }
 
 /// Creates a directory and its missing parents. If `durable`, their names are synced to disk: a file in a directory

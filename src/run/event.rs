@@ -24,7 +24,21 @@ pub enum Event<'a> {
         mode: Mode,
         /// Its counters, which can be read until and after its end.
         stats: &'a Arc<RunStats>,
+        /// Whether the plan will grow.
+        is_list_open: bool,
     },
+    /// A download was added to the plan.
+    Added(&'a Download),
+    /// The list has something that is no valid entry. It counts as a permanent failure.
+    #[non_exhaustive]
+    Invalid {
+        /// Where it is from; see [`Entry::with_place`](crate::Entry::with_place).
+        place: u32,
+        /// What is wrong with it.
+        problem: &'a str,
+    },
+    /// The list has ended: the plan is complete.
+    ListEnded(&'a Plan),
     /// A download begins. Its progress can be read from now on.
     Started(&'a Download, &'a Arc<Progress>),
     /// A response redirects to another URL.

@@ -28,7 +28,7 @@ struct Found {
 impl Listing {
     /// Reads the directory. If it cannot be read or has too many entries, nothing is known.
     pub fn read(plan: &Plan, directory: &Path) -> Self {
-        if plan.downloads().len() < MIN_DOWNLOADS {
+        if plan.len() < MIN_DOWNLOADS {
             return Self(None);
         }
         let entries = match fs::read_dir(directory) {
@@ -45,30 +45,29 @@ impl Listing {
         Self(None)
     }
 
-    /// Whether the target of a download exists; `None` if not known.
+    /// Whether the target of a download exists; `None` if not known, as of a download that was added later.
     #[cfg(any(feature = "cli", test))]
     pub fn has_target(&self, id: usize) -> Option<bool> {
-        self.0.as_ref()?[id].target
+        self.0.as_ref()?.get(id)?.target
     }
 
     /// Whether there may be something beside the target of a download that an earlier run has left.
     pub fn may_have_leftovers(&self, id: usize) -> bool {
-        self.0.as_ref().is_none_or(|found| found[id].may_have_leftovers)
+        self.0.as_ref().and_then(|found| found.get(id)).is_none_or(|found| found.may_have_leftovers)
     }
 }
 
 /// Finds the downloads that files belong to. Returns `None` if there are too many files or one has no name.
 fn find_all(plan: &Plan, names: impl Iterator<Item = Option<String>>) -> Option<Vec<Found>> {
-    let downloads = plan.downloads();
-    let mut found = vec![Found { target: Some(false), may_have_leftovers: false }; downloads.len()];
+    let mut found = vec![Found { target: Some(false), may_have_leftovers: false }; plan.len()];
     let mut has_unknown_form = false;
     for (index, name) in names.enumerate() {
-        if index >= downloads.len().saturating_mul(MAX_ENTRIES_PER_DOWNLOAD) {
+        if index >= found.len().saturating_mul(MAX_ENTRIES_PER_DOWNLOAD) {
             return None;
         }
         let name = name?;
         match plan.owner_of(&name) {
-            Some(Owner::OfTarget(id)) if downloads[id].target().as_str() == name => found[id].target = Some(true),
+            Some(Owner::OfTarget(id)) if plan[id].target().as_str() == name => found[id].target = Some(true),
             // Whether they are the same depends on the file system. On most they are not, and both may be there.
             Some(Owner::OfTarget(id)) => found[id].target = found[id].target.filter(|exists| *exists),
             Some(Owner::OfLeftover(id)) => found[id].may_have_leftovers = true,
@@ -77,7 +76,7 @@ fn find_all(plan: &Plan, names: impl Iterator<Item = Option<String>>) -> Option<
     }
     if has_unknown_form {
         // Some file systems store a letter with an accent in another form than they were given.
-        for (found, download) in found.iter_mut().zip(downloads) {
+        for (found, download) in found.iter_mut().zip(plan.downloads()) {
             if !download.target().as_str().is_ascii() {
                 found.target = found.target.filter(|exists| *exists);
                 found.may_have_leftovers = true;

@@ -8,6 +8,8 @@ mod directory;
 mod event;
 mod execute;
 mod finish;
+mod growing_list;
+mod growth;
 mod leftovers;
 mod listing;
 mod open_files;
@@ -25,9 +27,10 @@ mod transfer;
 
 pub use cancel::CancelToken;
 #[cfg(feature = "cli")]
-pub use directory::create_directory;
+pub use directory::{create_directory, is_taken, must_avoid};
 pub use event::{Event, Progress, Reporter};
-pub use execute::{execute, execute_first};
+pub use execute::{execute, execute_first, execute_growing};
+pub use growing_list::Item;
 #[cfg(feature = "cli")]
 pub use listing::Listing;
 pub use outcome::{FailureNote, Fetched, Finished, Outcome, SkipReason, Summary};

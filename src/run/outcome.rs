@@ -94,15 +94,20 @@ impl Finished {
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Summary {
-    /// Downloads in the plan.
+    /// Downloads in the plan, and what is no valid entry of a list that was read during the run.
     pub total: usize,
+    /// Whether the list has not ended, so that there may be more downloads. At the end of a run: it was stopped before
+    /// it had the whole list.
+    pub is_list_open: bool,
+    /// When the list ended, since the run began; zero if the plan was complete at first.
+    pub list_time: Duration,
     /// Files that were fetched.
     pub fetched: usize,
     /// Files that existed and were not checked.
     pub skipped: usize,
     /// Files that existed and, the server says, have not changed since.
     pub unchanged: usize,
-    /// Downloads that failed permanently.
+    /// Downloads that failed permanently, and what is no valid entry of the list.
     pub failed_permanently: usize,
     /// Downloads that failed temporarily.
     pub failed_temporarily: usize,
@@ -136,12 +141,12 @@ pub struct Summary {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct FailureNote {
-    /// The position of the download in the plan.
+    /// The position of the download in the plan, or that of the next one if there is no valid entry.
     pub id: usize,
     /// Where its entry is from; see [`Entry::with_place`](crate::Entry::with_place).
     pub place: u32,
-    /// The redacted URL.
-    pub url: String,
+    /// The redacted URL; `None` if there is no valid entry.
+    pub url: Option<String>,
     /// The failure and its causes.
     pub reason: String,
     /// Whether the same command may succeed later.

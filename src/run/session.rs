@@ -3,10 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
-use super::cancel::CancelToken;
+use super::cancel::Stop;
 use super::event::{Event, Reporter};
+use super::growing_list::GrowingList;
 use super::listing::Listing;
 use super::open_files::OpenFileBudget;
 use super::split::SplitRegistry;
@@ -23,6 +23,8 @@ const BUFFER: usize = 64 * 1024;
 /// What all downloads of a run share.
 pub struct Session<'a> {
     pub plan: &'a Plan,
+    /// What is still to come; `None` if the plan is complete.
+    pub list: Option<GrowingList>,
     pub output: &'a Output,
     pub retry: &'a Retry,
     pub limits: &'a Limits,
@@ -38,8 +40,7 @@ pub struct Session<'a> {
     /// What else was in the output directory then, where existing files are skipped.
     pub listing: Listing,
     reporter: &'a dyn Reporter,
-    cancel: &'a CancelToken,
-    deadline: Option<Instant>,
+    stop: Stop<'a>,
     warned_of_missing_locks: AtomicBool,
     warned_of_renames: AtomicBool,
 }
@@ -52,13 +53,14 @@ impl<'a> Session<'a> {
     /// [`Error::Exhausted`] if no network thread can be started.
     pub fn new(
         plan: &'a Plan,
+        list: Option<GrowingList>,
         options: &'a Options,
         reporter: &'a dyn Reporter,
-        cancel: &'a CancelToken,
+        stop: Stop<'a>,
     ) -> Result<Self, Error> {
         let Options { network, retry, limits, output } = options;
         let is_concurrent = limits.mode == Mode::Concurrent;
-        let (budget, warning) = OpenFileBudget::for_run(limits, plan.downloads().len());
+        let (budget, warning) = OpenFileBudget::for_run(limits, if list.is_some() { usize::MAX } else { plan.len() });
         let output_was_empty = part::is_empty_directory(&output.directory);
         let skips_existing = output.if_exists == IfExists::Skip && !output_was_empty;
         let listing = if skips_existing { Listing::read(plan, &output.directory) } else { Listing::unknown() };
@@ -68,16 +70,15 @@ impl<'a> Session<'a> {
             retry,
             limits,
             reporter,
-            stats: Arc::new(RunStats::new(plan.downloads().len(), limits.mode)),
+            stats: Arc::new(RunStats::new(plan.len(), limits.mode, list.is_some())),
+            list,
             clients: Clients::new(network, budget.max_threads, budget.max_idle_connections)?,
             budget,
             checkpointer: Checkpointer::default(),
             splits: (is_concurrent && limits.split).then(SplitRegistry::default),
             output_was_empty,
             listing,
-            cancel,
-            // A limit too long to represent is no limit.
-            deadline: limits.max_time.and_then(|time| Instant::now().checked_add(time)),
+            stop,
             warned_of_missing_locks: AtomicBool::new(false),
             warned_of_renames: AtomicBool::new(false),
         };
@@ -89,12 +90,12 @@ impl<'a> Session<'a> {
 
     /// Whether the run must stop: it was cancelled, or its time is over.
     pub fn is_stopped(&self) -> bool {
-        self.cancel.is_cancelled() || self.is_out_of_time()
+        self.stop.is_stopped()
     }
 
     /// Whether the time limit has expired.
     pub fn is_out_of_time(&self) -> bool {
-        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+        self.stop.is_out_of_time()
     }
 
     /// Reports an event. A panic of the reporter is ignored.

@@ -4,7 +4,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::outcome::{FailureNote, Finished, Outcome, SkipReason, Summary};
-use crate::error::Error;
 use crate::options::Mode;
 use crate::plan::Download;
 
@@ -19,8 +18,9 @@ pub struct RunStats {
 }
 
 impl RunStats {
-    pub(super) fn new(total: usize, mode: Mode) -> Self {
-        Self { started: Instant::now(), summary: Mutex::new(Summary { total, mode, ..Summary::default() }) }
+    pub(super) fn new(total: usize, mode: Mode, is_list_open: bool) -> Self {
+        let summary = Summary { total, mode, is_list_open, ..Summary::default() };
+        Self { started: Instant::now(), summary: Mutex::new(summary) }
     }
 
     /// The results so far.
@@ -37,6 +37,26 @@ impl RunStats {
 
     pub(super) fn count_thread(&self) {
         self.summary().threads += 1;
+    }
+
+    /// Counts a download that was added to the plan.
+    pub(super) fn count_added(&self) {
+        self.summary().total += 1;
+    }
+
+    /// Counts something in the list that is no valid entry. It would have been the download at this position.
+    pub(super) fn count_invalid(&self, id: usize, place: u32, problem: &str) {
+        let mut summary = self.summary();
+        summary.total += 1;
+        summary.failed_permanently += 1;
+        list_failure(&mut summary.failures, id, place, false, || (None, problem.to_owned()));
+    }
+
+    /// Records that the list has ended: the total is final.
+    pub(super) fn end_list(&self) {
+        let elapsed = self.elapsed();
+        let mut summary = self.summary();
+        (summary.is_list_open, summary.list_time) = (false, elapsed);
     }
 
     pub(super) fn count(&self, download: &Download, finished: &Finished) {
@@ -57,7 +77,9 @@ impl RunStats {
             Outcome::Skipped(SkipReason::Unchanged) => summary.unchanged += 1,
             Outcome::Failed(failure) => {
                 summary.failed_time += finished.own_time;
-                list_failure(&mut summary.failures, download, failure);
+                let describe = || (Some(download.url().to_string()), failure.chain());
+                let (id, place) = (download.id(), download.place());
+                list_failure(&mut summary.failures, id, place, failure.is_temporary(), describe);
                 if failure.is_temporary() {
                     summary.failed_temporarily += 1;
                 } else {
@@ -73,24 +95,32 @@ impl RunStats {
     }
 }
 
-/// Lists a failure in list order, if it is among the first of its kind.
-fn list_failure(failures: &mut Vec<FailureNote>, download: &Download, failure: &Error) {
-    let (id, place, is_temporary) = (download.id(), download.place(), failure.is_temporary());
+/// Lists a failure in list order, if it is among the first of its kind. `describe` returns its URL and the reason.
+fn list_failure(
+    failures: &mut Vec<FailureNote>,
+    id: usize,
+    place: u32,
+    is_temporary: bool,
+    describe: impl FnOnce() -> (Option<String>, String),
+) {
     let is_same_kind = |note: &FailureNote| note.is_temporary == is_temporary;
+    // What is no entry has the position of the download after it, but comes before that.
+    let is_later = |note: &FailureNote| (note.id, note.place) > (id, place);
     if failures.iter().filter(|note| is_same_kind(note)).count() >= MAX_LISTED {
-        match failures.iter().rposition(is_same_kind).filter(|last| failures[*last].id > id) {
+        match failures.iter().rposition(is_same_kind).filter(|last| is_later(&failures[*last])) {
             Some(last) => drop(failures.remove(last)),
             None => return,
         }
     }
-    let position = failures.partition_point(|note| note.id < id);
-    let (url, reason) = (download.url().to_string(), failure.chain());
+    let position = failures.partition_point(|note| !is_later(note));
+    let (url, reason) = describe();
     failures.insert(position, FailureNote { id, place, url, reason, is_temporary });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
     use crate::http::Framing;
     use crate::plan::{Plan, SafeName};
     use crate::run::outcome::Fetched;
@@ -108,10 +138,10 @@ mod tests {
     #[test]
     fn the_failures_of_each_kind_that_come_first_in_the_list_are_listed_in_its_order() {
         let plan = Plan::new((0..40).map(|number| WebUrl::parse(&format!("http://h/{number}")).unwrap()), |_| false);
-        let stats = RunStats::new(40, Mode::Concurrent);
+        let stats = RunStats::new(40, Mode::Concurrent, false);
         for id in (0..40).rev() {
             let code = if id % 2 == 0 { 404 } else { 503 };
-            stats.count(&plan.downloads()[id], &finished(failed(code), 0));
+            stats.count(&plan[id], &finished(failed(code), 0));
         }
         let summary = stats.snapshot();
         let listed: Vec<_> = summary.failures.iter().map(|note| (note.id, note.is_temporary)).collect();
@@ -119,12 +149,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_entry_fails_permanently_and_is_listed_where_it_was() {
+        let plan = Plan::default();
+        let stats = RunStats::new(0, Mode::Concurrent, true);
+        stats.count_invalid(0, 1, "bad");
+        for place in [2, 4] {
+            let entry = crate::plan::Entry::from(WebUrl::parse(&format!("http://h/{place}")).unwrap());
+            plan.add(entry.with_place(place), |_| false).unwrap();
+            stats.count_added();
+        }
+        stats.count(&plan[1], &finished(failed(404), 0));
+        stats.count_invalid(1, 3, "worse");
+        stats.count(&plan[0], &finished(failed(404), 0));
+        let summary = stats.snapshot();
+        let listed: Vec<_> = summary.failures.iter().map(|note| (note.place, note.url.as_deref())).collect();
+        assert_eq!(listed, [(1, None), (2, Some("http://h/2")), (3, None), (4, Some("http://h/4"))]);
+        assert_eq!((summary.total, summary.failed_permanently, summary.cancelled()), (4, 4, 0));
+        assert!(summary.is_list_open);
+        stats.end_list();
+        assert!(!stats.snapshot().is_list_open);
+    }
+
+    #[test]
     fn counters_are_exact_with_many_threads() {
         const THREADS: usize = 64;
         const ROUNDS: usize = 500;
-        let stats = RunStats::new(THREADS * ROUNDS * 5, Mode::Concurrent);
+        let stats = RunStats::new(THREADS * ROUNDS * 5, Mode::Concurrent, false);
         let plan = Plan::new([WebUrl::parse("http://h/x").unwrap()], |_| false);
-        let count = |outcome, milliseconds| stats.count(&plan.downloads()[0], &finished(outcome, milliseconds));
+        let count = |outcome, milliseconds| stats.count(&plan[0], &finished(outcome, milliseconds));
         std::thread::scope(|scope| {
             for thread in 0..THREADS {
                 scope.spawn(move || {

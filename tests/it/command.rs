@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::mode::Mode;
@@ -113,6 +113,14 @@ impl Tdl {
             child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
         }
         child
+    }
+
+    /// Starts it, and returns what its standard input is written to.
+    pub fn spawn_with_stdin(&mut self) -> (Child, ChildStdin) {
+        self.command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = spawn(self.command.stderr(Stdio::piped()));
+        let stdin = child.stdin.take().unwrap();
+        (child, stdin)
     }
 
     /// Runs it and waits for its end.

@@ -8,6 +8,7 @@ mod chaos;
 mod compare;
 mod failures;
 mod fetching;
+mod growing;
 mod habits;
 mod help;
 mod keeping;

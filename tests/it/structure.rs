@@ -44,7 +44,7 @@ const CONFINED: [(&str, &str); 12] = [
 ];
 
 /// Folders and files that use no clock, randomness, file or socket.
-const PURE: [&str; 25] = [
+const PURE: [&str; 27] = [
     "src/digest.rs",
     "src/plan/",
     "src/http/redirect.rs",
@@ -68,7 +68,9 @@ const PURE: [&str; 25] = [
     "src/run/retry.rs",
     "src/run/schedule/host.rs",
     "src/run/schedule/limiter/",
+    "src/run/schedule/permit.rs",
     "src/run/schedule/queue.rs",
+    "src/run/schedule/waiting.rs",
     "src/text/",
 ];
 

@@ -23,4 +23,4 @@ pub use columns::Columns;
 pub use detect::Format;
 pub use error::ListError;
 pub use parser::{ListParser, ListSettings, parse};
-pub use sink::Item;
+pub use sink::Parsed;

@@ -8,7 +8,7 @@ use super::error::{ListError, Problem};
 use super::json::{JsonLinesParser, parse_array};
 use super::lines::LinesParser;
 use super::metalink::parse_metalink;
-use super::sink::{Item, Sink};
+use super::sink::{Parsed, Sink};
 use super::table::TableParser;
 use crate::plan::entry::Entry;
 use crate::url::WebUrl;
@@ -70,9 +70,9 @@ enum State {
 pub fn parse(name: &str, bytes: &[u8]) -> Result<Vec<Entry>, Vec<ListError>> {
     let (mut entries, mut errors) = (Vec::new(), Vec::new());
     let mut take = |item| match item {
-        Item::Entry(entry) => entries.push(entry),
-        Item::Invalid(error, _) => errors.push(error),
-        Item::Warning(_) => {}
+        Parsed::Entry(entry) => entries.push(entry),
+        Parsed::Invalid(error, _) => errors.push(error),
+        Parsed::Warning(_) => {}
     };
     let mut parser = ListParser::new(name, ListSettings::default());
     parser.push(bytes, &mut take);
@@ -118,7 +118,7 @@ impl ListParser {
     }
 
     /// Parses the next bytes of the list.
-    pub fn push(&mut self, bytes: &[u8], take: &mut dyn FnMut(Item)) {
+    pub fn push(&mut self, bytes: &[u8], take: &mut dyn FnMut(Parsed)) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             if let State::Array(text) | State::Metalink(text) = &mut self.state {
                 text.extend_from_slice(piece);
@@ -133,7 +133,7 @@ impl ListParser {
     }
 
     /// Hands over an entry although a later line could add to it. Call it when no more bytes come for a while.
-    pub fn release(&mut self, take: &mut dyn FnMut(Item)) {
+    pub fn release(&mut self, take: &mut dyn FnMut(Parsed)) {
         if let State::Lines(parser) = &mut self.state {
             let Self { name, start, warned, .. } = self;
             parser.release(&mut Sink { list: name, start: *start, warned, take });
@@ -141,7 +141,7 @@ impl ListParser {
     }
 
     /// Ends the list.
-    pub fn finish(&mut self, take: &mut dyn FnMut(Item)) {
+    pub fn finish(&mut self, take: &mut dyn FnMut(Parsed)) {
         let rest = std::mem::take(&mut self.rest);
         if !rest.is_empty() {
             self.push_line(&rest, take);
@@ -160,7 +160,7 @@ impl ListParser {
     }
 
     /// Parses the line in `rest` if it is complete, or if its end does not matter.
-    fn push_rest(&mut self, take: &mut dyn FnMut(Item)) {
+    fn push_rest(&mut self, take: &mut dyn FnMut(Parsed)) {
         let is_array = matches!(self.state, State::Undecided) && trimmed(&self.rest).starts_with(b"[");
         if is_array || self.rest.ends_with(b"\n") {
             let line = std::mem::take(&mut self.rest);
@@ -172,7 +172,7 @@ impl ListParser {
         }
     }
 
-    fn push_line(&mut self, line: &[u8], take: &mut dyn FnMut(Item)) {
+    fn push_line(&mut self, line: &[u8], take: &mut dyn FnMut(Parsed)) {
         self.lines = self.lines.saturating_add(1);
         let line = if self.lines == 1 { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) } else { line };
         if matches!(self.state, State::Undecided) {
@@ -203,7 +203,7 @@ impl ListParser {
     }
 
     /// Tells the format by the first line that is not blank.
-    fn decide(&mut self, line: &[u8], take: &mut dyn FnMut(Item)) {
+    fn decide(&mut self, line: &[u8], take: &mut dyn FnMut(Parsed)) {
         let is_json = self.settings.format == Some(Format::Json);
         self.state = match detect(trimmed(line)) {
             Detected::JsonArray => State::Array(Vec::new()),
@@ -216,7 +216,7 @@ impl ListParser {
     }
 
     /// Refuses the rest of the list.
-    fn break_off(&mut self, line: u32, problem: Problem, take: &mut dyn FnMut(Item)) {
+    fn break_off(&mut self, line: u32, problem: Problem, take: &mut dyn FnMut(Parsed)) {
         self.state = State::Broken;
         let Self { name, start, warned, .. } = self;
         Sink { list: name, start: *start, warned, take }.put(line, Err(problem));
@@ -289,7 +289,7 @@ mod tests {
     fn a_url_is_handed_over_while_nothing_follows_unless_the_list_has_options() {
         let mut taken = 0;
         let mut parser = ListParser::new("list", ListSettings::default());
-        let mut count = |item| taken += usize::from(matches!(item, Item::Entry(_)));
+        let mut count = |item| taken += usize::from(matches!(item, Parsed::Entry(_)));
         parser.push(b"http://h/a\nhttp://h/", &mut count);
         parser.release(&mut count);
         parser.push(b"b\n out=c\nhttp://h/d\n", &mut count);

@@ -7,7 +7,7 @@ use crate::plan::entry::Entry;
 
 /// What a list has said.
 #[derive(Debug)]
-pub enum Item {
+pub enum Parsed {
     /// An entry.
     Entry(Entry),
     /// What is wrong with one entry, and its [place](Entry::with_place).
@@ -23,7 +23,7 @@ pub struct Sink<'a> {
     pub start: u32,
     /// The warnings that were given already.
     pub warned: &'a mut BTreeSet<String>,
-    pub take: &'a mut dyn FnMut(Item),
+    pub take: &'a mut dyn FnMut(Parsed),
 }
 
 impl Sink<'_> {
@@ -31,15 +31,15 @@ impl Sink<'_> {
     pub fn put(&mut self, line: u32, entry: Result<Entry, Problem>) {
         let place = self.start.saturating_add(line);
         (self.take)(match entry {
-            Ok(entry) => Item::Entry(entry.with_place(place)),
-            Err(problem) => Item::Invalid(ListError::new(self.list, line, problem), place),
+            Ok(entry) => Parsed::Entry(entry.with_place(place)),
+            Err(problem) => Parsed::Invalid(ListError::new(self.list, line, problem), place),
         });
     }
 
     /// Takes a warning. `kind` tells it from others: of each kind, only the first is given.
     pub fn warn(&mut self, kind: &str, message: &str) {
         if self.warned.insert(kind.to_owned()) {
-            (self.take)(Item::Warning(format!("{}: {message}", crate::text::safe(self.list))));
+            (self.take)(Parsed::Warning(format!("{}: {message}", crate::text::safe(self.list))));
         }
     }
 }

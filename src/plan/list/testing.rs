@@ -1,7 +1,7 @@
 //! Reads lists in tests, and describes what was found.
 
 use super::parser::{ListParser, ListSettings};
-use super::sink::Item;
+use super::sink::Parsed;
 use crate::url::WebUrl;
 
 /// Checks what a list says; relative references are below `http://base/`.
@@ -34,11 +34,11 @@ fn read_with(text: &str, settings: ListSettings, size: usize) -> Vec<String> {
 }
 
 /// Describes an entry as `LINE URL… -> TARGET SIZE DIGEST… HEADER…`, an error after `?` and a warning after `!`.
-pub fn describe(item: Item) -> String {
+pub fn describe(item: Parsed) -> String {
     let entry = match item {
-        Item::Entry(entry) => entry,
-        Item::Invalid(error, _) => return format!("? {error}"),
-        Item::Warning(warning) => return format!("! {warning}"),
+        Parsed::Entry(entry) => entry,
+        Parsed::Invalid(error, _) => return format!("? {error}"),
+        Parsed::Warning(warning) => return format!("! {warning}"),
     };
     let mut words = vec![entry.place.to_string()];
     words.extend(entry.sources().iter().map(|source| source.url.unredacted().to_owned()));

@@ -5,85 +5,20 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::limiter::Served;
-use super::queue::{Fate, Feedback, Next, Permit, Queue, SegmentKind};
+use super::permit::{Fate, Next, Permit};
+use super::queue::Queue;
+use super::task_result::TaskResult;
+use super::work::Work;
 use crate::error::{Error, RetryAfter};
-use crate::http::{Timing, TrafficSnapshot};
-use crate::run::outcome::{Finished, Outcome, SkipReason};
+use crate::run::growth::Addition;
 use crate::run::retry::hold;
 use crate::run::step::Step;
 
 /// How often a waiting thread checks whether the run was stopped or a running download can be split.
 const TICK: Duration = Duration::from_millis(25);
 
-/// What a pool carries out: downloads, known by their position in the plan, and segments of those that are running.
-pub trait Work: Sync {
-    /// A download between two attempts.
-    type Transfer: Send;
-    /// A segment of a running download.
-    type Segment;
-    /// What a thread owns.
-    type Worker;
-
-    fn worker(&self, thread: usize) -> Self::Worker;
-
-    /// Makes one attempt at a download. In a run this is `concurrent::Downloads`, which calls `step`.
-    fn attempt(&self, id: usize, kept: Option<Self::Transfer>, worker: &mut Self::Worker) -> Step<Self::Transfer>;
-
-    /// The host of the source that a download uses, as a number.
-    fn host_of(&self, transfer: &Self::Transfer) -> u32;
-
-    /// The number of a host by its name and port.
-    fn host_number(&self, host: &str) -> Option<u32>;
-
-    /// How long the exchange took from which this thread's last attempt received its body; `None` if it received none.
-    fn timing(&self, worker: &Self::Worker) -> Option<Timing>;
-
-    /// What has arrived from a host so far.
-    fn traffic(&self, host: u32) -> TrafficSnapshot;
-
-    /// Whether a segment of a running download should be fetched. `permits` says whether the download's host has a
-    /// permit left; it is given the download's position in the plan, and how long it will take otherwise.
-    fn wants_segment(&self, permits: PermitsSegment<'_>) -> bool;
-
-    /// Takes the segment that is needed most, with its download's position in the plan.
-    fn take_segment(&self, permits: PermitsSegment<'_>) -> Option<(usize, Self::Segment)>;
-
-    /// Fetches a segment. Returns whether the server has sent any of it: if not, it was not needed any more.
-    fn fetch_segment(&self, segment: &Self::Segment, worker: &mut Self::Worker) -> Result<bool, Error>;
-
-    /// Gives a segment back. Its permit has been returned.
-    fn give_back_segment(&self, segment: Self::Segment, result: Result<(), Error>);
-
-    /// Reports a download that will be tried again, after `wait` at the earliest.
-    fn report_retry(&self, transfer: &Self::Transfer, failure: &Error, wait: Duration);
-
-    /// Reports that nothing is requested from a host for so long; or that it serves again, earlier than it said.
-    fn report_hold(&self, host: u32, wait: Option<Duration>);
-
-    /// Reports a download that is still waiting for a permit although its wait has been over for a while.
-    fn report_late(&self, id: usize);
-
-    /// Reports a download that has finished.
-    fn report(&self, id: usize, finished: &Finished);
-
-    /// Reports a download that was not started.
-    fn report_not_started(&self, id: usize);
-
-    /// Whether nothing new may start after this.
-    fn stops_run(&self, finished: &Finished) -> bool;
-
-    /// Whether the run was cancelled or is out of time.
-    fn is_stopped(&self) -> bool;
-
-    fn close_idle_connections(&self);
-}
-
-/// Says whether a segment of a running download may be requested; see [`Queue::permits_segment`].
-pub type PermitsSegment<'f> = &'f mut dyn FnMut(usize, Duration) -> Option<SegmentKind>;
-
-/// Works through the queue with `threads` threads, or up to `max_threads` while running downloads can be split. Returns
-/// when all threads have ended.
+/// Works through the queue with a thread for each download up to `threads`, or up to `max_threads` while running
+/// downloads can be split. Returns when all threads have ended.
 ///
 /// # Errors
 ///
@@ -95,21 +30,31 @@ pub fn run_pool<W: Work>(
     max_threads: usize,
     warn: impl Fn(&str),
 ) -> io::Result<()> {
-    let shared = Shared { queue, threads: 0, max_threads, busy: 0, idle: 0, is_done: false };
+    let first_threads = threads.min(queue.len()).max(1);
+    let is_growing = queue.is_growing();
+    let shared = Shared { queue, threads: 0, download_threads: threads, max_threads, busy: 0, idle: 0, is_done: false };
     let pool = &Pool { work, shared: Mutex::new(shared), task_available: Condvar::new(), timer: Condvar::new() };
     thread::scope(|scope| {
         let spawn = |number: usize| {
             let run = move || pool.run_thread(number);
             thread::Builder::new().name(format!("tdl-{number}")).spawn_scoped(scope, run).map(drop)
         };
-        for number in 0..threads {
+        for number in 0..first_threads {
             match spawn(number) {
                 Ok(()) => pool.lock().threads += 1,
                 Err(error) if number == 0 => return Err(error),
                 Err(error) => {
-                    warn(&format!("only {number} of {threads} threads could be started: {error}"));
+                    warn(&format!("only {number} of {first_threads} threads could be started: {error}"));
+                    pool.lock().download_threads = number;
                     break;
                 }
+            }
+        }
+        if is_growing {
+            let grow = || pool.grow();
+            if let Err(error) = thread::Builder::new().name("tdl-list".to_owned()).spawn_scoped(scope, grow) {
+                warn(&format!("the list is not read further: no thread could be started: {error}"));
+                pool.end();
             }
         }
         pool.watch(spawn);
@@ -132,6 +77,8 @@ struct Pool<'w, W: Work> {
 struct Shared<T> {
     queue: Queue<T>,
     threads: usize,
+    /// The most threads to start for whole downloads.
+    download_threads: usize,
     max_threads: usize,
     /// Threads that have a task.
     busy: usize,
@@ -140,12 +87,75 @@ struct Shared<T> {
     is_done: bool,
 }
 
+impl<T> Shared<T> {
+    /// Whether there are fewer threads than downloads, up to the limit.
+    fn wants_thread(&self) -> bool {
+        self.threads < self.download_threads.min(self.queue.len()).min(self.max_threads)
+    }
+
+    /// Starts another thread. Returns whether there is one.
+    fn start_thread(&mut self, spawn: impl Fn(usize) -> io::Result<()>) -> bool {
+        let result = spawn(self.threads);
+        match &result {
+            Ok(()) => self.threads += 1,
+            // The system has no thread left: continue with those that run.
+            Err(_) => self.max_threads = self.threads,
+        }
+        result.is_ok()
+    }
+}
+
+/// Ends the queue of a pool when it is dropped.
+struct EndOnDrop<'p, 'w, W: Work>(&'p Pool<'w, W>);
+
+impl<W: Work> Drop for EndOnDrop<'_, '_, W> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 enum Task<T, S> {
     Download(Permit, Option<T>),
     Segment(Permit, S),
 }
 
 impl<W: Work> Pool<'_, W> {
+    /// Adds downloads to the queue as the list brings them.
+    fn grow(&self) {
+        // Also if a reporter panics: the queue would never be done.
+        let _end = EndOnDrop(self);
+        loop {
+            match self.work.next_addition(&|| !self.lock().queue.is_growing()) {
+                Addition::Download(id) => self.add(id),
+                Addition::StopsRun => {
+                    let not_started = self.lock().queue.close();
+                    not_started.into_iter().for_each(|id| self.work.report_not_started(id));
+                }
+                Addition::End => return,
+            }
+        }
+    }
+
+    fn add(&self, id: usize) {
+        let mut shared = self.lock();
+        let (host, hosts) = self.work.number_hosts(id);
+        if !shared.queue.add(host, hosts) {
+            drop(shared);
+            return self.work.report_not_started(id);
+        }
+        if shared.wants_thread() {
+            self.timer.notify_one();
+        } else if shared.idle > 0 && shared.queue.is_ready() {
+            self.task_available.notify_one();
+        }
+    }
+
+    /// Ends the queue. One thread must notice if that was all.
+    fn end(&self) {
+        self.lock().queue.end();
+        self.task_available.notify_one();
+    }
+
     fn run_thread(&self, number: usize) {
         let mut worker = self.work.worker(number);
         while let Some(task) = self.next_task() {
@@ -285,6 +295,7 @@ impl<W: Work> Pool<'_, W> {
             shared.queue.end_waits_until(now);
             let late = shared.queue.take_late(now);
             shared.queue.tick(now, |host| self.work.traffic(host));
+            while shared.wants_thread() && shared.start_thread(&spawn) {}
             let has_thread = self.has_thread_for_segment(shared);
             let queue = &mut shared.queue;
             let wants_segment =
@@ -292,11 +303,7 @@ impl<W: Work> Pool<'_, W> {
             if shared.idle > 0 && (wants_segment || shared.queue.is_ready()) {
                 self.task_available.notify_one();
             } else if shared.idle == 0 && wants_segment && shared.threads < shared.max_threads {
-                match spawn(shared.threads) {
-                    Ok(()) => shared.threads += 1,
-                    // The system has no thread left: continue with those that run.
-                    Err(_) => shared.max_threads = shared.threads,
-                }
+                shared.start_thread(&spawn);
             }
             if !late.is_empty() {
                 // Not while locked: the reporter may be slow.
@@ -337,57 +344,6 @@ impl<W: Work> Pool<'_, W> {
     }
 }
 
-/// How a task has ended.
-enum TaskResult<'f, T> {
-    Finished(&'f Finished, Option<Timing>),
-    Retry(Fate<T>, &'f Error),
-    Segment(&'f Result<bool, Error>),
-}
-
-impl<T> TaskResult<'_, T> {
-    fn failure(&self) -> Option<&Error> {
-        match self {
-            Self::Finished(finished, _) => match &finished.outcome {
-                Outcome::Failed(failure) => Some(failure),
-                _ => None,
-            },
-            Self::Retry(_, failure) => Some(failure),
-            Self::Segment(result) => result.as_ref().err(),
-        }
-    }
-
-    fn feedback(&self) -> Feedback {
-        if self.failure().is_some_and(Error::is_refusal) {
-            return Feedback::Refused;
-        }
-        match self {
-            Self::Finished(Finished { outcome: Outcome::Fetched(_), transferred, helper_time, .. }, timing) => {
-                // A file that was split says nothing about requests for whole files.
-                let timing = timing.filter(|_| helper_time.is_zero());
-                Feedback::Served(timing.map(|timing| Served { timing, bytes: *transferred }))
-            }
-            Self::Finished(finished, _)
-                if matches!(
-                    finished.outcome,
-                    Outcome::Skipped(SkipReason::Unchanged) | Outcome::Failed(Error::Status { .. } | Error::Range(_))
-                ) =>
-            {
-                Feedback::Served(None)
-            }
-            Self::Segment(Ok(true)) => Feedback::Served(None),
-            _ => Feedback::Unknown,
-        }
-    }
-
-    fn into_fate(self) -> Fate<T> {
-        match self {
-            Self::Finished(..) => Fate::Finished,
-            Self::Retry(then, _) => then,
-            Self::Segment(_) => Fate::Segment,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::{HashMap, HashSet};
@@ -395,7 +351,10 @@ mod tests {
     use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
     use std::thread::ThreadId;
 
+    use super::super::work::PermitsSegment;
     use super::*;
+    use crate::http::{Timing, TrafficSnapshot};
+    use crate::run::outcome::{Finished, Outcome, SkipReason};
 
     /// What each attempt does.
     type Script = Box<dyn Fn(&Fake, usize, Option<usize>) -> Step<usize> + Send + Sync>;
@@ -413,6 +372,8 @@ mod tests {
         threads: Mutex<HashSet<ThreadId>>,
         finished: Mutex<Vec<usize>>,
         not_started: Mutex<Vec<usize>>,
+        /// How many downloads are added, one after another has started.
+        additions: Mutex<std::ops::Range<usize>>,
         /// The waits that were reported, and the downloads that were late.
         waits: Mutex<Vec<Duration>>,
         late: Mutex<Vec<usize>>,
@@ -435,6 +396,7 @@ mod tests {
                 threads: Mutex::default(),
                 finished: Mutex::default(),
                 not_started: Mutex::default(),
+                additions: Mutex::new(0..0),
                 waits: Mutex::default(),
                 late: Mutex::default(),
                 fetched_segments: Mutex::default(),
@@ -514,6 +476,17 @@ mod tests {
             result.unwrap();
         }
 
+        fn next_addition(&self, is_closed: &dyn Fn() -> bool) -> Addition<usize> {
+            if is_closed() {
+                return Addition::End;
+            }
+            self.additions.lock().unwrap().next().map_or(Addition::End, Addition::Download)
+        }
+
+        fn number_hosts(&self, _: usize) -> (u32, usize) {
+            (0, 1)
+        }
+
         fn report(&self, id: usize, _: &Finished) {
             self.finished.lock().unwrap().push(id);
         }
@@ -565,6 +538,36 @@ mod tests {
         assert_eq!(fake.finished(), (0..500).collect::<Vec<_>>());
         assert_eq!(fake.threads.lock().unwrap().len(), 7);
         assert!(fake.most_running.load(Ordering::SeqCst) <= 7);
+    }
+
+    #[test]
+    fn every_download_that_is_added_finishes_in_a_thread_of_its_own_up_to_the_limit() {
+        for (known, all, threads) in [(0, 0, 1), (0, 1, 1), (1, 5, 5), (0, 500, 7), (20, 500, 7)] {
+            // None finishes before there are as many threads as there should be.
+            let fake = Fake::new(move |fake, _, _| {
+                while fake.threads.lock().unwrap().len() < threads {
+                    thread::yield_now();
+                }
+                skip()
+            });
+            *fake.additions.lock().unwrap() = known..all;
+            let queue = Queue::new(vec![0; known], 1, 100).growing();
+            run_pool(&fake, queue, 7, 7, |warning| panic!("{warning}")).unwrap();
+            assert_eq!(fake.finished(), (0..all).collect::<Vec<_>>());
+            assert_eq!(fake.threads.lock().unwrap().len(), threads);
+        }
+    }
+
+    #[test]
+    fn nothing_is_added_after_an_outcome_that_stops_the_run() {
+        let mut fake = Fake::new(|_, _, _| skip());
+        fake.stops_run = |_| true;
+        *fake.additions.lock().unwrap() = 1..1_000_000;
+        let queue = Queue::new(vec![0], 1, 1).growing();
+        run_pool(&fake, queue, 4, 4, |warning| panic!("{warning}")).unwrap();
+        let added = fake.additions.lock().unwrap().start;
+        assert!(added < 1_000_000, "the list is not read to its end");
+        assert_eq!(fake.finished().len() + fake.not_started.lock().unwrap().len(), added, "each was reported");
     }
 
     #[test]
@@ -670,7 +673,8 @@ mod tests {
             });
             let mut queue = Queue::new(vec![0; 2], 1, 1);
             let Next::Start(permit, None) = queue.next(Instant::now()) else { panic!("nothing to start") };
-            let shared = Shared { queue, threads: 1, max_threads: 1, busy: 1, idle: 0, is_done: false };
+            let shared =
+                Shared { queue, threads: 1, download_threads: 1, max_threads: 1, busy: 1, idle: 0, is_done: false };
             let shared = Mutex::new(shared);
             let pool = Pool { work: &fake, shared, task_available: Condvar::new(), timer: Condvar::new() };
             pool.run_download(permit, None, &mut ());

@@ -5,7 +5,9 @@ use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::host::Host;
-use super::limiter::{Served, Ticket, Wants};
+use super::limiter::{Ticket, Wants};
+use super::permit::{Fate, Feedback, Next, Permit, SegmentKind};
+use super::waiting::Waiting;
 use crate::http::TrafficSnapshot;
 
 /// A download whose wait has been over for this long, and which still has no permit, is late.
@@ -26,6 +28,8 @@ pub struct Queue<T> {
     holds: BinaryHeap<Reverse<(Instant, u32)>>,
     /// Downloads that have not finished.
     unfinished: usize,
+    /// Whether downloads may still be added.
+    is_growing: bool,
     /// Hosts with requests in flight.
     active: BTreeSet<u32>,
     /// When waits have ended, and of which downloads, until that is [late](Self::take_late).
@@ -33,76 +37,6 @@ pub struct Queue<T> {
     /// The hosts that were held until a new time, or released early, since that was last [taken](Self::take_hold_changes).
     hold_changes: Vec<(u32, Option<Instant>)>,
     per_host: usize,
-}
-
-#[derive(Debug)]
-struct Waiting<T> {
-    until: Instant,
-    id: usize,
-    kept: T,
-}
-
-/// Permission for one request to a host. It must be returned with [`Queue::finish`].
-#[derive(Debug)]
-#[must_use = "a permit that is not returned is lost to its host"]
-pub struct Permit {
-    id: usize,
-    host: u32,
-    ticket: Ticket,
-}
-
-impl Permit {
-    /// The download that it is for, by its position in the plan.
-    pub const fn id(&self) -> usize {
-        self.id
-    }
-
-    /// The host that it is for.
-    pub const fn host(&self) -> u32 {
-        self.host
-    }
-}
-
-/// What a thread that asks for work should do.
-#[derive(Debug)]
-pub enum Next<T> {
-    /// Start this download, or continue it with what was kept of it.
-    Start(Permit, Option<T>),
-    /// Nothing may start before [`Queue::next_time`], or before a permit is returned.
-    Wait,
-    /// Every download has finished.
-    Done,
-}
-
-/// What a request has shown about its host.
-#[derive(Debug, Clone, Copy)]
-pub enum Feedback {
-    /// The host processed it. If that was a download in one request, this is how it went.
-    Served(Option<Served>),
-    /// The host refused it because there were too many.
-    Refused,
-    /// Nothing; for example, there was no response.
-    Unknown,
-}
-
-/// Why a segment of a running download is permitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SegmentKind {
-    /// More requests have been shown to pay.
-    Proven,
-    /// To find out whether more requests pay.
-    Trial,
-}
-
-/// What becomes of the download after a request.
-#[derive(Debug)]
-pub enum Fate<T> {
-    /// It has finished.
-    Finished,
-    /// It is to be retried, not before `at`, at the host of the source that it uses then.
-    Retry { at: Instant, host: u32, kept: T },
-    /// The request was for a segment; the download has its own permit.
-    Segment,
 }
 
 impl<T> Queue<T> {
@@ -114,6 +48,7 @@ impl<T> Queue<T> {
         }
         let mut queue = Self {
             unfinished: host_of.len(),
+            is_growing: false,
             hosts,
             host_of,
             ready: BTreeSet::new(),
@@ -128,6 +63,40 @@ impl<T> Queue<T> {
         queue
     }
 
+    /// Allows downloads to be added, until [`end`](Self::end). Until then, the queue is not done.
+    pub fn growing(self) -> Self {
+        Self { is_growing: true, ..self }
+    }
+
+    /// Adds the next download. There are now so many hosts, and this is the one of its first source. Returns false if
+    /// the queue has ended: then it is not added.
+    pub fn add(&mut self, host: u32, hosts: usize) -> bool {
+        if !self.is_growing {
+            return false;
+        }
+        // A list of more downloads than that has no place in memory.
+        let id = u32::try_from(self.host_of.len()).unwrap_or(u32::MAX);
+        self.hosts.resize_with(hosts.max(self.hosts.len()), Host::new);
+        self.host_of.push(host);
+        self.unfinished += 1;
+        self.update(host, |host| host.fresh.push_back(id));
+        true
+    }
+
+    /// Nothing will be added from now on.
+    pub const fn end(&mut self) {
+        self.is_growing = false;
+    }
+
+    pub const fn is_growing(&self) -> bool {
+        self.is_growing
+    }
+
+    /// How many downloads there have been.
+    pub const fn len(&self) -> usize {
+        self.host_of.len()
+    }
+
     #[cfg(test)]
     pub fn set_limiter(&mut self, host: usize, limiter: super::limiter::Limiter) {
         self.hosts[host].limiter = Some(Box::new(limiter));
@@ -137,7 +106,7 @@ impl<T> Queue<T> {
     /// The next download to start. Each host offers its retries before its other downloads, and the host whose offer is
     /// first in list order goes first.
     pub fn next(&mut self, now: Instant) -> Next<T> {
-        if self.unfinished == 0 {
+        if self.unfinished == 0 && !self.is_growing {
             return Next::Done;
         }
         self.end_waits_until(now);
@@ -327,8 +296,10 @@ impl<T> Queue<T> {
         self.end_waits(|_| true);
     }
 
-    /// Removes the downloads that were not started, and returns them in list order. Those that wait are still retried.
+    /// Removes the downloads that were not started, and returns them in list order. None can be added from now on. Those
+    /// that wait are still retried.
     pub fn close(&mut self) -> Vec<usize> {
+        self.end();
         let mut removed = Vec::new();
         for number in self.host_numbers() {
             self.update(number, |host| removed.extend(host.fresh.drain(..).map(|id| id as usize)));
@@ -376,26 +347,6 @@ impl<T> Queue<T> {
         result
     }
 }
-
-impl<T> Ord for Waiting<T> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.until, self.id).cmp(&(other.until, other.id))
-    }
-}
-
-impl<T> PartialOrd for Waiting<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> PartialEq for Waiting<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl<T> Eq for Waiting<T> {}
 
 #[cfg(test)]
 mod tests {
@@ -550,6 +501,44 @@ mod tests {
     }
 
     #[test]
+    fn a_growing_queue_is_done_only_after_its_end() {
+        let now = Instant::now();
+        let mut run = Run::new(&[0], 1);
+        run.queue = run.queue.growing();
+        assert_eq!(run.start_all(now), [0]);
+        run.finish(0, Feedback::Unknown);
+        assert_eq!(run.wait(now), None, "more may come");
+        assert!(run.queue.add(2, 3) && run.queue.add(0, 3) && run.queue.add(2, 3));
+        assert_eq!((run.start_all(now), run.queue.len()), (vec![1, 2], 4));
+        run.queue.end();
+        assert!(!run.queue.add(0, 3), "it has ended");
+        run.finish(1, Feedback::Unknown);
+        assert_eq!(run.start_all(now), [3]);
+        [2, 3].into_iter().for_each(|id| run.finish(id, Feedback::Unknown));
+        assert!(run.is_done(now));
+    }
+
+    #[test]
+    fn nothing_is_added_to_a_closed_queue() {
+        let now = Instant::now();
+        let mut run = Run::new(&[0], 1);
+        run.queue = run.queue.growing();
+        assert!(run.queue.add(0, 1));
+        assert_eq!(run.queue.close(), [0, 1]);
+        assert!(!run.queue.add(0, 1) && !run.queue.is_growing());
+        assert!(run.is_done(now));
+    }
+
+    #[test]
+    fn an_empty_queue_that_grows_waits() {
+        let now = Instant::now();
+        let mut queue: Queue<char> = Queue::new(Vec::new(), 0, 4).growing();
+        assert!(matches!(queue.next(now), Next::Wait) && queue.next_time().is_none() && !queue.is_ready());
+        assert!(queue.add(0, 1) && queue.is_ready());
+        assert!(matches!(queue.next(now), Next::Start(..)));
+    }
+
+    #[test]
     fn nothing_starts_at_a_held_host_and_others_go_on() {
         let now = Instant::now();
         let (soon, later) = (now + Duration::from_secs(1), now + Duration::from_secs(2));
@@ -694,17 +683,27 @@ mod tests {
         #[test]
         fn every_download_finishes_once_and_no_host_has_too_many_requests(
             host_of in proptest::collection::vec(0u32..5, 0..60),
+            known in 0usize..60,
             per_host in 1usize..4,
             choices in proptest::collection::vec(any::<u8>(), 0..400),
         ) {
             let mut now = Instant::now();
-            let mut queue = Queue::new(host_of.clone(), 5, per_host);
+            let (first, later) = host_of.split_at(known.min(host_of.len()));
+            let mut queue = Queue::new(first.to_vec(), 5, per_host).growing();
+            let mut later = later.iter();
             let mut permits: Vec<Permit> = Vec::new();
             let mut finished = vec![0; host_of.len()];
             let mut choices = choices.into_iter().chain(std::iter::repeat(1));
             loop {
                 match queue.next(now) {
                     Next::Start(permit, _) => permits.push(permit),
+                    Next::Wait if queue.is_growing() && choices.next().is_some_and(|choice| choice % 2 == 1) => {
+                        match later.next() {
+                            Some(host) => prop_assert!(queue.add(*host, 5)),
+                            None => queue.end(),
+                        }
+                    }
+                    Next::Wait if permits.is_empty() && queue.is_growing() && queue.next_time().is_none() => {}
                     Next::Wait if permits.is_empty() => {
                         let next = queue.next_time();
                         prop_assert!(next.is_some(), "nothing would ever wake the threads");

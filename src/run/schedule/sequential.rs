@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::error::RetryAfter;
 use crate::plan::Download;
 use crate::run::finish::{not_started, report_finished, stops_run};
+use crate::run::growth::{Addition, add_arrived, next_addition};
 use crate::run::outcome::{Finished, Outcome};
 use crate::run::retry::hold;
 use crate::run::session::{Session, Worker};
@@ -16,7 +17,10 @@ use crate::run::transfer::Transfer;
 /// How often a wait checks whether the run was stopped.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Runs one download after another.
+/// How many items of a list that has not ended are taken between two downloads, if they have arrived.
+const MAX_ADDED: usize = 1000;
+
+/// Runs one download after another, as long as there are more or the list brings more.
 pub fn run_sequentially(session: &Session<'_>) {
     let is_stopped = || session.is_stopped();
     session.stats.count_thread();
@@ -24,7 +28,17 @@ pub fn run_sequentially(session: &Session<'_>) {
     let mut is_closed = false;
     let mut held_until: HashMap<String, Instant> = HashMap::new();
     let mut told_to_wait: Option<String> = None;
-    for download in session.plan.downloads() {
+    let mut id = 0;
+    loop {
+        is_closed |= !is_closed && !session.is_stopped() && !add_arrived(session, MAX_ADDED);
+        let download = match session.plan.get(id) {
+            Some(download) => download,
+            None => match next_addition(session, &|| is_closed) {
+                Addition::Download(download) => download,
+                Addition::StopsRun | Addition::End => break,
+            },
+        };
+        id += 1;
         let finished = if is_closed || session.is_stopped() {
             not_started(session)
         } else {

@@ -43,7 +43,7 @@ impl SegmentTask {
         let (start, _) = self.writer.begin_request();
         // It may be over by now, and even the download.
         if !self.writer.is_over() {
-            session.emit(&Event::Split(&session.plan.downloads()[self.download.id], start));
+            session.emit(&Event::Split(&session.plan[self.download.id], start));
         }
         fetch_segment(&self.download, &self.writer, session, worker)
     }

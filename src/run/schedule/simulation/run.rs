@@ -7,7 +7,8 @@ use super::link::{Flow, Link, Network};
 use crate::http::{Timing, TrafficSnapshot};
 use crate::part::{Demand, Ranges, SegmentId, SegmentStep, Segments};
 use crate::run::schedule::limiter::{Limiter, Served};
-use crate::run::schedule::queue::{Fate, Feedback, Next, Permit, Queue, SegmentKind};
+use crate::run::schedule::permit::{Fate, Feedback, Next, Permit, SegmentKind};
+use crate::run::schedule::queue::Queue;
 use crate::run::split::SplitBackoff;
 
 /// A body up to this length is received in one request.
