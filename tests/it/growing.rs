@@ -156,7 +156,13 @@ fn what_is_known_at_first_is_checked_before_standard_input_is_waited_for() {
     let tdl = fetch().args([&server.url("/a"), "-i", "list"]).file("list", "nonsense\n");
     let (_tdl, child, stdin) = start(tdl);
     let output = while_open(child, &stdin).assert_code(2);
-    assert!(output.stderr.starts_with("error: list:1: 'nonsense' is not an absolute URL; --base URL resolves relative references"), "{}", output.stderr);
+    assert!(
+        output
+            .stderr
+            .starts_with("error: list:1: 'nonsense' is not an absolute URL; --base URL resolves relative references"),
+        "{}",
+        output.stderr
+    );
     assert_eq!(server.requests().len(), 0);
 }
 

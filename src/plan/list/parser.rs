@@ -217,9 +217,13 @@ impl ListParser {
 
     /// Refuses the rest of the list.
     fn break_off(&mut self, line: u32, problem: Problem, take: &mut dyn FnMut(Parsed)) {
-        self.state = State::Broken;
-        let Self { name, start, warned, .. } = self;
-        Sink { list: name, start: *start, warned, take }.put(line, Err(problem));
+        let Self { name, start, warned, state, .. } = self;
+        let sink = &mut Sink { list: name, start: *start, warned, take };
+        if let State::Lines(parser) = state {
+            parser.finish(sink);
+        }
+        *state = State::Broken;
+        sink.put(line, Err(problem));
     }
 
     fn table(&self, delimiter: Option<u8>) -> State {
