@@ -11,7 +11,7 @@ use super::input::{Input, read_input};
 use super::supervise::supervise;
 use crate::options::{Header, IfExists, Options};
 use crate::part::{self, TargetState};
-use crate::plan::{Entry, Plan, Target};
+use crate::plan::{Download, Entry, Origin, Plan, Target};
 use crate::report::TerminalReporter;
 use crate::run::{Event, Listing, Reporter as _};
 use crate::text::safe_path;
@@ -29,7 +29,8 @@ pub fn fetch(command: FetchCommand) -> anyhow::Result<Exit> {
     if command.dry_run {
         let listing = Listing::read(&plan, directory);
         reporter.write_plan(&plan, |download| {
-            listing.has_target(download.id()).unwrap_or_else(|| is_taken(&download.target().path_in(directory)))
+            let may_exist = listing.has_target(download.id()) != Some(false);
+            may_exist.then(|| origin(download, &download.target().path_in(directory))).flatten()
         });
         return Ok(Exit::Success.check_output(&reporter));
     }
@@ -73,9 +74,18 @@ fn make_plan(mut entries: Vec<Entry>, command: &FetchCommand) -> Plan {
     }
 }
 
+/// The origin of what exists at a download's target; `None` if nothing does.
+fn origin(download: &Download, target: &Path) -> Option<Origin> {
+    match part::target_state(target) {
+        Ok(TargetState::Occupied { source, .. }) => Some(Origin::of(source, download.sources())),
+        Ok(TargetState::NotAFile) => Some(Origin::Unknown),
+        Ok(TargetState::Free) | Err(_) => None,
+    }
+}
+
 /// Whether something exists at the path. If that cannot be determined, the download itself reports why.
 fn is_taken(path: &Path) -> bool {
-    matches!(part::target_state(path), Ok(TargetState::Occupied(_) | TargetState::NotAFile))
+    matches!(part::target_state(path), Ok(TargetState::Occupied { .. } | TargetState::NotAFile))
 }
 
 fn refuse_existing(plan: &Plan, directory: &Path) -> anyhow::Result<()> {

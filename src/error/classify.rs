@@ -29,6 +29,7 @@ impl Error {
             Self::Protocol(_) => "protocol",
             Self::Redirect(_) => "redirect",
             Self::Exists(_) => "exists",
+            Self::FromAnotherUrl(_) => "another-url",
             Self::Locked { .. } => "locked",
             Self::TooLarge(_) => "too-large",
             Self::UnexpectedLength { .. } => "length",
@@ -78,6 +79,7 @@ impl Error {
             | Self::Protocol(_)
             | Self::Redirect(_)
             | Self::Exists(_)
+            | Self::FromAnotherUrl(_)
             | Self::NotAFile(_)
             | Self::InTheWay { .. }
             | Self::TooLarge(_)
@@ -94,6 +96,7 @@ impl Error {
             Self::Client { .. }
             | Self::Exhausted { .. }
             | Self::Exists(_)
+            | Self::FromAnotherUrl(_)
             | Self::NotAFile(_)
             | Self::Locked { .. }
             | Self::TooLarge(_)
@@ -170,7 +173,14 @@ impl Error {
 
     /// Whether what was received is of no use to a later attempt.
     pub(crate) const fn makes_part_useless(&self) -> bool {
-        matches!(self, Self::Exists(_) | Self::PartGone(_) | Self::PartChanged(_) | Self::UnexpectedLength { .. })
+        matches!(
+            self,
+            Self::Exists(_)
+                | Self::FromAnotherUrl(_)
+                | Self::PartGone(_)
+                | Self::PartChanged(_)
+                | Self::UnexpectedLength { .. }
+        )
     }
 
     /// Whether the server asks for fewer requests (429, 503).

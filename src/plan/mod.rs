@@ -6,6 +6,7 @@ mod entry;
 mod index;
 pub mod list;
 mod name;
+mod origin;
 mod source;
 mod target;
 
@@ -15,5 +16,6 @@ pub use entry::Entry;
 #[cfg(feature = "cli")]
 pub use name::COMPARE_DIRECTORY;
 pub use name::SafeName;
+pub use origin::Origin;
 pub use source::{Expected, Source};
 pub use target::Target;
