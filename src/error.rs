@@ -113,6 +113,9 @@ pub enum Error {
     /// The target exists and must not be replaced.
     #[error("{} already exists", safe_path(.0))]
     Exists(PathBuf),
+    /// The target exists, and tdl fetched it from a URL that is not a source of this download.
+    #[error("{} is there, but from another URL", safe_path(.0))]
+    FromAnotherUrl(PathBuf),
     /// The path exists and is not a regular file.
     #[error("{} is not a regular file", safe_path(.0))]
     NotAFile(PathBuf),

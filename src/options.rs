@@ -221,7 +221,8 @@ impl Default for Output {
 /// What to do if a target already exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum IfExists {
-    /// Skip the download. The existing file is not checked.
+    /// Skip the download. The existing file is not checked, but the download fails if tdl fetched that file from another
+    /// URL ([`Error::FromAnotherUrl`](crate::Error::FromAnotherUrl)).
     #[default]
     Skip,
     /// Replace it once the new file is complete.
@@ -229,7 +230,7 @@ pub enum IfExists {
     /// Keep it, and save the new file under the next free name.
     Rename,
     /// Replace it if, according to the server, the file has changed since the existing one's modification time
-    /// (`If-Modified-Since`).
+    /// (`If-Modified-Since`). Another URL's file fails the download, as with [`Skip`](Self::Skip).
     Update,
     /// Fail the download.
     Fail,

@@ -216,13 +216,13 @@ enum FormatArg {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum IfExistsArg {
-    /// Keep the existing file without checking it
+    /// Keep it without checking it; fail if tdl fetched it from another URL
     Skip,
     /// Replace it once the new file is complete
     Overwrite,
     /// Keep it and save the new file under the next free name
     Rename,
-    /// Replace it only if the server says it has changed since
+    /// Replace it only if the server says it has changed since; fail if tdl fetched it from another URL
     Update,
     /// Count the download as failed
     Fail,

@@ -10,7 +10,8 @@ use super::input::{Input, Lists, STDIN, read_input};
 use super::stdin::read_stdin;
 use super::supervise::supervise;
 use super::warnings::ListWarnings;
-use crate::plan::{Entry, Plan};
+use crate::part::{self, TargetState};
+use crate::plan::{Download, Entry, Origin, Plan};
 use crate::report::TerminalReporter;
 use crate::run::{Event, Listing, Reporter as _, is_taken, must_avoid};
 use crate::text::safe_path;
@@ -30,7 +31,8 @@ pub fn fetch(command: FetchCommand) -> anyhow::Result<Exit> {
     if command.dry_run {
         let listing = Listing::read(&plan, directory);
         reporter.write_plan(&plan, |download| {
-            listing.has_target(download.id()).unwrap_or_else(|| is_taken(&download.target().path_in(directory)))
+            let may_exist = listing.has_target(download.id()) != Some(false);
+            may_exist.then(|| origin(download, &download.target().path_in(directory))).flatten()
         });
         return Ok(Exit::Success.check_output(&reporter));
     }
@@ -47,6 +49,15 @@ fn make_plan(mut entries: Vec<Entry>, command: &FetchCommand) -> Plan {
         // `FetchArgs::resolve` accepts a name only with a single URL.
         Some(name) => Plan::new([entries.swap_remove(0).with_target(name.clone())], exists),
         None => Plan::new(entries, exists),
+    }
+}
+
+/// The origin of what exists at a download's target; `None` if nothing does.
+fn origin(download: &Download, target: &Path) -> Option<Origin> {
+    match part::target_state(target) {
+        Ok(TargetState::Occupied { source, .. }) => Some(Origin::of(source, download.sources())),
+        Ok(TargetState::NotAFile) => Some(Origin::Unknown),
+        Ok(TargetState::Free) | Err(_) => None,
     }
 }
 

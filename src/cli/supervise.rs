@@ -35,20 +35,20 @@ const SUMMARY_TIMEOUT: Duration = Duration::from_millis(400);
 
 /// What the supervising thread waits for.
 enum Message {
-    Ended(Result<Box<Completed>, Error>),
+    Ended(Result<Completed, Error>),
     Signal(Signal),
 }
 
 /// The result of a run or comparison.
 enum Completed {
-    Run(Summary),
+    Run(Box<Summary>),
     Comparison(CompareResult),
 }
 
 impl Completed {
     /// Whether the run has ended because there was nothing to do.
     const fn has_found_nothing(&self) -> bool {
-        matches!(self, Self::Run(Summary { total: 0, is_list_open: false, .. }))
+        matches!(self, Self::Run(summary) if summary.total == 0 && !summary.is_list_open)
     }
 }
 
@@ -138,7 +138,7 @@ impl Run {
             // The run, and its reference to the reporter, are dropped before the message is sent.
             let result = catch_unwind(AssertUnwindSafe(move || self.run_plan(&cancel)))
                 .unwrap_or_else(|_| Err(Error::Panicked("the thread of the run panicked".to_owned())));
-            let _ = tx.send(Message::Ended(result.map(Box::new)));
+            let _ = tx.send(Message::Ended(result));
         };
         thread::Builder::new().name("tdl-run".to_owned()).spawn(thread).map_err(exhausted("start a thread"))?;
         Ok(())
@@ -151,12 +151,13 @@ impl Run {
             reporter.event(event);
             warnings.observe(event, |warning| reporter.event(&Event::Warning(warning)));
         };
+        let completed = |summary| Completed::Run(Box::new(summary));
         match (scratch, list) {
             (Some(scratch), _) => {
                 measure::compare(&plan, &options, &scratch, &reporter, cancel).map(Completed::Comparison)
             }
-            (None, Some(list)) => execute_growing(&plan, list, &options, &reporter, cancel).map(Completed::Run),
-            (None, None) => execute(&plan, &options, &reporter, cancel).map(Completed::Run),
+            (None, Some(list)) => execute_growing(&plan, list, &options, &reporter, cancel).map(completed),
+            (None, None) => execute(&plan, &options, &reporter, cancel).map(completed),
         }
     }
 }

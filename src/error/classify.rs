@@ -29,6 +29,7 @@ impl Error {
             Self::Protocol(_) => "protocol",
             Self::Redirect(_) => "redirect",
             Self::Exists(_) => "exists",
+            Self::FromAnotherUrl(_) => "another-url",
             Self::Locked { .. } => "locked",
             Self::TooLarge(_) => "too-large",
             Self::UnexpectedLength { .. } => "length",
@@ -79,6 +80,7 @@ impl Error {
             | Self::Protocol(_)
             | Self::Redirect(_)
             | Self::Exists(_)
+            | Self::FromAnotherUrl(_)
             | Self::NotAFile(_)
             | Self::InTheWay { .. }
             | Self::TooLarge(_)
@@ -96,6 +98,7 @@ impl Error {
             Self::Client { .. }
             | Self::Exhausted { .. }
             | Self::Exists(_)
+            | Self::FromAnotherUrl(_)
             | Self::NotAFile(_)
             | Self::Locked { .. }
             | Self::TooLarge(_)
@@ -176,6 +179,7 @@ impl Error {
         matches!(
             self,
             Self::Exists(_)
+                | Self::FromAnotherUrl(_)
                 | Self::PartGone(_)
                 | Self::PartChanged(_)
                 | Self::UnexpectedLength { .. }

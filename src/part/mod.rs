@@ -35,6 +35,7 @@ mod sidecar;
 mod sidecar_file;
 mod sidecar_reader;
 mod sidecar_temporary;
+mod source_mark;
 mod target_state;
 mod trust;
 mod unnamed;
@@ -56,7 +57,7 @@ pub use segments::{Next as SegmentStep, SegmentId, Segments};
 pub use shared_part::SharedPart;
 pub use sidecar::Sidecar;
 pub use target_state::{TargetState, remove_orphans, target_state};
-pub use unnamed::{LinkOutcome, UnnamedFile};
+pub use unnamed::{FileMetadata, LinkOutcome, UnnamedFile};
 pub use writer::SegmentWriter;
 
 #[cfg(test)]

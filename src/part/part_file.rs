@@ -16,11 +16,12 @@ use super::process::new_owner;
 use super::ranges::Ranges;
 use super::shared_part::SharedPart;
 use super::sidecar::Sidecar;
+use super::source_mark::mark_source;
 use super::{digest, platform, sidecar_file};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::http::Validator;
-use crate::url::WebUrl;
+use crate::url::{SourceId, WebUrl};
 
 /// `NAME.part`, open for writing and locked, so that no other process writes to it. Its sidecar exists before its
 /// first byte: a part file without one is not tdl's.
@@ -151,6 +152,11 @@ impl PartFile {
     /// Sets the file's modification time. It is not an error if the file system does not support it.
     pub fn set_modified(&self, time: SystemTime) {
         let _ = self.shared.file.handle.set_modified(time);
+    }
+
+    /// Marks the file with the source that it came from, if the file system can keep that.
+    pub fn mark_source(&self, source: SourceId) {
+        mark_source(&self.shared.file.handle, source);
     }
 
     /// Returns the current sidecar, if this process has claimed the file.

@@ -11,7 +11,7 @@ use super::owner::{LiveOwnership, Liveness, LockScope, live_ownership};
 use super::paths::{directory_of, temporary_path};
 use super::sidecar;
 use super::sidecar_reader::{FileState, NOT_OURS, RawSidecar, read_untrusted};
-use super::unnamed::{LinkOutcome, UnnamedFile};
+use super::unnamed::{FileMetadata, LinkOutcome, UnnamedFile};
 use crate::error::Error;
 
 /// How many times to try before giving up because another process was first.
@@ -68,7 +68,7 @@ pub fn remove_abandoned(part: &Path, scope: LockScope) {
 
 /// Creates a file that contains the whole text from the moment it appears.
 pub fn link_new(path: &Path, text: &[u8], durability: Durability) -> Result<LinkOutcome, Error> {
-    match UnnamedFile::write(directory_of(path), text, None, durability == Durability::Synced)? {
+    match UnnamedFile::write(directory_of(path), text, FileMetadata::default(), durability == Durability::Synced)? {
         Some(file) => file.link(path),
         None => Ok(LinkOutcome::Unsupported),
     }

@@ -6,16 +6,23 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::errors::disk_error;
+use super::source_mark::read_source_mark;
 use super::{platform, sidecar_file};
 use crate::error::Error;
+use crate::url::SourceId;
 
 /// What is at a target's path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TargetState {
     /// Nothing.
     Free,
-    /// A file, or a symbolic link, which is not followed; with its modification time.
-    Occupied(Option<SystemTime>),
+    /// A file, or a symbolic link, which is not followed.
+    Occupied {
+        /// Its modification time.
+        modified: Option<SystemTime>,
+        /// The source that it was fetched from, if it is marked with that. It may have been changed since.
+        source: Option<SourceId>,
+    },
     /// Something that a file cannot replace: a directory or a device.
     NotAFile,
 }
@@ -29,7 +36,9 @@ pub fn target_state(target: &Path) -> Result<TargetState, Error> {
     match target.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(TargetState::Free),
         Err(error) => Err(disk_error("inspect", target, error)),
-        Ok(meta) if meta.is_file() || meta.is_symlink() => Ok(TargetState::Occupied(meta.modified().ok())),
+        Ok(meta) if meta.is_file() || meta.is_symlink() => {
+            Ok(TargetState::Occupied { modified: meta.modified().ok(), source: read_source_mark(target) })
+        }
         Ok(_) => Ok(TargetState::NotAFile),
     }
 }
@@ -53,7 +62,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("file"), b"").unwrap();
         assert_eq!(target_state(&dir.path().join("none")).unwrap(), TargetState::Free);
-        assert!(matches!(target_state(&dir.path().join("file")).unwrap(), TargetState::Occupied(Some(_))));
+        let state = target_state(&dir.path().join("file")).unwrap();
+        assert!(matches!(state, TargetState::Occupied { modified: Some(_), source: None }), "{state:?}");
         assert_eq!(target_state(dir.path()).unwrap(), TargetState::NotAFile);
     }
 

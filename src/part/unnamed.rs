@@ -8,11 +8,22 @@ use std::time::SystemTime;
 
 use super::errors::disk_error;
 use super::platform;
+use super::source_mark::mark_source;
 use crate::error::Error;
+use crate::url::SourceId;
 
 /// A whole file without a name.
 #[derive(Debug)]
 pub struct UnnamedFile(File);
+
+/// What a file has beside its bytes. What the file system cannot keep is left out.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FileMetadata {
+    /// Its modification time, if that is not to be now.
+    pub modified: Option<SystemTime>,
+    /// The source that it is marked with.
+    pub source: Option<SourceId>,
+}
 
 /// The result of giving an unnamed file its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,17 +42,15 @@ impl UnnamedFile {
     /// # Errors
     ///
     /// [`Error::Disk`] if the bytes cannot be written or synced.
-    pub fn write(
-        directory: &Path,
-        bytes: &[u8],
-        modified: Option<SystemTime>,
-        sync: bool,
-    ) -> Result<Option<Self>, Error> {
+    pub fn write(directory: &Path, bytes: &[u8], metadata: FileMetadata, sync: bool) -> Result<Option<Self>, Error> {
         // Whatever the reason, creating a named file reports it better.
         let Ok(mut file) = platform::open_unnamed(directory) else { return Ok(None) };
         file.write_all(bytes).map_err(|error| disk_error("write to", directory, error))?;
-        if let Some(time) = modified {
+        if let Some(time) = metadata.modified {
             let _ = file.set_modified(time);
+        }
+        if let Some(source) = metadata.source {
+            mark_source(&file, source);
         }
         if sync {
             file.sync_all().map_err(|error| disk_error("sync a file in", directory, error))?;
@@ -75,7 +84,8 @@ mod tests {
     fn a_file_has_its_name_only_when_it_is_whole_and_replaces_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        let Some(file) = UnnamedFile::write(dir.path(), b"whole", Some(time), true).unwrap() else {
+        let metadata = FileMetadata { modified: Some(time), source: None };
+        let Some(file) = UnnamedFile::write(dir.path(), b"whole", metadata, true).unwrap() else {
             // Unsupported on this file system.
             return;
         };
@@ -86,6 +96,6 @@ mod tests {
         assert_eq!(file.link(&free).unwrap(), LinkOutcome::Linked);
         assert_eq!((fs::read(&taken).unwrap(), fs::read(&free).unwrap()), (b"the user's".to_vec(), b"whole".to_vec()));
         assert_eq!(free.metadata().unwrap().modified().unwrap(), time);
-        assert!(UnnamedFile::write(&dir.path().join("missing"), b"", None, false).unwrap().is_none());
+        assert!(UnnamedFile::write(&dir.path().join("missing"), b"", metadata, false).unwrap().is_none());
     }
 }

@@ -5,6 +5,7 @@ mod download;
 mod entry;
 pub mod list;
 mod name;
+mod origin;
 mod requests;
 mod source;
 mod target;
@@ -15,5 +16,6 @@ pub use entry::Entry;
 #[cfg(feature = "cli")]
 pub use name::COMPARE_DIRECTORY;
 pub use name::SafeName;
+pub use origin::Origin;
 pub use source::{Expected, Source};
 pub use target::{PathError, Target};

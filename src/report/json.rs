@@ -68,6 +68,9 @@ struct Details {
     /// is unchanged.
     #[serde(skip_serializing_if = "Option::is_none")]
     checked: Option<bool>,
+    /// What is known of an existing file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
     /// The coding that the server applied without being asked; the file is saved as sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     content_encoding: Option<String>,
@@ -240,7 +243,12 @@ impl JsonLines {
             }
             Outcome::Skipped(skip) => {
                 let checked = Some(*skip == SkipReason::Unchanged);
-                self.write_record("skipped", download, Details { checked, ..details });
+                let reason = Some(match skip {
+                    SkipReason::Exists => "exists",
+                    SkipReason::SameSource => "same-url",
+                    SkipReason::Unchanged => "unchanged",
+                });
+                self.write_record("skipped", download, Details { checked, reason, ..details });
             }
             Outcome::Failed(failure) => {
                 let details = Details {
@@ -313,7 +321,7 @@ fn summary_record<'a>(summary: &Summary, comparison: Option<ComparisonFields<'a>
     SummaryRecord {
         event: "summary",
         fetched: summary.fetched,
-        skipped: summary.skipped + summary.unchanged,
+        skipped: summary.existing(),
         failed: summary.failed(),
         cancelled: summary.cancelled(),
         encoded: summary.encoded,

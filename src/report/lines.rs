@@ -10,7 +10,7 @@ use super::units::{format_count, format_size, format_time};
 use crate::error::{Error, RetryAfter};
 use crate::http::Framing;
 use crate::options::Mode;
-use crate::plan::{Download, Plan, SafeName, Target};
+use crate::plan::{Download, Origin, Plan, SafeName, Target};
 use crate::run::{Event, Finished, MAX_RETRY_AFTER, Outcome, SkipReason};
 use crate::text::{safe, safe_path};
 
@@ -92,9 +92,14 @@ pub fn format_run_start(plan: &Plan, mode: Mode) -> String {
     }
 }
 
-/// Formats a download of a dry run.
-pub fn format_planned(download: &Download, directory: &Path, exists: bool) -> String {
-    let note = if exists { " (exists)" } else { "" };
+/// Formats a download of a dry run, with the origin of its file if that exists.
+pub fn format_planned(download: &Download, directory: &Path, existing: Option<Origin>) -> String {
+    let note = match existing {
+        None => "",
+        Some(Origin::Unknown) => " (exists)",
+        Some(Origin::SameSource) => " (exists, fetched from this URL)",
+        Some(Origin::AnotherUrl) => " (exists, fetched from another URL)",
+    };
     format!("{} -> {}{note}", download.url(), safe_path(&download.target().path_in(directory)))
 }
 
@@ -137,6 +142,9 @@ fn format_outcome(download: &Download, finished: &Finished, wording: Wording) ->
         Outcome::Skipped(SkipReason::Exists) => {
             Some(format!("{url}: skipped, {} exists, not checked", download.target()))
         }
+        Outcome::Skipped(SkipReason::SameSource) => {
+            Some(format!("{url}: skipped, {} exists, fetched from this URL", download.target()))
+        }
         Outcome::Skipped(SkipReason::Unchanged) => {
             Some(format!("{url}: skipped, {} is unchanged according to the server", download.target()))
         }
@@ -162,6 +170,7 @@ fn hint(failure: &Error) -> String {
         Error::ConnectTimeout(_) => "; --connect-timeout sets how long to wait",
         Error::TooLarge(_) => "; --max-filesize sets the limit",
         Error::OutOfTime => "; --max-time sets the limit",
+        Error::FromAnotherUrl(_) => "; --if-exists rename saves this one under another name",
         Error::Exists(_) => "; --if-exists sets what to do in that case",
         Error::Panicked(_) => "; please report this as a bug",
         _ => "",

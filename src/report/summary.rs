@@ -95,8 +95,8 @@ fn format_speed_up(comparison: &Comparison) -> String {
 
 /// Formats how many files are there, how they came to be, and what is to be known about them.
 fn format_counts(summary: &Summary) -> String {
-    let Summary { total, fetched, skipped, unchanged, .. } = summary;
-    let there = fetched + skipped + unchanged;
+    let Summary { total, fetched, skipped, same_source, unchanged, .. } = summary;
+    let there = fetched + summary.existing();
     let (noun, verb) = if *total == 1 { ("file", "is") } else { ("files", "are") };
     let number = |count: usize| match count {
         count if count < *total => count.to_string(),
@@ -104,8 +104,10 @@ fn format_counts(summary: &Summary) -> String {
         _ => "all".to_owned(),
     };
     let were = |count: usize| format!("{} {} there before", number(count), if count == 1 { "was" } else { "were" });
+    let whose_url = |count: usize| if count == 1 { "its URL" } else { "their URLs" };
     let ways = [
         (*fetched, if *total == 1 { "fetched".to_owned() } else { format!("{} fetched", number(*fetched)) }),
+        (*same_source, format!("{} (fetched from {})", were(*same_source), whose_url(*same_source))),
         (*skipped, format!("{} (not checked)", were(*skipped))),
         (*unchanged, format!("{} (unchanged, says the server)", were(*unchanged))),
     ];
@@ -254,6 +256,7 @@ mod tests {
     fn every_nonzero_count_is_told() {
         let summary = Summary {
             fetched: 3,
+            same_source: 4,
             skipped: 2,
             unchanged: 1,
             failed_permanently: 3,
@@ -264,11 +267,11 @@ mod tests {
             ..summary(Mode::Concurrent)
         };
         insta::assert_snapshot!(format_run(&summary, &places()), @"
-        6 of 16 files are there: 3 fetched, 2 were there before (not checked), 1 was there before (unchanged, says the server)
+        10 of 16 files are there: 3 fetched, 4 were there before (fetched from their URLs), 2 were there before (not checked), 1 was there before (unchanged, says the server)
         148.0 MiB in 2.41 s, 61.4 MiB/s
           unchecked          1   no length was announced, so truncation could not be detected
           encoded            2   saved with the Content-Encoding that the server applied
-          not done           6   the run ended first
+          not done           2   the run ended first
         3 failed:
           urls.txt:2: http://h/2: the server responded with 404
           urls.txt:5: http://h/5: the server responded with 404
@@ -289,6 +292,9 @@ mod tests {
         assert_eq!(first_line(&of(1, 0, 1)), "1 of 1 file is there: it was there before (not checked)");
         assert_eq!(first_line(&of(3, 1, 1)), "2 of 3 files are there: 1 fetched, 1 was there before (not checked)");
         assert_eq!(first_line(&of(3, 0, 0)), "0 of 3 files are there");
+        let again = |total, same_source| first_line(&Summary { total, same_source, ..Summary::default() });
+        assert_eq!(again(2, 2), "2 of 2 files are there: all were there before (fetched from their URLs)");
+        assert_eq!(again(1, 1), "1 of 1 file is there: it was there before (fetched from its URL)");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::streams::{Stdout, can_draw, stderr_style, stdout_is_terminal, write_s
 use super::{lines, summary};
 use crate::measure::Comparison;
 use crate::options::Mode;
-use crate::plan::{Download, Plan};
+use crate::plan::{Download, Origin, Plan};
 use crate::run::{Event, Finished, Outcome, Reporter, SkipReason, Summary};
 
 /// The reporter of the command. Results go to standard output, progress and messages to standard error.
@@ -116,12 +116,12 @@ impl TerminalReporter {
         }
     }
 
-    /// Writes what a run would download. `exists` says which targets already exist.
-    pub fn write_plan(&self, plan: &Plan, exists: impl Fn(&Download) -> bool) {
+    /// Writes what a run would download. `existing` returns the origin of a target that exists.
+    pub fn write_plan(&self, plan: &Plan, existing: impl Fn(&Download) -> Option<Origin>) {
         if let Some(json) = &self.json {
             return json.write_plan(plan);
         }
-        let line = |download| lines::format_planned(download, &self.options.directory, exists(download));
+        let line = |download| lines::format_planned(download, &self.options.directory, existing(download));
         self.stdout.write_lines(plan.downloads().map(line));
     }
 
@@ -131,15 +131,14 @@ impl TerminalReporter {
             Event::Planned { plan, mode, .. } if self.options.compare && verbosity != Verbosity::Failures => {
                 Some(lines::format_run_start(plan, *mode))
             }
-            Event::Finished(_, Finished { outcome: Outcome::Skipped(SkipReason::Exists), .. })
-                if verbosity == Verbosity::Normal && !has_bars =>
-            {
-                match self.skipped.fetch_add(1, Ordering::Relaxed) {
-                    0..MAX_SKIPPED => lines::format_event(event, self.wording),
-                    MAX_SKIPPED => Some(lines::format_more_skipped(MAX_SKIPPED)),
-                    _ => None,
-                }
-            }
+            Event::Finished(
+                _,
+                Finished { outcome: Outcome::Skipped(SkipReason::Exists | SkipReason::SameSource), .. },
+            ) if verbosity == Verbosity::Normal && !has_bars => match self.skipped.fetch_add(1, Ordering::Relaxed) {
+                0..MAX_SKIPPED => lines::format_event(event, self.wording),
+                MAX_SKIPPED => Some(lines::format_more_skipped(MAX_SKIPPED)),
+                _ => None,
+            },
             Event::Invalid { place, problem, .. } => {
                 Some(lines::format_invalid(self.places.format(*place).as_deref(), problem, self.wording.style))
             }

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::commit::commit;
 use super::directory::{create_directories_of, refuse_links};
 use super::event::Event;
+use super::existing::{Decision, decide};
 use super::leftovers::{Leftovers, replacement_path};
 use super::outcome::{Outcome, SkipReason, Unfinished};
 use super::receive::{Received, receive};
@@ -17,7 +18,6 @@ use super::sink::{Destination, Sink};
 use super::transfer::Transfer;
 use crate::error::Error;
 use crate::http::{Conditions, Framing, RangeRequest, Reply, Request, Response};
-use crate::options::IfExists;
 use crate::part::{self, CommitMode, Existing, PartFile, Sidecar, TargetState};
 
 /// Bodies up to this length are received without checking the target first.
@@ -83,29 +83,26 @@ impl<'t, 'a> Attempt<'t, 'a> {
         let part_path = transfer.download.target().part_path_in(directory);
         refuse_links(transfer.download.target(), directory)?;
         let is_target_unchecked = transfer.attempts == 0 && session.output_was_empty;
-        let mut changed_since = None;
         let state = if is_target_unchecked { TargetState::Free } else { part::target_state(&target)? };
-        match (state, session.output.if_exists) {
-            (TargetState::Free, _) => {}
-            (TargetState::Occupied(_), IfExists::Overwrite) | (_, IfExists::Rename) => {}
-            (TargetState::Occupied(modified), IfExists::Update) => changed_since = modified,
-            (TargetState::Occupied(_), IfExists::Skip) => {
-                if transfer.attempts > 0 {
-                    // Another process finished first, so what this run has received is useless.
-                    Leftovers::open(part_path, &target, &transfer.source().url)?.discard();
-                } else if session.listing.may_have_leftovers(transfer.download.id()) {
+        let decision = decide(state, session.output.if_exists, &target, transfer.download);
+        let is_part_useless = match &decision {
+            Ok(Decision::Fetch { .. }) => false,
+            Ok(Decision::Skip(_)) => true,
+            Err(failure) => failure.makes_part_useless(),
+        };
+        if is_part_useless && transfer.attempts > 0 {
+            // Another process finished first, so what this run has received is useless.
+            Leftovers::open(part_path.clone(), &target, &transfer.source().url)?.discard();
+        }
+        let (changed_since, commit_mode) = match decision? {
+            Decision::Fetch { changed_since, commit_mode } => (changed_since, commit_mode),
+            Decision::Skip(reason) => {
+                if transfer.attempts == 0 && session.listing.may_have_leftovers(transfer.download.id()) {
                     part::remove_orphans(&part_path, &target);
                     part::remove_orphans(&replacement_path(&part_path), &target);
                 }
-                return Ok(Prepared::Skip(SkipReason::Exists));
+                return Ok(Prepared::Skip(reason));
             }
-            (TargetState::Occupied(_), IfExists::Fail) => return Err(Error::Exists(target)),
-            (TargetState::NotAFile, _) => return Err(Error::NotAFile(target)),
-        }
-        let commit_mode = match session.output.if_exists {
-            IfExists::Overwrite => CommitMode::Replace,
-            IfExists::Update if changed_since.is_some() => CommitMode::Replace,
-            _ => CommitMode::NoReplace,
         };
         let replacement_path = replacement_path(&part_path);
         Ok(Prepared::Attempt(Self {
@@ -369,10 +366,11 @@ impl<'t, 'a> Attempt<'t, 'a> {
         if !self.is_target_unchecked || length.is_some_and(|length| length <= RECHECK_FROM) {
             return Ok(None);
         }
-        match (part::target_state(&self.target)?, self.session.output.if_exists) {
-            (TargetState::Occupied(_), IfExists::Skip) => Ok(Some(Outcome::Skipped(SkipReason::Exists))),
-            (TargetState::Occupied(_), IfExists::Fail) => Err(Error::Exists(self.target.clone())),
-            _ => Ok(None),
+        let state = part::target_state(&self.target)?;
+        match decide(state, self.session.output.if_exists, &self.target, self.transfer.download)? {
+            Decision::Skip(reason) => Ok(Some(Outcome::Skipped(reason))),
+            // The commit replaces nothing that has appeared, unless the user wants that.
+            Decision::Fetch { .. } => Ok(None),
         }
     }
 

@@ -1,11 +1,12 @@
 //! Verifies a complete body and gives it its final name.
 
+use super::existing::skip_reason;
 use super::outcome::{Fetched, Outcome, SkipReason, Unfinished};
 use super::receive::Received;
 use super::sink::{Destination, Sink};
 use crate::error::Error;
 use crate::options::IfExists;
-use crate::part::{self, PartFile, TargetState};
+use crate::part::{self, CommitMode, PartFile};
 use crate::plan::Target;
 
 /// Verifies a complete body and gives it its final name. Nothing else names files. `superseded`, an older part file of
@@ -29,7 +30,7 @@ pub fn commit(
         .and_then(|()| sink.write_out(destination))
         .and_then(|()| choose_name(&mut sink, destination, superseded));
     match name {
-        Ok(Some(name)) => {
+        Ok(Naming::Named(name)) => {
             let output = destination.session.output;
             let path = name.path_in(&output.directory);
             if output.fsync {
@@ -38,9 +39,9 @@ pub fn commit(
             let bytes = sink.length();
             Ok(Outcome::Fetched(Fetched { path, target: name, bytes, status, framing, content_encoding }))
         }
-        Ok(None) => {
+        Ok(Naming::Kept(reason)) => {
             sink.discard();
-            Ok(Outcome::Skipped(SkipReason::Exists))
+            Ok(Outcome::Skipped(reason))
         }
         Err(failure) => Err(destination.keep(sink, failure)),
     }
@@ -54,13 +55,20 @@ fn verify(sink: &Sink<'_>, destination: &Destination<'_>) -> Result<(), Error> {
     sink.check_digests(&expected.digests)
 }
 
-/// Gives the file its target's name, or another one if that is taken and files are to be renamed. Returns `None` if an
-/// existing file is kept.
+/// What became of a complete file.
+enum Naming {
+    /// It has this name.
+    Named(Target),
+    /// Another file that has its name is kept.
+    Kept(SkipReason),
+}
+
+/// Gives the file its target's name, or another one if that is taken and files are to be renamed.
 fn choose_name(
     sink: &mut Sink<'_>,
     destination: &Destination<'_>,
     superseded: &mut Option<PartFile>,
-) -> Result<Option<Target>, Error> {
+) -> Result<Naming, Error> {
     // Discarded first, so that a process killed in between leaves nothing beside a complete file.
     if let Some(part) = superseded.take() {
         part.discard();
@@ -68,14 +76,16 @@ fn choose_name(
     let output = destination.session.output;
     let target = destination.download.target();
     let path = target.path_in(&output.directory);
+    let reason_to_keep = || skip_reason(part::target_state(&path)?, &path, destination.download);
+    if output.if_exists == IfExists::Update && destination.commit_mode == CommitMode::Replace {
+        // It may have been replaced by another URL's file since the request.
+        reason_to_keep()?;
+    }
     if sink.try_name(&path, destination)? {
-        return Ok(Some(target.clone()));
+        return Ok(Naming::Named(target.clone()));
     }
     match output.if_exists {
-        IfExists::Skip | IfExists::Update if part::target_state(&path)? == TargetState::NotAFile => {
-            Err(Error::NotAFile(path))
-        }
-        IfExists::Skip | IfExists::Update => Ok(None),
+        IfExists::Skip | IfExists::Update => reason_to_keep().map(Naming::Kept),
         IfExists::Overwrite | IfExists::Fail => Err(Error::Exists(path)),
         IfExists::Rename => {
             let mut number = 2;
@@ -83,7 +93,7 @@ fn choose_name(
                 let name = target.numbered(number);
                 let is_planned = destination.session.plan.contains(&name);
                 if !is_planned && sink.try_name(&name.path_in(&output.directory), destination)? {
-                    return Ok(Some(name));
+                    return Ok(Naming::Named(name));
                 }
                 number += 1;
             }

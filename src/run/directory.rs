@@ -29,7 +29,7 @@ pub fn must_avoid(target: &Target, output: &Output) -> bool {
 
 /// Whether something exists at the path. If that cannot be determined, the download itself reports why.
 pub fn is_taken(path: &Path) -> bool {
-    matches!(part::target_state(path), Ok(TargetState::Occupied(_) | TargetState::NotAFile))
+    matches!(part::target_state(path), Ok(TargetState::Occupied { .. } | TargetState::NotAFile))
 }
 
 /// Creates a directory and its missing parents. If `durable`, their names are synced to disk: a file in a directory

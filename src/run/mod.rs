@@ -7,6 +7,7 @@ mod commit;
 mod directory;
 mod event;
 mod execute;
+mod existing;
 mod finish;
 mod growing_list;
 mod growth;

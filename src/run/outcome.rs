@@ -28,6 +28,8 @@ pub enum Outcome {
 pub enum SkipReason {
     /// It exists; it was not checked.
     Exists,
+    /// It exists, and tdl fetched it from a source of this download. Whether it has been changed since was not checked.
+    SameSource,
     /// The server says that it has not changed since the existing file's modification time.
     Unchanged,
 }
@@ -105,6 +107,8 @@ pub struct Summary {
     pub fetched: usize,
     /// Files that existed and were not checked.
     pub skipped: usize,
+    /// Files that existed and had been fetched from a source of their download.
+    pub same_source: usize,
     /// Files that existed and, the server says, have not changed since.
     pub unchanged: usize,
     /// Downloads that failed permanently, and what is no valid entry of the list.
@@ -154,6 +158,12 @@ pub struct FailureNote {
 }
 
 impl Summary {
+    /// Files that existed and were not touched, for whatever reason.
+    #[must_use]
+    pub const fn existing(&self) -> usize {
+        self.skipped + self.same_source + self.unchanged
+    }
+
     /// Downloads that failed, permanently or temporarily.
     #[must_use]
     pub const fn failed(&self) -> usize {
@@ -163,6 +173,6 @@ impl Summary {
     /// Downloads that did not finish because the run was cancelled or stopped at a failure.
     #[must_use]
     pub const fn cancelled(&self) -> usize {
-        self.total.saturating_sub(self.fetched + self.skipped + self.unchanged + self.failed())
+        self.total.saturating_sub(self.fetched + self.existing() + self.failed())
     }
 }

@@ -13,7 +13,7 @@ use super::split::SplitBackoff;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::http::Response;
-use crate::part::{self, CommitMode, LinkOutcome, PartFile, UnnamedFile};
+use crate::part::{self, CommitMode, FileMetadata, LinkOutcome, PartFile, UnnamedFile};
 use crate::plan::{Download, Source};
 
 /// Where the body of a response goes, and what receiving and committing it need.
@@ -82,20 +82,22 @@ impl Sink<'_> {
         }
     }
 
-    /// Writes what is only in memory to a file, and syncs the file if the user wants that.
+    /// Writes what is only in memory to a file, marks the file with its source, and syncs it if the user wants that.
     pub fn write_out(&mut self, destination: &Destination<'_>) -> Result<(), Error> {
         let output = destination.session.output;
         match self {
             Self::Memory(body) => {
                 let directory = destination.part_path.parent().unwrap_or(&output.directory);
-                *self = match UnnamedFile::write(directory, body.bytes, body.response.last_modified(), output.fsync)? {
+                let (modified, source) = (body.response.last_modified(), Some(destination.source.url.source_id()));
+                let metadata = FileMetadata { modified, source };
+                *self = match UnnamedFile::write(directory, body.bytes, metadata, output.fsync)? {
                     Some(file) => Self::Unnamed(file, body.clone()),
-                    None => Self::Part(body.to_synced_part(destination)?),
+                    None => Self::Part(body.to_finished_part(destination)?),
                 };
                 Ok(())
             }
-            Self::Part(part) if output.fsync => part.sync(),
-            Self::Unnamed(..) | Self::Part(_) => Ok(()),
+            Self::Part(part) => finish(part, destination),
+            Self::Unnamed(..) => Ok(()),
         }
     }
 
@@ -108,7 +110,7 @@ impl Sink<'_> {
                 Self::Unnamed(file, body) => match file.link(path)? {
                     LinkOutcome::Linked => return Ok(true),
                     LinkOutcome::NameTaken => return Ok(false),
-                    LinkOutcome::Unsupported => *self = Self::Part(body.to_synced_part(destination)?),
+                    LinkOutcome::Unsupported => *self = Self::Part(body.to_finished_part(destination)?),
                 },
                 Self::Part(part) => {
                     let is_named = part.commit(path, destination.commit_mode)?;
@@ -130,15 +132,21 @@ impl Sink<'_> {
 }
 
 impl SmallBody<'_> {
-    /// Writes the body to a part file that will be committed, and syncs that if the user wants it.
-    fn to_synced_part(&self, destination: &Destination<'_>) -> Result<PartFile, Error> {
+    /// Writes the body to a part file that will be committed, and finishes that.
+    fn to_finished_part(&self, destination: &Destination<'_>) -> Result<PartFile, Error> {
         let part = to_part(self.bytes, &self.response, destination)?;
-        let synced = if destination.session.output.fsync { part.sync() } else { Ok(()) };
-        match synced {
+        match finish(&part, destination) {
             Ok(()) => Ok(part),
             Err(failure) => Err(destination.keep(Sink::Part(part), failure).failure),
         }
     }
+}
+
+/// Marks a complete part file with its source, and then syncs it if the user wants that.
+fn finish(part: &PartFile, destination: &Destination<'_>) -> Result<(), Error> {
+    // The URL of the list, not the one that redirects led to: that is often signed, and another one each time.
+    part.mark_source(destination.source.url.source_id());
+    if destination.session.output.fsync { part.sync() } else { Ok(()) }
 }
 
 /// Writes what has arrived of a small body to a part file.

@@ -74,6 +74,7 @@ impl RunStats {
                 summary.encoded += usize::from(file.content_encoding.is_some());
             }
             Outcome::Skipped(SkipReason::Exists) => summary.skipped += 1,
+            Outcome::Skipped(SkipReason::SameSource) => summary.same_source += 1,
             Outcome::Skipped(SkipReason::Unchanged) => summary.unchanged += 1,
             Outcome::Failed(failure) => {
                 summary.failed_time += finished.own_time;
@@ -174,7 +175,7 @@ mod tests {
     fn counters_are_exact_with_many_threads() {
         const THREADS: usize = 64;
         const ROUNDS: usize = 500;
-        let stats = RunStats::new(THREADS * ROUNDS * 5, Mode::Concurrent, false);
+        let stats = RunStats::new(THREADS * ROUNDS * 6, Mode::Concurrent, false);
         let plan = Plan::new([WebUrl::parse("http://h/x").unwrap()], |_| false);
         let count = |outcome, milliseconds| stats.count(&plan[0], &finished(outcome, milliseconds));
         std::thread::scope(|scope| {
@@ -191,6 +192,7 @@ mod tests {
                         };
                         count(Outcome::Fetched(file), (thread * ROUNDS + round) as u64);
                         count(Outcome::Skipped(SkipReason::Exists), 0);
+                        count(Outcome::Skipped(SkipReason::SameSource), 0);
                         count(Outcome::Skipped(SkipReason::Unchanged), 0);
                         count(failed(404), 0);
                         count(failed(503), 0);
@@ -200,8 +202,9 @@ mod tests {
         });
         let all = THREADS * ROUNDS;
         let summary = stats.snapshot();
-        assert_eq!((summary.fetched, summary.skipped, summary.unchanged), (all, all, all));
-        assert_eq!((summary.bytes, summary.transferred), (3 * all as u64, 10 * all as u64));
+        assert_eq!((summary.fetched, summary.skipped, summary.same_source), (all, all, all));
+        assert_eq!((summary.unchanged, summary.existing()), (all, 3 * all));
+        assert_eq!((summary.bytes, summary.transferred), (3 * all as u64, 12 * all as u64));
         assert_eq!((summary.failed_permanently, summary.failed_temporarily, summary.unchecked), (all, all, all / 2));
         assert_eq!(summary.total_download_time, Duration::from_millis((all * (all - 1) / 2) as u64));
         assert_eq!(summary.longest, Duration::from_millis(all as u64 - 1));

@@ -5,9 +5,11 @@ mod error;
 mod percent;
 mod redact;
 mod signature;
+mod source_id;
 mod web_url;
 
 pub use error::UrlError;
 pub use percent::{percent_decode, percent_encode_invalid, percent_encode_path};
 pub use redact::redacted;
+pub use source_id::SourceId;
 pub use web_url::WebUrl;

@@ -11,6 +11,7 @@ use super::error::UrlError;
 use super::percent::percent_decode;
 use super::redact::redacted_query;
 use super::signature::without_signature;
+use super::source_id::SourceId;
 use crate::text::{SharedText, pack};
 
 /// An absolute http or https URL without a fragment.
@@ -112,17 +113,22 @@ impl WebUrl {
     /// a hash instead of the rest of its query, which may contain secrets.
     #[must_use]
     pub fn identity(&self) -> String {
-        let url = self.without_credentials();
-        let Some((before, query)) = url.0.split_once('?') else {
-            return (*url.0).to_owned();
-        };
-        match without_signature(query) {
-            query if query.is_empty() => before.to_owned(),
-            query => {
-                let hash: String = Sha256::digest(query).iter().map(|byte| format!("{byte:02x}")).collect();
-                format!("{before}?sha256={hash}")
-            }
+        let (mut identity, query) = self.split_query();
+        if !query.is_empty() {
+            identity += "?sha256=";
+            identity.extend(Sha256::digest(query).iter().map(|byte| format!("{byte:02x}")));
         }
+        identity
+    }
+
+    /// Identifies this URL as the source of a file, like [`identity`](Self::identity), but without naming it.
+    pub(crate) fn source_id(&self) -> SourceId {
+        let (mut url, query) = self.split_query();
+        if !query.is_empty() {
+            url.push('?');
+            url += &query;
+        }
+        SourceId::of(&url)
     }
 
     /// The same URL without user name and password.
@@ -137,6 +143,13 @@ impl WebUrl {
     /// Moves the texts of URLs that are kept together to common allocations.
     pub(crate) fn pack<'a>(urls: impl IntoIterator<Item = &'a mut Self>) {
         pack(urls.into_iter().map(|url| &mut url.0));
+    }
+
+    /// Returns the URL without user info and query, and the query without known signature parameters.
+    fn split_query(&self) -> (String, String) {
+        let url = self.without_credentials();
+        let (before, query) = url.0.split_once('?').unwrap_or((&url.0, ""));
+        (before.to_owned(), without_signature(query))
     }
 
     fn scheme(&self) -> &str {
@@ -242,6 +255,29 @@ mod tests {
                 prop_assert_eq!(text.split('?').next(), Some(parsed.as_str()));
             }
         }
+    }
+
+    #[test]
+    fn a_source_is_the_same_with_other_credentials_and_another_signature() {
+        let base = url("https://host/a?id=1").source_id();
+        for (other, same) in [
+            ("https://user:word@HOST:443/a?id=1#top", true),
+            ("https://host/a?id=1&X-Amz-Date=d&X-Amz-Signature=s", true),
+            ("https://host/a?X-Amz-Date=e&X-Amz-Signature=t&id=1", true),
+            ("https://host/a?id=2", false),
+            ("https://host/a?id=1&token=t", false),
+            ("https://host/a", false),
+            ("https://host/b?id=1", false),
+            ("http://host/a?id=1", false),
+            ("https://other/a?id=1", false),
+        ] {
+            assert_eq!(url(other).source_id() == base, same, "{other}");
+            assert_eq!(url(other).identity() == url("https://host/a?id=1").identity(), same, "{other}");
+        }
+        assert_eq!(url("http://h/a?").source_id(), url("http://h/a").source_id());
+        // Known to files on disk, so it must not change. `printf http://h/x | sha256sum`
+        let hash = "86ca99740210faa002c7e540649a2601947e24afbb48775eddb3870bc9b97601";
+        assert_eq!(format!("{:?}", url("http://u:p@h/x").source_id()), format!("SourceId({hash})"));
     }
 
     #[test]

@@ -36,6 +36,8 @@ mod intruders;
 mod nginx;
 #[cfg(target_os = "linux")]
 mod open_files;
+#[cfg(any(target_os = "linux", target_vendor = "apple"))]
+mod provenance;
 #[cfg(target_os = "linux")]
 mod resolver;
 #[cfg(unix)]

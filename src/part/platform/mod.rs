@@ -1,6 +1,8 @@
 //! What differs by platform: opening without following links, telling whether a path still names the file that was
-//! opened, renaming without replacing, files without a name, and finding out whether a process is still running.
+//! opened, renaming without replacing, files without a name, extended attributes, and finding out whether a process is
+//! still running.
 
+mod attribute;
 mod open;
 mod process;
 mod rename;
@@ -10,6 +12,7 @@ mod unix;
 #[cfg(windows)]
 mod windows;
 
+pub use attribute::{read_attribute, set_attribute};
 pub use open::{is_not_a_file, open_part, open_to_read};
 pub use process::{machine_id, start_time};
 pub use rename::{Renamed, rename_no_replace};
