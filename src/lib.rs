@@ -118,7 +118,7 @@ pub use url::{UrlError, WebUrl};
 /// For the fuzz targets of this repository. Not a part of the library's interface.
 #[doc(hidden)]
 pub mod fuzzing {
-    pub use crate::http::{ContentRange, parse_retry_after};
+    pub use crate::http::{ContentRange, parse_file_name, parse_retry_after};
     pub use crate::part::{Ranges, Sidecar};
     pub use crate::plan::{SafeName, list};
     pub use crate::text::is_hidden;

@@ -17,6 +17,8 @@ pub struct Plan {
     downloads: Vec<Download>,
     /// Finds a download by the [key](Target::key) of its target.
     by_target: Index,
+    /// The downloads whose entries gave them a target, in order.
+    with_given_target: Vec<u32>,
     duplicates: usize,
 }
 
@@ -43,6 +45,7 @@ impl Plan {
         let count = entries.len();
         drop_duplicates(&mut entries);
         let duplicates = count - entries.len();
+        let with_given_target = entries.iter().filter(|entry| entry.target.is_some()).map(|entry| entry.id).collect();
         let by_target = choose_targets(&mut entries, exists);
         let to_download = |Entry { target, details, place, id }: Entry| {
             let target = target.unwrap_or_else(|| SafeName::from_url(details.url()).into());
@@ -50,7 +53,7 @@ impl Plan {
         };
         // Collected in place, for an entry is as large as a download: the entries of a million URLs take 46 MiB.
         let downloads = entries.into_iter().map(to_download).collect();
-        Self { downloads, by_target, duplicates }
+        Self { downloads, by_target, with_given_target, duplicates }
     }
 
     /// Returns the downloads in list order.
@@ -70,6 +73,11 @@ impl Plan {
     #[must_use]
     pub fn contains(&self, target: &Target) -> bool {
         self.with_key(&target.key()).is_some()
+    }
+
+    /// Whether the target of a download is from its entry, rather than from its URL.
+    pub(crate) fn has_given_target(&self, id: usize) -> bool {
+        self.with_given_target.binary_search_by_key(&id, |id| *id as usize).is_ok()
     }
 
     /// Finds the download that a file in the output directory belongs to, by its name without regard to case.
@@ -209,6 +217,7 @@ mod tests {
         let plan = Plan::new([entry(), named("y"), named("z"), named("y")], |_| false);
         let targets: Vec<_> = plan.downloads().iter().map(|download| download.target().as_str()).collect();
         assert_eq!((targets.as_slice(), plan.duplicates()), (["x", "y", "z"].as_slice(), 1));
+        assert_eq!([0, 1, 2].map(|id| plan.has_given_target(id)), [false, true, true]);
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl Target {
     }
 
     /// Returns a key that is equal for two targets if a case-insensitive file system treats them as the same.
-    pub(super) fn key(&self) -> Cow<'_, str> {
+    pub(crate) fn key(&self) -> Cow<'_, str> {
         self.0.key()
     }
 

@@ -12,7 +12,7 @@ use super::streams::Stdout;
 use crate::measure::Comparison;
 use crate::options::Mode;
 use crate::plan::{Download, Plan, Target};
-use crate::run::{Event, Outcome, SkipReason, Summary};
+use crate::run::{Event, Finished, Outcome, SkipReason, Summary};
 
 /// How many records of a plan are written at a time.
 const BATCH: usize = 1000;
@@ -148,7 +148,7 @@ impl JsonLines {
                     received: Some(finished.transferred),
                     ..Details::default()
                 };
-                self.write_outcome(download, &finished.outcome, details);
+                self.write_outcome(download, finished, details);
             }
             Event::StartingOver(..)
             | Event::Redirected(..)
@@ -203,8 +203,8 @@ impl JsonLines {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).has_ended = true;
     }
 
-    fn write_outcome(&self, download: &Download, outcome: &Outcome, details: Details) {
-        match outcome {
+    fn write_outcome(&self, download: &Download, finished: &Finished, details: Details) {
+        match &finished.outcome {
             Outcome::Fetched(file) => {
                 let details = Details {
                     bytes: Some(file.bytes),
@@ -217,7 +217,8 @@ impl JsonLines {
             }
             Outcome::Skipped(skip) => {
                 let checked = Some(*skip == SkipReason::Unchanged);
-                self.write_record("skipped", download, Details { checked, ..details });
+                let details = Details { checked, ..details };
+                self.write_record_as("skipped", download, finished.target(download), details);
             }
             Outcome::Failed(failure) => {
                 let details = Details {

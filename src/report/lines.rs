@@ -122,7 +122,7 @@ fn format_outcome(download: &Download, finished: &Finished, wording: Wording) ->
             Some(line)
         }
         Outcome::Skipped(SkipReason::Exists) => {
-            Some(format!("{url}: skipped, {} exists, not checked", download.target()))
+            Some(format!("{url}: skipped, {} exists, not checked", finished.target(download)))
         }
         Outcome::Skipped(SkipReason::Unchanged) => {
             Some(format!("{url}: skipped, {} is unchanged according to the server", download.target()))

@@ -43,8 +43,9 @@ const CONFINED: [(&str, &str); 12] = [
 ];
 
 /// Folders and files that use no clock, randomness, file or socket.
-const PURE: [&str; 24] = [
+const PURE: [&str; 26] = [
     "src/plan/",
+    "src/http/content_disposition.rs",
     "src/http/redirect.rs",
     "src/http/headers.rs",
     "src/http/request.rs",
@@ -61,6 +62,7 @@ const PURE: [&str; 24] = [
     "src/part/sidecar.rs",
     "src/report/places.rs",
     "src/report/view.rs",
+    "src/run/claimed_names.rs",
     "src/run/outcome.rs",
     "src/run/resume_policy.rs",
     "src/run/retry.rs",
