@@ -122,6 +122,12 @@ pub mod fuzzing {
     pub use crate::part::{Ranges, Sidecar};
     pub use crate::plan::{SafeName, list};
     pub use crate::text::is_hidden;
+
+    /// The name of a file that a server suggests a name for.
+    #[must_use]
+    pub fn name_from_server(name: &str) -> SafeName {
+        SafeName::from_server(name)
+    }
 }
 
 /// Runs a plan: creates the output directory, downloads every file, and returns when all have finished.
