@@ -123,10 +123,16 @@ pub use url::{UrlError, WebUrl};
 /// For the fuzz targets of this repository. Not a part of the library's interface.
 #[doc(hidden)]
 pub mod fuzzing {
-    pub use crate::http::{ContentRange, parse_retry_after};
+    pub use crate::http::{ContentRange, parse_file_name, parse_retry_after};
     pub use crate::part::{Ranges, Sidecar};
     pub use crate::plan::SafeName;
     pub use crate::text::is_hidden;
+
+    /// The name of a file that a server suggests a name for.
+    #[must_use]
+    pub fn name_from_server(name: &str) -> SafeName {
+        SafeName::from_server(name)
+    }
 }
 
 /// Runs a plan: creates the output directory, downloads every file, and returns when all have finished.

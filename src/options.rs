@@ -208,13 +208,18 @@ pub struct Output {
     pub directory: PathBuf,
     /// What to do if a target already exists.
     pub if_exists: IfExists,
+    /// Name files as the server does: by the `Content-Disposition` of its response, or else by the URL that responded,
+    /// after redirects. Entries that have a target keep it. The name is not known before a request, so every file is
+    /// requested; [`if_exists`](Self::if_exists) applies to the file that has the server's name. A name that another
+    /// download of the run has becomes `name-2.ext`, and so on.
+    pub remote_name: bool,
     /// Sync each file and its name to disk before it counts as fetched, so that finished files survive a power failure.
     pub fsync: bool,
 }
 
 impl Default for Output {
     fn default() -> Self {
-        Self { directory: PathBuf::from("."), if_exists: IfExists::Skip, fsync: false }
+        Self { directory: PathBuf::from("."), if_exists: IfExists::Skip, remote_name: false, fsync: false }
     }
 }
 
@@ -230,7 +235,8 @@ pub enum IfExists {
     /// Keep it, and save the new file under the next free name.
     Rename,
     /// Replace it if, according to the server, the file has changed since the existing one's modification time
-    /// (`If-Modified-Since`). Another URL's file fails the download, as with [`Skip`](Self::Skip).
+    /// (`If-Modified-Since`). Another URL's file fails the download, as with [`Skip`](Self::Skip). With
+    /// [`remote_name`](Output::remote_name), the same as `Skip`: which file to ask about is not known in time.
     Update,
     /// Fail the download.
     Fail,

@@ -100,6 +100,10 @@ struct FileArgs {
     #[arg(short = 'O', long, value_name = "NAME", conflicts_with = "input")]
     output_name: Option<String>,
 
+    /// Name files as the server does: by Content-Disposition, or else by the URL after redirects
+    #[arg(long, conflicts_with_all = ["output_name", "compare"])]
+    remote_name: bool,
+
     /// What to do if a file already exists
     #[arg(long, value_name = "WHAT", default_value = "skip")]
     if_exists: IfExistsArg,
@@ -301,7 +305,12 @@ impl FetchArgs {
         };
         let retry = Retry { retries: retry.retries };
         let display = display.resolve(files.output_dir.clone(), concurrency.compare);
-        let output = Output { directory: files.output_dir, if_exists: files.if_exists.into(), fsync: files.fsync };
+        let output = Output {
+            directory: files.output_dir,
+            if_exists: files.if_exists.into(),
+            remote_name: files.remote_name,
+            fsync: files.fsync,
+        };
         Ok(FetchCommand {
             urls,
             lists: files.input,

@@ -47,11 +47,8 @@ const HABITS: &[(&[&str], Habit)] = &[
         Use("-j N limits the number of threads"),
     ),
     (&["-f", "--fail", "--fail-with-body"], Always("error pages are not saved")),
-    (
-        &["-J", "--remote-header-name", "--content-disposition"],
-        Never("files are named after their URLs; -O NAME names a single one"),
-    ),
-    (&["--remote-name", "--remote-name-all"], Always("files are named after their URLs")),
+    (&["-J", "--remote-header-name", "--content-disposition"], Use("--remote-name names files as the server does")),
+    (&["--remote-name-all"], Always("files are named after their URLs; --remote-name asks the server")),
     (&["-A", "-U", "--user-agent"], Use("-H 'User-Agent: NAME' sets it")),
     (&["-e", "--referer"], Use("-H 'Referer: URL' sends it")),
     (&["-b", "--cookie", "--load-cookies"], Use("-H 'Cookie: NAME=VALUE' sends it")),

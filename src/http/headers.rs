@@ -4,10 +4,14 @@ use std::time::SystemTime;
 
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use super::content_disposition::parse_file_name;
 use super::content_range::ContentRange;
 use super::validator::{EntityHeaders, Validator};
 use crate::options::Header;
 use crate::url::WebUrl;
+
+/// A longer file name is not remembered for a resume. No file system allows names as long as this.
+const MAX_FILE_NAME: usize = 1024;
 
 /// The maximum length of a `Content-Encoding` in characters. A longer one is truncated; it is only displayed.
 const MAX_CONTENT_ENCODING: usize = 80;
@@ -22,6 +26,13 @@ pub fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
     let mut values = headers.get_all(header::CONTENT_RANGE).iter();
     let value = values.next().filter(|_| values.next().is_none())?;
     ContentRange::parse(value.to_str().ok()?)
+}
+
+/// The file name that the server suggests (`Content-Disposition`). Of several headers, all must be the same.
+pub fn file_name(headers: &HeaderMap) -> Option<String> {
+    let mut values = headers.get_all(header::CONTENT_DISPOSITION).iter();
+    let value = values.next()?;
+    values.all(|other| other == value).then(|| parse_file_name(value.as_bytes())).flatten()
 }
 
 /// The `Content-Encoding`, without `identity`, which means no encoding.
@@ -44,6 +55,7 @@ pub fn entity_headers(headers: &HeaderMap, effective_url: &WebUrl) -> EntityHead
         etag: joined(headers, &header::ETAG, ", "),
         last_modified: joined(headers, &header::LAST_MODIFIED, ", "),
         content_encoding: joined(headers, &header::CONTENT_ENCODING, ", "),
+        file_name: file_name(headers).filter(|name| name.len() <= MAX_FILE_NAME),
         effective_url: effective_url.identity(),
     }
 }

@@ -5,6 +5,7 @@ mod client;
 mod clients;
 mod configure;
 mod connection_pool;
+mod content_disposition;
 mod content_range;
 mod exchange;
 mod failure;
@@ -26,6 +27,7 @@ mod validator;
 
 pub use client::Client;
 pub use clients::Clients;
+pub use content_disposition::parse_file_name;
 pub use content_range::ContentRange;
 pub use interrupt::Interrupt;
 #[cfg(feature = "cli")]

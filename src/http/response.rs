@@ -164,6 +164,18 @@ impl<'a> Response<'a> {
         Some(&self.effective_url).filter(|effective_url| *effective_url != requested).cloned()
     }
 
+    /// The URL that responded, after redirects.
+    #[must_use]
+    pub const fn effective_url(&self) -> &WebUrl {
+        &self.effective_url
+    }
+
+    /// The file name that the server suggests (`Content-Disposition`), without directories.
+    #[must_use]
+    pub fn file_name(&self) -> Option<String> {
+        headers::file_name(&self.raw.head.headers)
+    }
+
     /// The body's `Content-Encoding`, if the server applied one although none was accepted.
     #[must_use]
     pub fn content_encoding(&self) -> Option<String> {

@@ -12,8 +12,8 @@ const MIN_AGE: Duration = Duration::from_secs(60);
 /// 16 KiB, and a sidecar has to stay small enough to be distinguishable from a user's file.
 const MAX_LENGTH: usize = 8 * 1024;
 
-/// The headers of a response that describe the file, verbatim, and the URL that sent them. Several values of one header
-/// are joined, and bytes that are not UTF-8 become U+FFFD.
+/// The headers of a response that describe the file, verbatim but for the file name, and the URL that sent them. Several
+/// values of one header are joined, and bytes that are not UTF-8 become U+FFFD.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntityHeaders {
     /// The `ETag`.
@@ -23,6 +23,9 @@ pub struct EntityHeaders {
     /// The `Content-Encoding`.
     #[serde(rename = "coding")]
     pub content_encoding: Option<String>,
+    /// The name in its `Content-Disposition`. A 206 need not repeat that (RFC 9110, section 15.3.7).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_name: Option<String>,
     /// The [identity](crate::url::WebUrl::identity) of the URL that responded, after redirects: an `ETag` is unique
     /// only there.
     #[serde(rename = "place")]
@@ -41,7 +44,7 @@ pub struct Validator {
 
 impl EntityHeaders {
     fn length(&self) -> usize {
-        let texts = [&self.etag, &self.last_modified, &self.content_encoding];
+        let texts = [&self.etag, &self.last_modified, &self.content_encoding, &self.file_name];
         self.effective_url.len() + texts.into_iter().flatten().map(String::len).sum::<usize>()
     }
 }
@@ -72,7 +75,7 @@ impl Validator {
     }
 
     /// Whether a later response's headers contradict none of the first response's. A missing `ETag` or Last-Modified is
-    /// no conflict; a different or missing Content-Encoding, or a different URL, is.
+    /// no conflict; a different or missing Content-Encoding, or a different URL, is. The file name proves nothing.
     #[must_use]
     pub fn is_consistent_with(&self, entity_headers: &EntityHeaders) -> bool {
         let is_consistent =
@@ -96,6 +99,18 @@ impl Validator {
     #[must_use]
     pub fn content_encoding(&self) -> Option<String> {
         self.headers.content_encoding.clone()
+    }
+
+    /// Returns the name that the server suggested for the file.
+    #[must_use]
+    pub fn file_name(&self) -> Option<&str> {
+        self.headers.file_name.as_deref()
+    }
+
+    /// Returns the [identity](crate::url::WebUrl::identity) of the URL that responded, after redirects.
+    #[must_use]
+    pub fn effective_url(&self) -> &str {
+        &self.headers.effective_url
     }
 
     fn strong_etag(&self) -> Option<&str> {
@@ -123,6 +138,7 @@ mod tests {
             etag: etag.map(text),
             last_modified: last_modified.map(text),
             content_encoding: None,
+            file_name: None,
             effective_url: "http://h/x".to_owned(),
         }
     }
@@ -185,6 +201,8 @@ mod tests {
         let gzip = EntityHeaders { content_encoding: Some("gzip".to_owned()), ..entity_headers(None, None) };
         let elsewhere = EntityHeaders { effective_url: "http://h/y".to_owned(), ..entity_headers(None, None) };
         assert!(!validator.is_consistent_with(&gzip) && !validator.is_consistent_with(&elsewhere));
+        let renamed = EntityHeaders { file_name: Some("x".to_owned()), ..entity_headers(None, None) };
+        assert!(validator.is_consistent_with(&renamed));
     }
 
     proptest! {

@@ -1,22 +1,14 @@
 //! Turns list entries into a plan: drops duplicates, and gives each download a target of its own.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Index;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use hashbrown::HashTable;
-
 use super::download::Download;
 use super::entry::Entry;
-use super::name::{SafeName, fold_case, target_of};
-use super::requests::Requests;
+use super::name::{fold_case, target_of};
+use super::names::{Clash, Names};
+use super::position::Position;
 use super::target::Target;
-use crate::url::WebUrl;
-
-/// How many targets are packed at a time.
-const BATCH: usize = 1000;
 
 /// Every download of a run, in list order. No two share a target, even on a file system that ignores case.
 ///
@@ -28,27 +20,25 @@ pub struct Plan {
     /// Those that were added. They keep their addresses while more are.
     later: boxcar::Vec<Download>,
     names: Mutex<Names>,
-}
-
-/// Which targets are taken, and what was asked for.
-#[derive(Debug, Default)]
-struct Names {
-    hasher: RandomState,
-    /// Finds a download by the [key](Target::key) of its target.
-    by_target: HashTable<u32>,
-    /// Where to continue counting when a target is taken.
-    numbers: HashMap<Box<str>, usize>,
-    requests: Requests,
-    duplicates: usize,
+    clashes: Vec<Clash>,
 }
 
 /// Why an entry cannot be added to a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddError {
     /// The plan is full.
-    #[error("a list can have no more than 4294967295 downloads")]
+    #[error("a list can have no more than {} downloads", Position::LIMIT)]
     TooMany,
+    /// Its target belongs to another download, or has to be a file and a directory at once. `other` is the redacted URL
+    /// of that download.
+    #[error("{problem} {other}")]
+    Clash {
+        /// What is wrong, without the other download.
+        problem: String,
+        /// The redacted URL of the other download.
+        other: String,
+    },
 }
 
 /// The position of the download that a file belongs to.
@@ -62,52 +52,62 @@ pub enum Owner {
 
 impl Plan {
     /// Makes a download of each entry, in order. Its target is the one that the entry has, or is named after its first
-    /// URL. An entry with the same first URL and target as an earlier one is dropped as a duplicate. A target that an
-    /// earlier download has becomes `name-2.ext`, and so on. (With `--if-exists rename`, a commit does the same for
-    /// files that appear later.)
+    /// URL. An entry that equals an earlier one is dropped as a duplicate.
     ///
-    /// So does a target for which `exists` returns true. That is for [`IfExists::Rename`](crate::options::IfExists),
-    /// which keeps existing files; otherwise, pass `|_| false`.
+    /// Where several URLs end in one name, their queries tell them apart: `download?id=1` becomes `download@id=1`. A
+    /// target that another download has nevertheless becomes `name-2.ext`, and so on. (With `--if-exists rename`, a
+    /// commit does the same for files that appear later.) Names that the list gave come first; see
+    /// [`clashes`](Self::clashes).
+    ///
+    /// A target for which `exists` returns true is numbered as well. That is for
+    /// [`IfExists::Rename`](crate::options::IfExists), which keeps existing files; otherwise, pass `|_| false`.
     #[must_use]
     pub fn new<E: Into<Entry>>(entries: impl IntoIterator<Item = E>, exists: impl Fn(&Target) -> bool) -> Self {
         let mut entries: Vec<Entry> = entries.into_iter().map(Into::into).collect();
-        let count = entries.len();
         let mut names = Names::default();
-        names.requests.drop_duplicates(&mut entries);
-        names.duplicates = count - entries.len();
-        names.choose_targets(&mut entries, exists);
-        let to_download = |Entry { target, details, place, id, .. }: Entry| {
-            let target = target.unwrap_or_else(|| SafeName::from_url(details.url()).into());
-            Download::new(id, place, target, details)
+        let clashes = names.choose_all(&mut entries, exists);
+        let to_download = |Entry { target, details, place, position }: Entry| {
+            let target = target.unwrap_or_else(|| Target::from_url(details.url()));
+            Download::new(position, place, target, details)
         };
         // Collected in place, for an entry is as large as a download: the entries of a million URLs take 46 MiB.
         let first = entries.into_iter().map(to_download).collect();
-        Self { first, later: boxcar::Vec::new(), names: Mutex::new(names) }
+        Self { first, later: boxcar::Vec::new(), names: Mutex::new(names), clashes }
     }
 
-    /// Adds an entry after the others, as if it had been the last one of [`new`](Self::new). Returns its download, or
-    /// `None` if it is a duplicate.
+    /// Adds an entry after the others. Returns its download, or `None` if it is a duplicate.
+    ///
+    /// Its name is chosen among those that are left: unlike in [`new`](Self::new), an earlier one never changes.
     ///
     /// # Errors
     ///
-    /// [`AddError::TooMany`] if the plan is full.
+    /// [`AddError`] if its target is that of another download, and the list gave it; or if the plan is full.
     pub fn add(
         &self,
         entry: impl Into<Entry>,
         exists: impl Fn(&Target) -> bool,
     ) -> Result<Option<&Download>, AddError> {
-        let Entry { target: wanted, details, place, .. } = entry.into();
+        let mut entry = entry.into();
         let mut names = self.names();
-        let id = u32::try_from(self.len()).map_err(|_| AddError::TooMany)?;
-        names.requests.index_first(&self.first);
-        if !names.requests.insert(id, details.url(), wanted.as_ref(), |id| &self[id as usize]) {
-            names.duplicates += 1;
+        let id = u32::try_from(self.len()).ok().filter(|id| *id < Position::LIMIT).ok_or(AddError::TooMany)?;
+        entry.position = entry.position.at(id);
+        let download = |id: u32| &self[id as usize];
+        if names.is_duplicate(&entry, &self.first, download) {
             return Ok(None);
         }
-        let key_of = |id: u32| self[id as usize].target().key();
-        let target = names.choose_target(id, wanted, details.url(), exists, key_of);
-        let index = self.later.push(Download::new(id, place, target, details));
+        let target = names.choose_next(&entry, exists, download).map_err(|clash| AddError::Clash {
+            problem: clash.problem(),
+            other: download(clash.other).url().to_string(),
+        })?;
+        let index = self.later.push(Download::new(entry.position, entry.place, target, entry.details));
         Ok(self.later.get(index))
+    }
+
+    /// Returns the targets that several entries of [`new`](Self::new) have to share, which they cannot: those that the
+    /// list gave to two of them, or that would be a file and a directory at once. Such a plan should not be run.
+    #[must_use]
+    pub fn clashes(&self) -> &[Clash] {
+        &self.clashes
     }
 
     /// Returns the downloads in list order.
@@ -140,7 +140,7 @@ impl Plan {
     /// Returns how many entries were dropped as duplicates so far.
     #[must_use]
     pub fn duplicates(&self) -> usize {
-        self.names().duplicates
+        self.names().duplicates()
     }
 
     /// Whether a download of the plan has this target. Names of part files and sidecars need no check: no
@@ -160,9 +160,7 @@ impl Plan {
     }
 
     fn with_key(&self, key: &str) -> Option<usize> {
-        let Names { hasher, by_target, .. } = &*self.names();
-        let has_key = |id: &u32| self[*id as usize].target().key() == key;
-        by_target.find(hasher.hash_one(key), has_key).map(|id| *id as usize)
+        self.names().with_key(key, |id| &self[id as usize]).map(|id| id as usize)
     }
 
     fn names(&self) -> MutexGuard<'_, Names> {
@@ -181,60 +179,6 @@ impl Index<usize> for Plan {
     }
 }
 
-impl Names {
-    /// Sets the target of every entry.
-    fn choose_targets(&mut self, entries: &mut [Entry], exists: impl Fn(&Target) -> bool) {
-        self.by_target = HashTable::with_capacity(entries.len());
-        for index in 0..entries.len() {
-            let wanted = entries[index].target.take();
-            let Entry { id, details, .. } = &entries[index];
-            let key_of = |id: u32| entries[id as usize].target.as_ref().map_or(Cow::Borrowed(""), Target::key);
-            let target = self.choose_target(*id, wanted, details.url(), &exists, key_of);
-            entries[index].target = Some(target);
-            if (index + 1).is_multiple_of(BATCH) || index + 1 == entries.len() {
-                let batch = &mut entries[index - index % BATCH..=index];
-                Target::pack(batch.iter_mut().filter_map(|entry| entry.target.as_mut()));
-            }
-        }
-    }
-
-    /// Chooses the target of the next download, `id`: the one that its entry names, or else the name from its URL; if
-    /// that is taken, a numbered one. `key_of` returns the key of an earlier download's target.
-    fn choose_target<'k>(
-        &mut self,
-        id: u32,
-        wanted: Option<Target>,
-        url: &WebUrl,
-        exists: impl Fn(&Target) -> bool,
-        key_of: impl Fn(u32) -> Cow<'k, str>,
-    ) -> Target {
-        let Self { hasher, by_target, numbers, requests, .. } = self;
-        let is_taken = |key: &str| by_target.find(hasher.hash_one(key), |id| key_of(*id) == key).is_some();
-        let is_free = |target: &Target| !is_taken(&target.key()) && !exists(target);
-        let named = wanted.clone();
-        let target = first_free(wanted.unwrap_or_else(|| SafeName::from_url(url).into()), is_free, numbers);
-        requests.record(id, named, &target);
-        by_target.insert_unique(hasher.hash_one(&*target.key()), id, |id| hasher.hash_one(&*key_of(*id)));
-        target
-    }
-}
-
-/// Returns `target`, or its first numbered alternative that is free. `numbers` stores where to continue counting: without
-/// it, a list in which every name is `download` takes quadratic time.
-fn first_free(target: Target, is_free: impl Fn(&Target) -> bool, numbers: &mut HashMap<Box<str>, usize>) -> Target {
-    if is_free(&target) {
-        return target;
-    }
-    let number = numbers.entry(target.key().into()).or_insert(2);
-    loop {
-        let candidate = target.numbered(*number);
-        *number += 1;
-        if is_free(&candidate) {
-            return candidate;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -242,7 +186,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::digest::Digest;
     use crate::options::Header;
+    use crate::plan::name::SafeName;
+    use crate::url::WebUrl;
 
     fn targets(urls: &[&str], existing: &[&str]) -> Vec<String> {
         let urls = urls.iter().map(|url| WebUrl::parse(url).unwrap());
@@ -300,6 +247,7 @@ mod tests {
         let plan = Plan::new([entry(), named("y"), named("z"), named("y")], |_| false);
         let targets: Vec<_> = plan.downloads().map(|download| download.target().as_str()).collect();
         assert_eq!((targets.as_slice(), plan.duplicates()), (["x", "y", "z"].as_slice(), 1));
+        assert_eq!([0, 1, 2].map(|id| plan[id].is_named()), [false, true, true]);
     }
 
     #[test]
@@ -326,12 +274,57 @@ mod tests {
         let named = |name| entry().with_target(SafeName::from_user(name).unwrap());
         let other = || Entry::from(WebUrl::parse("http://b/x").unwrap());
         let plan = Plan::new([entry(), named("x"), named("y")], |_| false);
-        let added = [entry(), other(), named("x"), other(), named("z"), named("z"), named("x-2")].map(|entry| {
+        let added = [entry(), other(), named("x"), other(), named("z"), named("z")].map(|entry| {
             plan.add(entry, |_| false).unwrap().map(|download| (download.id(), download.target().to_string()))
         });
-        let expected = [None, Some((3, "x-3")), None, None, Some((4, "z")), None, Some((5, "x-2-2"))];
+        let expected = [None, Some((3, "x-3")), None, None, Some((4, "z")), None];
         assert_eq!(added, expected.map(|added| added.map(|(id, target)| (id, target.to_owned()))));
-        assert_eq!((plan.len(), plan.duplicates()), (6, 4));
+        assert_eq!((plan.len(), plan.duplicates()), (5, 4));
+        let digest = Digest::from_bare_hex(&"0".repeat(32)).unwrap();
+        assert!(plan.add(entry().with_digest(digest), |_| false).unwrap().is_some(), "it says more");
+    }
+
+    #[test]
+    fn queries_tell_urls_apart_that_end_in_one_name() {
+        assert_eq!(targets(&["http://a/get?id=1"], &[]), ["get"]);
+        assert_eq!(
+            targets(
+                &["http://a/get.csv?id=1", "http://a/get.csv?id=2", "http://b/get.csv?id=2", "http://a/get.csv"],
+                &[]
+            ),
+            ["get@id=1.csv", "get@id=2.csv", "get@id=2-2.csv", "get.csv"]
+        );
+        let plan = Plan::default();
+        let added = ["http://a/get?id=1", "http://a/get?id=2", "http://b/get?id=2", "http://a/get"].map(|url| {
+            let download = plan.add(WebUrl::parse(url).unwrap(), |_| false).unwrap();
+            download.unwrap().target().to_string()
+        });
+        assert_eq!(added, ["get", "get@id=2", "get@id=2-2", "get-2"]);
+    }
+
+    #[test]
+    fn what_the_list_named_keeps_its_name_or_clashes() {
+        let entry = |url: &str, path: &str| {
+            let entry = Entry::from(WebUrl::parse(url).unwrap());
+            if path.is_empty() { entry } else { entry.with_target(Target::from_list(path).unwrap()) }
+        };
+        let clashes = |entries: &[(&str, &str)]| -> Vec<(u32, u32)> {
+            let plan = Plan::new(entries.iter().map(|(url, path)| entry(url, path)), |_| false);
+            let found: Vec<_> = plan.clashes().iter().map(|clash| (clash.id, clash.other)).collect();
+            let growing = Plan::default();
+            let refused: Vec<_> =
+                entries.iter().map(|(url, path)| growing.add(entry(url, path), |_| false).is_err()).collect();
+            assert_eq!(refused.contains(&true), !found.is_empty(), "{entries:?}");
+            found
+        };
+        assert_eq!(clashes(&[("http://a/x", ""), ("http://a/y", "z"), ("http://a/z", "y")]), []);
+        assert_eq!(clashes(&[("http://a/x", "d/y"), ("http://a/y", "D/Y")]), [(1, 0)]);
+        assert_eq!(clashes(&[("http://a/x", "d/e/y"), ("http://a/y", "d")]), [(1, 0)]);
+        assert_eq!(clashes(&[("http://a/y", "d/e"), ("http://a/x", "d/E/y")]), [(0, 1)]);
+        assert_eq!(clashes(&[("http://a/x", "d/y"), ("http://a/y", "d/z"), ("http://a/z", "e/z")]), []);
+        let plan = Plan::new([entry("http://a/x", ""), entry("http://a/y", "x")], |_| false);
+        assert_eq!([plan[0].target().as_str(), plan[1].target().as_str()], ["x-2", "x"]);
+        assert_eq!([plan[0].is_named(), plan[1].is_named()], [false, true]);
     }
 
     #[test]
@@ -346,16 +339,11 @@ mod tests {
     proptest! {
         #[test]
         fn a_plan_that_grows_is_the_same_as_one_that_is_complete_at_once(
-            entries in proptest::collection::vec(("[ab]", "[aAb]{0,2}(\\.part|-2|-3)?", proptest::option::of("[aAb](-2)?")), 0..40),
+            entries in proptest::collection::vec(("[ab]", "[aAb]{0,2}(\\.part|-2|-3)?"), 0..40),
             known in 0usize..40,
         ) {
-            let entries: Vec<Entry> = entries.iter().map(|(host, tail, name)| {
-                let entry = Entry::from(WebUrl::parse(&format!("http://{host}/{tail}")).unwrap());
-                match name {
-                    Some(name) => entry.with_target(SafeName::from_user(name).unwrap()),
-                    None => entry,
-                }
-            }).collect();
+            let url = |(host, tail): &(String, String)| WebUrl::parse(&format!("http://{host}/{tail}")).unwrap();
+            let entries: Vec<Entry> = entries.iter().map(|entry| url(entry).into()).collect();
             let complete = Plan::new(entries.clone(), |target| target.as_str() == "b");
             let (first, later) = entries.split_at(known.min(entries.len()));
             let growing = Plan::new(first.to_vec(), |target| target.as_str() == "b");

@@ -1,5 +1,6 @@
 //! One file to get: its sources, its target, and what is known about it in advance.
 
+use super::position::Position;
 use super::source::{Details, Expected, Source};
 use super::target::Target;
 use crate::url::WebUrl;
@@ -8,21 +9,27 @@ use crate::url::WebUrl;
 // A plan may hold millions, so it takes 48 bytes.
 #[derive(Debug, Clone)]
 pub struct Download {
-    id: u32,
+    position: Position,
     place: u32,
     target: Target,
     details: Details,
 }
 
 impl Download {
-    pub(super) const fn new(id: u32, place: u32, target: Target, details: Details) -> Self {
-        Self { id, place, target, details }
+    pub(super) const fn new(position: Position, place: u32, target: Target, details: Details) -> Self {
+        Self { position, place, target, details }
     }
 
     /// Returns its position in the plan, from 0.
     #[must_use]
     pub const fn id(&self) -> usize {
-        self.id as usize
+        self.position.id() as usize
+    }
+
+    /// Whether its list entry gave the name of the target, which then nothing else chooses.
+    #[must_use]
+    pub const fn is_named(&self) -> bool {
+        self.position.is_named()
     }
 
     /// Returns the number that its entry was given with [`Entry::with_place`](crate::Entry::with_place); 0 without.
@@ -35,6 +42,10 @@ impl Download {
     #[must_use]
     pub fn url(&self) -> &WebUrl {
         self.details.url()
+    }
+
+    pub(super) const fn details(&self) -> &Details {
+        &self.details
     }
 
     /// Returns its sources in order of preference. There is at least one.

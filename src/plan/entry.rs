@@ -1,5 +1,6 @@
 //! One entry of a list, before the plan makes a download of it.
 
+use super::position::Position;
 use super::source::{Details, Expected, Source};
 use super::target::Target;
 use crate::digest::Digest;
@@ -12,16 +13,15 @@ pub struct Entry {
     pub(super) details: Details,
     pub(super) target: Option<Target>,
     pub(super) place: u32,
-    /// Its position in the plan. It is part of the entry so that both are as large as a download: see `Plan::new`.
-    pub(super) id: u32,
-    /// Whether the list gave the target's name. Otherwise the plan may give it another one.
-    pub(super) is_named: bool,
+    /// Its position in the plan, which is part of the entry so that both are as large as a download: see `Plan::new`. And
+    /// whether the list gave the target's name; otherwise the plan may give it another one.
+    pub(super) position: Position,
 }
 
 impl From<WebUrl> for Entry {
     /// Creates an entry with one source. The file is named after the URL.
     fn from(url: WebUrl) -> Self {
-        Self { details: url.into(), target: None, place: 0, id: 0, is_named: false }
+        Self { details: url.into(), target: None, place: 0, position: Position::default() }
     }
 }
 
@@ -43,13 +43,13 @@ impl Entry {
     /// Sets the path of the file below the output directory. No other entry may have it.
     #[must_use]
     pub fn with_target(mut self, target: impl Into<Target>) -> Self {
-        (self.target, self.is_named) = (Some(target.into()), true);
+        (self.target, self.position) = (Some(target.into()), self.position.named(true));
         self
     }
 
     /// Sets the path that the file has if no other entry wants it.
     pub(super) fn with_wanted_target(mut self, target: Target) -> Self {
-        (self.target, self.is_named) = (Some(target), false);
+        (self.target, self.position) = (Some(target), self.position.named(false));
         self
     }
 

@@ -43,6 +43,12 @@ impl SafeName {
         Self::sanitized(percent_decode(segment))
     }
 
+    /// Derives a name from one that a server chose, or `index.html` if nothing is left of it. Leading dots are removed:
+    /// no server may create a hidden file, such as `.profile`.
+    pub(crate) fn from_server(name: &str) -> Self {
+        Self::sanitized(name.trim_start_matches(['.', ' ']).to_owned())
+    }
+
     /// Accepts a name chosen by the user, or returns `None` if it is unsafe. Only reserved names are changed: `x.part`
     /// becomes `x.part_`, as it does for a URL.
     #[must_use]
@@ -92,7 +98,7 @@ impl fmt::Display for SafeName {
     }
 }
 
-const fn is_unsafe(c: char) -> bool {
+pub(super) const fn is_unsafe(c: char) -> bool {
     is_hidden(c) || matches!(c, '/' | '\\' | '<' | '>' | ':' | '"' | '|' | '?' | '*')
 }
 
@@ -263,6 +269,25 @@ mod tests {
         for bad in ["", ".", "..", "a/b", "a\\b", "con", "x.", "a\nb"] {
             assert_eq!(SafeName::from_user(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_servers_name_is_made_safe_and_visible() {
+        for (name, safe) in [
+            ("data.csv", "data.csv"),
+            (".profile", "profile"),
+            (" .. .x", "x"),
+            (".part", "part"),
+            ("x.part", "x.part_"),
+            ("..", "index.html"),
+            ("", "index.html"),
+            ("CON.txt", "_CON.txt"),
+            ("a\u{202e}\0b:c?", "a__b_c_"),
+        ] {
+            assert_eq!(SafeName::from_server(name).as_str(), safe, "{name:?}");
+        }
+        let long = SafeName::from_server(&format!("{}.csv", "é".repeat(5000)));
+        assert!(long.as_str().len() <= MAX_NAME && long.as_str().ends_with("é.csv"), "{long}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::name::{PART_SUFFIX, SafeName, fold_case, is_device};
 use crate::text::{SharedText, pack};
+use crate::url::{WebUrl, percent_decode};
 
 /// A path below the output directory: one or more safe names, separated by `/`. It cannot lead out of the directory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -35,6 +36,22 @@ pub enum PathError {
 }
 
 impl Target {
+    /// The target that a URL gives its file: the [name](SafeName::from_url) at its end.
+    #[must_use]
+    pub fn from_url(url: &WebUrl) -> Self {
+        SafeName::from_url(url).into()
+    }
+
+    /// The target that a URL gives its file if directories are kept: below the output directory, or below one named
+    /// after the host.
+    #[must_use]
+    pub fn with_path_of(url: &WebUrl, has_host: bool) -> Self {
+        let host = has_host.then(|| SafeName::sanitized(url.host()));
+        let directories = url.directories().map(|segment| SafeName::sanitized(percent_decode(segment)));
+        let names: Vec<_> = host.into_iter().chain(directories).chain([SafeName::from_url(url)]).collect();
+        Self::join(&names)
+    }
+
     /// Makes a target of a path that a list gives. Each of its components is made [safe](SafeName); `.` and empty ones
     /// are left out.
     ///
@@ -116,7 +133,7 @@ impl Target {
     }
 
     /// Returns a key that is equal for two targets if a case-insensitive file system treats them as the same.
-    pub(super) fn key(&self) -> Cow<'_, str> {
+    pub(crate) fn key(&self) -> Cow<'_, str> {
         fold_case(&self.0)
     }
 

@@ -12,7 +12,7 @@ use super::streams::Stdout;
 use crate::measure::Comparison;
 use crate::options::Mode;
 use crate::plan::{Download, Plan, Target};
-use crate::run::{Event, Outcome, SkipReason, Summary};
+use crate::run::{Event, Finished, Outcome, SkipReason, Summary};
 
 /// How many records of a plan are written at a time.
 const BATCH: usize = 1000;
@@ -162,7 +162,7 @@ impl JsonLines {
                     received: Some(finished.transferred),
                     ..Details::default()
                 };
-                self.write_outcome(download, &finished.outcome, details);
+                self.write_outcome(download, finished, details);
             }
             Event::Added(download) => self.write_record("planned", download, Details::default()),
             Event::Invalid { .. }
@@ -229,8 +229,8 @@ impl JsonLines {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).has_ended = true;
     }
 
-    fn write_outcome(&self, download: &Download, outcome: &Outcome, details: Details) {
-        match outcome {
+    fn write_outcome(&self, download: &Download, finished: &Finished, details: Details) {
+        match &finished.outcome {
             Outcome::Fetched(file) => {
                 let details = Details {
                     bytes: Some(file.bytes),
@@ -248,7 +248,8 @@ impl JsonLines {
                     SkipReason::SameSource => "same-url",
                     SkipReason::Unchanged => "unchanged",
                 });
-                self.write_record("skipped", download, Details { checked, reason, ..details });
+                let details = Details { checked, reason, ..details };
+                self.write_record_as("skipped", download, finished.target(download), details);
             }
             Outcome::Failed(failure) => {
                 let details = Details {

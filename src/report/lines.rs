@@ -140,7 +140,7 @@ fn format_outcome(download: &Download, finished: &Finished, wording: Wording) ->
             Some(line)
         }
         Outcome::Skipped(SkipReason::Exists) => {
-            Some(format!("{url}: skipped, {} exists, not checked", download.target()))
+            Some(format!("{url}: skipped, {} exists, not checked", finished.target(download)))
         }
         Outcome::Skipped(SkipReason::SameSource) => {
             Some(format!("{url}: skipped, {} exists, fetched from this URL", download.target()))

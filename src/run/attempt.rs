@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::claimed_names::ClaimedName;
 use super::commit::commit;
 use super::directory::{create_directories_of, refuse_links};
 use super::event::Event;
@@ -12,19 +13,17 @@ use super::existing::{Decision, decide};
 use super::leftovers::{Leftovers, replacement_path};
 use super::outcome::{Outcome, SkipReason, Unfinished};
 use super::receive::{Received, receive};
+use super::remote_name::{choose_remote_name, keeps_existing};
 use super::resume_policy::{ResumePolicy, ResumeRequest};
 use super::session::{Session, Worker};
 use super::sink::{Destination, Sink};
 use super::transfer::Transfer;
 use crate::error::Error;
-use crate::http::{Conditions, Framing, RangeRequest, Reply, Request, Response};
+use crate::http::{Conditions, RangeRequest, Reply, Request, Response};
 use crate::part::{self, CommitMode, Existing, PartFile, Sidecar, TargetState};
 
 /// Bodies up to this length are received without checking the target first.
 const RECHECK_FROM: u64 = 1024 * 1024;
-
-/// The status of a response that says the file is already complete.
-const RANGE_NOT_SATISFIABLE: u16 = 416;
 
 /// What earlier attempts left behind.
 enum StartingPoint {
@@ -83,7 +82,8 @@ impl<'t, 'a> Attempt<'t, 'a> {
         let part_path = transfer.download.target().part_path_in(directory);
         refuse_links(transfer.download.target(), directory)?;
         let is_target_unchecked = transfer.attempts == 0 && session.output_was_empty;
-        let state = if is_target_unchecked { TargetState::Free } else { part::target_state(&target)? };
+        let is_free = is_target_unchecked || session.is_named_by_server(transfer.download);
+        let state = if is_free { TargetState::Free } else { part::target_state(&target)? };
         let decision = decide(state, session.output.if_exists, &target, transfer.download);
         let is_part_useless = match &decision {
             Ok(Decision::Fetch { .. }) => false,
@@ -195,7 +195,7 @@ impl<'t, 'a> Attempt<'t, 'a> {
     }
 
     /// Requests the file, or the bytes missing from `part`; with `changed_since`, only if it has changed.
-    fn request<'w>(&self, part: Option<&PartFile>, worker: &Worker<'w>) -> Result<Reply<'w>, Error> {
+    fn request<'w>(&mut self, part: Option<&PartFile>, worker: &Worker<'w>) -> Result<Reply<'w>, Error> {
         let sidecar = part.and_then(PartFile::sidecar);
         let range = part.zip(sidecar.as_ref()).and_then(|(part, sidecar)| {
             // If nothing is missing, the server must confirm that the file ends there.
@@ -211,7 +211,9 @@ impl<'t, 'a> Attempt<'t, 'a> {
             conditions: Conditions { range, changed_since: self.changed_since },
         };
         let download = self.transfer.download;
-        worker.client.get(&request, |to| self.session.emit(&Event::Redirected(download, to)))
+        let reply = worker.client.get(&request, |to| self.session.emit(&Event::Redirected(download, to)))?;
+        choose_remote_name(self.transfer, self.session, &reply, part);
+        Ok(reply)
     }
 
     /// Receives a response and commits it. Continues `part` if the response is the rest of it, and replaces it
@@ -310,17 +312,10 @@ impl<'t, 'a> Attempt<'t, 'a> {
 
     /// Commits a part file that the server says is complete.
     fn commit_complete(&mut self, mut part: PartFile) -> Result<Outcome, Unfinished> {
-        let length = part.received();
-        let content_encoding = part.sidecar().and_then(|sidecar| sidecar.validator?.content_encoding());
         let destination = self.destination(&self.part_path, Duration::ZERO);
-        let resumed = part.resume(length);
-        let sink = Sink::Part(part);
-        match resumed {
-            Ok(()) => {
-                let (status, framing) = (RANGE_NOT_SATISFIABLE, Framing::Length(length));
-                commit(&destination, Received { sink, status, framing, content_encoding }, &mut None)
-            }
-            Err(failure) => Err(destination.keep(sink, failure)),
+        match part.resume(part.received()) {
+            Ok(()) => commit(&destination, Received::already_complete(part), &mut None),
+            Err(failure) => Err(destination.keep(Sink::Part(part), failure)),
         }
     }
 
@@ -330,7 +325,7 @@ impl<'t, 'a> Attempt<'t, 'a> {
         &self,
         destination: &Destination<'_>,
         response: Response<'_>,
-        part: Option<PartFile>,
+        mut part: Option<PartFile>,
         superseded: &mut Option<PartFile>,
         worker: &mut Worker<'_>,
     ) -> Result<Outcome, Unfinished> {
@@ -345,6 +340,9 @@ impl<'t, 'a> Attempt<'t, 'a> {
             return Ok(outcome);
         }
         create_directories_of(self.transfer.download.target(), self.session.output)?;
+        if let Some(reason) = keeps_existing(destination, &mut part)? {
+            return Ok(Outcome::Skipped(reason));
+        }
         worker.timing = Some(response.timing());
         let received = receive(destination, response, part, worker)?;
         commit(destination, received, superseded)
@@ -382,11 +380,17 @@ impl<'t, 'a> Attempt<'t, 'a> {
     }
 
     fn destination<'s>(&'s self, part_path: &'s Path, latency: Duration) -> Destination<'s> {
+        let remote_name = self.transfer.remote_name.as_ref();
         Destination {
             download: self.transfer.download,
             source: self.transfer.source(),
             part_path,
-            commit_mode: self.commit_mode,
+            commit_mode: if remote_name.is_some_and(ClaimedName::is_numbered) {
+                CommitMode::NoReplace
+            } else {
+                self.commit_mode
+            },
+            remote_name,
             progress: Arc::clone(&self.transfer.progress),
             split_backoff: Arc::clone(&self.transfer.split_backoff),
             latency,

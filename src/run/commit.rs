@@ -1,5 +1,6 @@
 //! Verifies a complete body and gives it its final name.
 
+use super::claimed_names::ClaimedName;
 use super::existing::skip_reason;
 use super::outcome::{Fetched, Outcome, SkipReason, Unfinished};
 use super::receive::Received;
@@ -74,7 +75,7 @@ fn choose_name(
         part.discard();
     }
     let output = destination.session.output;
-    let target = destination.download.target();
+    let target = destination.target();
     let path = target.path_in(&output.directory);
     let reason_to_keep = || skip_reason(part::target_state(&path)?, &path, destination.download);
     if output.if_exists == IfExists::Update && destination.commit_mode == CommitMode::Replace {
@@ -86,17 +87,30 @@ fn choose_name(
     }
     match output.if_exists {
         IfExists::Skip | IfExists::Update => reason_to_keep().map(Naming::Kept),
-        IfExists::Overwrite | IfExists::Fail => Err(Error::Exists(path)),
-        IfExists::Rename => {
-            let mut number = 2;
-            loop {
-                let name = target.numbered(number);
-                let is_planned = destination.session.plan.contains(&name);
-                if !is_planned && sink.try_name(&name.path_in(&output.directory), destination)? {
-                    return Ok(Naming::Named(name));
-                }
-                number += 1;
-            }
+        IfExists::Overwrite if destination.remote_name.is_some_and(ClaimedName::is_numbered) => {
+            take_next_name(sink, destination).map(Naming::Named)
         }
+        IfExists::Overwrite | IfExists::Fail => Err(Error::Exists(path)),
+        IfExists::Rename => take_next_name(sink, destination).map(Naming::Named),
+    }
+}
+
+/// Gives the file the first numbered name that is neither taken nor that of another download.
+fn take_next_name(sink: &mut Sink<'_>, destination: &Destination<'_>) -> Result<Target, Error> {
+    let Destination { download, session, .. } = destination;
+    let (wanted, mut number) = match destination.remote_name {
+        Some(name) => (name.wanted(), name.next_number()),
+        None => (download.target(), 2),
+    };
+    loop {
+        let name = wanted.numbered(number);
+        let is_free = match destination.remote_name {
+            Some(_) => session.claimed_names.try_claim(&name, download, session.plan),
+            None => !session.plan.contains(&name),
+        };
+        if is_free && sink.try_name(&name.path_in(&session.output.directory), destination)? {
+            return Ok(name);
+        }
+        number += 1;
     }
 }

@@ -9,11 +9,12 @@ use crate::part::{self, TargetState};
 use crate::plan::{Plan, Target};
 
 /// Checks that files can be created in the output directory. It may be read-only if every file exists and none is to be
-/// replaced: running a finished list again succeeds there.
+/// replaced: running a finished list again succeeds there. Where the server names files, it is unknown which exist.
 pub fn check_writable(plan: &Plan, output: &Output) -> Result<(), Error> {
     let is_missing = |path: &Path| part::target_state(path).is_ok_and(|state| state == TargetState::Free);
     let wants_a_file = || match output.if_exists {
         IfExists::Overwrite | IfExists::Rename => !plan.is_empty(),
+        _ if output.remote_name => !plan.is_empty(),
         IfExists::Skip | IfExists::Fail | IfExists::Update => {
             plan.downloads().any(|download| is_missing(&download.target().path_in(&output.directory)))
         }

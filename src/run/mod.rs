@@ -3,6 +3,7 @@
 mod attempt;
 mod body;
 mod cancel;
+mod claimed_names;
 mod commit;
 mod directory;
 mod event;
@@ -16,6 +17,7 @@ mod listing;
 mod open_files;
 mod outcome;
 mod receive;
+mod remote_name;
 mod resume_policy;
 mod retry;
 mod schedule;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::http::Framing;
 use crate::options::Mode;
-use crate::plan::Target;
+use crate::plan::{Download, Target};
 
 /// How one download finished.
 #[derive(Debug)]
@@ -38,7 +38,8 @@ pub enum SkipReason {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fetched {
-    /// Its target. Differs from the planned one if that was taken and [`IfExists::Rename`] applies.
+    /// Its target. Differs from the planned one if that was taken and [`IfExists::Rename`] applies, or if the
+    /// [server named it](crate::options::Output::remote_name).
     ///
     /// [`IfExists::Rename`]: crate::options::IfExists::Rename
     pub target: Target,
@@ -74,6 +75,9 @@ impl From<Error> for Unfinished {
 pub struct Finished {
     /// How it finished.
     pub outcome: Outcome,
+    /// The target that the server's name led to, with [`remote_name`](crate::options::Output::remote_name); `None` if
+    /// the server was not asked or named nothing. The name of a [`Fetched`] file is in that.
+    pub remote_target: Option<Target>,
     /// Attempts; redirects are not counted.
     pub attempts: u32,
     /// Bytes that came over the network for it.
@@ -86,9 +90,22 @@ pub struct Finished {
 }
 
 impl Finished {
+    /// Its target, as far as that is known: the server's name may have replaced the planned one.
+    #[must_use]
+    pub fn target<'a>(&'a self, download: &'a Download) -> &'a Target {
+        self.remote_target.as_ref().unwrap_or(download.target())
+    }
+
     /// A download without an attempt.
     pub(super) const fn without_counts(outcome: Outcome) -> Self {
-        Self { outcome, attempts: 0, transferred: 0, own_time: Duration::ZERO, helper_time: Duration::ZERO }
+        Self {
+            outcome,
+            remote_target: None,
+            attempts: 0,
+            transferred: 0,
+            own_time: Duration::ZERO,
+            helper_time: Duration::ZERO,
+        }
     }
 }
 

@@ -32,6 +32,17 @@ pub struct Received<'b> {
     pub content_encoding: Option<String>,
 }
 
+impl<'b> Received<'b> {
+    /// A part file that the server says is complete.
+    pub fn already_complete(part: PartFile) -> Self {
+        /// The status of a response that says so.
+        const RANGE_NOT_SATISFIABLE: u16 = 416;
+        let content_encoding = part.sidecar().and_then(|sidecar| sidecar.validator?.content_encoding());
+        let framing = Framing::Length(part.received());
+        Self { sink: Sink::Part(part), status: RANGE_NOT_SATISFIABLE, framing, content_encoding }
+    }
+}
+
 /// Receives a body. If the response is the rest of `part`, it continues that; otherwise a new part file replaces it.
 ///
 /// # Errors

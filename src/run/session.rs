@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::cancel::Stop;
+use super::claimed_names::ClaimedNames;
 use super::event::{Event, Reporter};
 use super::growing_list::GrowingList;
 use super::listing::Listing;
@@ -15,7 +16,7 @@ use crate::error::Error;
 use crate::http::{Client, Clients, Timing};
 use crate::options::{IfExists, Limits, Mode, Options, Output, Retry};
 use crate::part::{self, Checkpointer};
-use crate::plan::Plan;
+use crate::plan::{Download, Plan};
 
 /// Bytes read at once. 128 KiB and 256 KiB are no faster (measured).
 const BUFFER: usize = 64 * 1024;
@@ -39,6 +40,8 @@ pub struct Session<'a> {
     pub output_was_empty: bool,
     /// What else was in the output directory then, where existing files are skipped.
     pub listing: Listing,
+    /// The names that files have been given in this run, where the server names them.
+    pub claimed_names: ClaimedNames,
     reporter: &'a dyn Reporter,
     stop: Stop<'a>,
     warned_of_missing_locks: AtomicBool,
@@ -78,6 +81,7 @@ impl<'a> Session<'a> {
             splits: (is_concurrent && limits.split).then(SplitRegistry::default),
             output_was_empty,
             listing,
+            claimed_names: ClaimedNames::default(),
             stop,
             warned_of_missing_locks: AtomicBool::new(false),
             warned_of_renames: AtomicBool::new(false),
@@ -86,6 +90,11 @@ impl<'a> Session<'a> {
             session.emit(&Event::Warning(&warning));
         }
         Ok(session)
+    }
+
+    /// Whether the server names the file of a download.
+    pub fn is_named_by_server(&self, download: &Download) -> bool {
+        self.output.remote_name && !download.is_named()
     }
 
     /// Whether the run must stop: it was cancelled, or its time is over.

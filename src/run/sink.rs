@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::claimed_names::ClaimedName;
 use super::event::{Event, Progress};
 use super::outcome::Unfinished;
 use super::session::Session;
@@ -14,7 +15,7 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::http::Response;
 use crate::part::{self, CommitMode, FileMetadata, LinkOutcome, PartFile, UnnamedFile};
-use crate::plan::{Download, Source};
+use crate::plan::{Download, Source, Target};
 
 /// Where the body of a response goes, and what receiving and committing it need.
 pub struct Destination<'a> {
@@ -22,6 +23,8 @@ pub struct Destination<'a> {
     pub source: &'a Source,
     pub part_path: &'a Path,
     pub commit_mode: CommitMode,
+    /// The name that the server chose, where it names files.
+    pub remote_name: Option<&'a ClaimedName>,
     pub progress: Arc<Progress>,
     pub split_backoff: Arc<SplitBackoff>,
     /// How long the server took to respond.
@@ -30,6 +33,11 @@ pub struct Destination<'a> {
 }
 
 impl Destination<'_> {
+    /// The target that the finished file is to have.
+    pub fn target(&self) -> &Target {
+        self.remote_name.map_or(self.download.target(), ClaimedName::target)
+    }
+
     /// Keeps what has arrived for the next attempt, unless the failure makes it useless.
     pub fn keep(&self, sink: Sink<'_>, failure: Error) -> Unfinished {
         let Sink::Part(part) = sink else { return failure.into() };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::claimed_names::ClaimedName;
 use super::event::Progress;
 use super::outcome::{Finished, Outcome};
 use super::resume_policy::ResumePolicy;
@@ -20,6 +21,8 @@ pub struct Transfer<'a> {
     pub split_backoff: Arc<SplitBackoff>,
     /// The URL that redirects led to when the part file was received. It is requested first when resuming.
     pub effective_url: Option<WebUrl>,
+    /// The name that the server's latest response led to, where the server names files.
+    pub remote_name: Option<ClaimedName>,
     pub attempts: u32,
     pub history: History,
     /// The time of its attempts and of the waits between them.
@@ -36,6 +39,7 @@ impl<'a> Transfer<'a> {
             resume_policy: ResumePolicy::default(),
             split_backoff: Arc::default(),
             effective_url: None,
+            remote_name: None,
             attempts: 0,
             history: History::default(),
             own_time: Duration::ZERO,
@@ -63,6 +67,7 @@ impl<'a> Transfer<'a> {
     pub fn finished(&self, outcome: Outcome) -> Finished {
         Finished {
             outcome,
+            remote_target: self.remote_name.as_ref().map(|name| name.target().clone()),
             attempts: self.attempts,
             transferred: self.progress.transferred(),
             own_time: self.own_time,

@@ -10,6 +10,7 @@ mod web_url;
 
 pub use error::UrlError;
 pub use percent::{percent_decode, percent_encode_invalid, percent_encode_path};
-pub use redact::redacted;
+pub use redact::{redacted, redacted_query};
+pub use signature::without_signature;
 pub use source_id::SourceId;
 pub use web_url::WebUrl;

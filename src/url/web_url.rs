@@ -71,6 +71,24 @@ impl WebUrl {
         &self.0[self.last_segment_range()]
     }
 
+    /// The segments of the path before the last one, percent-encoded, without empty ones.
+    pub fn directories(&self) -> impl Iterator<Item = &str> {
+        let path = &self.0[self.authority().end..self.last_segment_range().start];
+        path.split('/').filter(|segment| !segment.is_empty())
+    }
+
+    /// The query, without its `?`.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        self.0.split_once('?').map(|(_, query)| query)
+    }
+
+    /// The host, and the port unless it is the default one.
+    #[must_use]
+    pub fn host(&self) -> String {
+        self.split_authority().1.to_owned()
+    }
+
     /// [`last_segment`](Self::last_segment), in the memory of this URL.
     pub(crate) fn shared_last_segment(&self) -> SharedText {
         self.0.slice(self.last_segment_range())

@@ -44,9 +44,10 @@ const CONFINED: [(&str, &str); 12] = [
 ];
 
 /// Folders and files that use no clock, randomness, file or socket.
-const PURE: [&str; 28] = [
+const PURE: [&str; 30] = [
     "src/digest.rs",
     "src/plan/",
+    "src/http/content_disposition.rs",
     "src/http/redirect.rs",
     "src/http/headers.rs",
     "src/http/request.rs",
@@ -63,6 +64,7 @@ const PURE: [&str; 28] = [
     "src/part/sidecar.rs",
     "src/report/places.rs",
     "src/report/view.rs",
+    "src/run/claimed_names.rs",
     "src/run/existing.rs",
     "src/run/outcome.rs",
     "src/run/resume_policy.rs",

@@ -43,7 +43,7 @@ pub fn describe(item: Parsed) -> String {
     let mut words = vec![entry.place.to_string()];
     words.extend(entry.sources().iter().map(|source| source.url.unredacted().to_owned()));
     if let Some(target) = &entry.target {
-        words.push(format!("{} {target}", if entry.is_named { "->" } else { "~>" }));
+        words.push(format!("{} {target}", if entry.position.is_named() { "->" } else { "~>" }));
     }
     words.extend(entry.expected().length.map(|length| length.to_string()));
     words.extend(

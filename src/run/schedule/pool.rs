@@ -520,7 +520,14 @@ mod tests {
 
     fn finish(outcome: Outcome) -> Step<usize> {
         let (attempts, transferred, time) = (1, 0, Duration::ZERO);
-        Step::Finished(Finished { outcome, attempts, transferred, own_time: time, helper_time: time })
+        Step::Finished(Finished {
+            outcome,
+            remote_target: None,
+            attempts,
+            transferred,
+            own_time: time,
+            helper_time: time,
+        })
     }
 
     fn skip() -> Step<usize> {
