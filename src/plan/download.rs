@@ -1,6 +1,8 @@
 //! One file to get: its sources, its target, and what is known about it in advance.
 
+use super::name::SafeName;
 use super::position::Position;
+use super::query_name::query_suffix;
 use super::source::{Details, Expected, Source};
 use super::target::Target;
 use crate::url::WebUrl;
@@ -42,6 +44,15 @@ impl Download {
     #[must_use]
     pub fn url(&self) -> &WebUrl {
         self.details.url()
+    }
+
+    /// Returns the targets that it may have been given if the list did not name it: the name in its URL, and the same with
+    /// the query. Each may have been numbered.
+    #[must_use]
+    pub fn possible_targets(&self) -> Vec<Target> {
+        let by_url = self.target.with_name(&SafeName::from_url(self.url()));
+        let by_query = query_suffix(self.url()).map(|suffix| by_url.with_suffix(&suffix));
+        std::iter::once(by_url).chain(by_query).collect()
     }
 
     pub(super) const fn details(&self) -> &Details {

@@ -93,6 +93,12 @@ impl Target {
         Self(format!("{self}/{name}").into())
     }
 
+    /// A file with another name in the same directory.
+    pub(super) fn with_name(&self, name: &SafeName) -> Self {
+        let directory = &self.0[..self.0.len() - self.0.rsplit('/').next().unwrap_or_default().len()];
+        Self(format!("{directory}{name}").into())
+    }
+
     /// The path that these components form. There is at least one.
     pub(super) fn join(names: &[SafeName]) -> Self {
         Self(names.iter().map(SafeName::as_str).collect::<Vec<_>>().join("/").into())

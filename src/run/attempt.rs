@@ -11,6 +11,7 @@ use super::directory::{create_directories_of, refuse_links};
 use super::event::Event;
 use super::existing::{Decision, decide};
 use super::leftovers::{Leftovers, replacement_path};
+use super::locate::locate;
 use super::outcome::{Outcome, SkipReason, Unfinished};
 use super::receive::{Received, receive};
 use super::remote_name::{choose_remote_name, keeps_existing};
@@ -77,13 +78,21 @@ enum Prepared<'t, 'a> {
 impl<'t, 'a> Attempt<'t, 'a> {
     /// Checks the target, and decides whether there is anything to fetch.
     fn prepare(transfer: &'t mut Transfer<'a>, session: &'t Session<'t>) -> Result<Prepared<'t, 'a>, Error> {
-        let directory = &session.output.directory;
-        let target = transfer.download.target().path_in(directory);
-        let part_path = transfer.download.target().part_path_in(directory);
-        refuse_links(transfer.download.target(), directory)?;
+        let (directory, download) = (&session.output.directory, transfer.download);
+        refuse_links(download.target(), directory)?;
         let is_target_unchecked = transfer.attempts == 0 && session.output_was_empty;
-        let is_free = is_target_unchecked || session.is_named_by_server(transfer.download);
-        let state = if is_free { TargetState::Free } else { part::target_state(&target)? };
+        let is_free = is_target_unchecked || session.is_named_by_server(download);
+        let state = match transfer.attempts {
+            _ if is_free => TargetState::Free,
+            0 => {
+                let (located, state) = locate(download, session)?;
+                transfer.located = located;
+                state
+            }
+            _ => part::target_state(&transfer.target().path_in(directory))?,
+        };
+        let name = transfer.located.as_ref().unwrap_or(download.target());
+        let (target, part_path) = (name.path_in(directory), name.part_path_in(directory));
         let decision = decide(state, session.output.if_exists, &target, transfer.download);
         let is_part_useless = match &decision {
             Ok(Decision::Fetch { .. }) => false,
@@ -390,6 +399,7 @@ impl<'t, 'a> Attempt<'t, 'a> {
             } else {
                 self.commit_mode
             },
+            target: self.transfer.target(),
             remote_name,
             progress: Arc::clone(&self.transfer.progress),
             split_backoff: Arc::clone(&self.transfer.split_backoff),

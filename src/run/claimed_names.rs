@@ -31,6 +31,11 @@ pub struct ClaimedName {
 }
 
 impl ClaimedName {
+    /// The name of a file that an earlier run fetched for the download.
+    pub fn of_existing(target: Target) -> Self {
+        Self { wanted: target.clone(), target, number: 1 }
+    }
+
     /// The target that the download claims.
     pub const fn target(&self) -> &Target {
         &self.target

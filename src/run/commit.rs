@@ -75,7 +75,7 @@ fn choose_name(
         part.discard();
     }
     let output = destination.session.output;
-    let target = destination.target();
+    let target = destination.target;
     let path = target.path_in(&output.directory);
     let reason_to_keep = || skip_reason(part::target_state(&path)?, &path, destination.download);
     if output.if_exists == IfExists::Update && destination.commit_mode == CommitMode::Replace {
@@ -100,7 +100,7 @@ fn take_next_name(sink: &mut Sink<'_>, destination: &Destination<'_>) -> Result<
     let Destination { download, session, .. } = destination;
     let (wanted, mut number) = match destination.remote_name {
         Some(name) => (name.wanted(), name.next_number()),
-        None => (download.target(), 2),
+        None => (destination.target, 2),
     };
     loop {
         let name = wanted.numbered(number);

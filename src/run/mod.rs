@@ -14,6 +14,7 @@ mod growing_list;
 mod growth;
 mod leftovers;
 mod listing;
+mod locate;
 mod open_files;
 mod outcome;
 mod receive;

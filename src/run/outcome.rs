@@ -75,9 +75,9 @@ impl From<Error> for Unfinished {
 pub struct Finished {
     /// How it finished.
     pub outcome: Outcome,
-    /// The target that the server's name led to, with [`remote_name`](crate::options::Output::remote_name); `None` if
-    /// the server was not asked or named nothing. The name of a [`Fetched`] file is in that.
-    pub remote_target: Option<Target>,
+    /// The target of its file, if that is not the planned one: the server may have
+    /// [named it](crate::options::Output::remote_name), or an earlier run. The name of a [`Fetched`] file is in that.
+    pub other_target: Option<Target>,
     /// Attempts; redirects are not counted.
     pub attempts: u32,
     /// Bytes that came over the network for it.
@@ -90,17 +90,17 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// Its target, as far as that is known: the server's name may have replaced the planned one.
+    /// Its target, as far as that is known: another one may have replaced the planned one.
     #[must_use]
     pub fn target<'a>(&'a self, download: &'a Download) -> &'a Target {
-        self.remote_target.as_ref().unwrap_or(download.target())
+        self.other_target.as_ref().unwrap_or(download.target())
     }
 
     /// A download without an attempt.
     pub(super) const fn without_counts(outcome: Outcome) -> Self {
         Self {
             outcome,
-            remote_target: None,
+            other_target: None,
             attempts: 0,
             transferred: 0,
             own_time: Duration::ZERO,

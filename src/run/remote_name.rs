@@ -1,7 +1,9 @@
 //! The server's name for a file, with `--remote-name`: chosen as soon as the response's headers are there, so that the
 //! body of a file that is to be skipped is never received.
 
+use super::claimed_names::ClaimedName;
 use super::existing::{Decision, decide};
+use super::locate::find_own;
 use super::outcome::{SkipReason, Unfinished};
 use super::session::Session;
 use super::sink::{Destination, Sink};
@@ -37,7 +39,11 @@ pub fn choose_remote_name(
     let wanted = name.into();
     // A retry keeps the number that it has.
     if transfer.remote_name.as_ref().is_none_or(|claimed| *claimed.wanted() != wanted) {
-        transfer.remote_name = Some(session.claimed_names.claim(wanted, transfer.download, session.plan));
+        let own = find_own(&wanted, &session.output.directory, transfer.download).ok().flatten();
+        transfer.remote_name = Some(match own {
+            Some(own) => ClaimedName::of_existing(own),
+            None => session.claimed_names.claim(wanted, transfer.download, session.plan),
+        });
     }
 }
 

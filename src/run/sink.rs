@@ -23,6 +23,8 @@ pub struct Destination<'a> {
     pub source: &'a Source,
     pub part_path: &'a Path,
     pub commit_mode: CommitMode,
+    /// The target that the finished file is to have.
+    pub target: &'a Target,
     /// The name that the server chose, where it names files.
     pub remote_name: Option<&'a ClaimedName>,
     pub progress: Arc<Progress>,
@@ -33,11 +35,6 @@ pub struct Destination<'a> {
 }
 
 impl Destination<'_> {
-    /// The target that the finished file is to have.
-    pub fn target(&self) -> &Target {
-        self.remote_name.map_or(self.download.target(), ClaimedName::target)
-    }
-
     /// Keeps what has arrived for the next attempt, unless the failure makes it useless.
     pub fn keep(&self, sink: Sink<'_>, failure: Error) -> Unfinished {
         let Sink::Part(part) = sink else { return failure.into() };

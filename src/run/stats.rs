@@ -129,7 +129,7 @@ mod tests {
 
     fn finished(outcome: Outcome, milliseconds: u64) -> Finished {
         let own_time = Duration::from_millis(milliseconds);
-        Finished { outcome, remote_target: None, attempts: 1, transferred: 2, own_time, helper_time: Duration::ZERO }
+        Finished { outcome, other_target: None, attempts: 1, transferred: 2, own_time, helper_time: Duration::ZERO }
     }
 
     fn failed(code: u16) -> Outcome {

@@ -9,7 +9,7 @@ use super::outcome::{Finished, Outcome};
 use super::resume_policy::ResumePolicy;
 use super::retry::History;
 use super::split::SplitBackoff;
-use crate::plan::{Download, Source};
+use crate::plan::{Download, Source, Target};
 use crate::url::WebUrl;
 
 /// A download that has not finished.
@@ -21,6 +21,8 @@ pub struct Transfer<'a> {
     pub split_backoff: Arc<SplitBackoff>,
     /// The URL that redirects led to when the part file was received. It is requested first when resuming.
     pub effective_url: Option<WebUrl>,
+    /// The name that its file has or will have, if it is not the planned one.
+    pub located: Option<Target>,
     /// The name that the server's latest response led to, where the server names files.
     pub remote_name: Option<ClaimedName>,
     pub attempts: u32,
@@ -39,12 +41,19 @@ impl<'a> Transfer<'a> {
             resume_policy: ResumePolicy::default(),
             split_backoff: Arc::default(),
             effective_url: None,
+            located: None,
             remote_name: None,
             attempts: 0,
             history: History::default(),
             own_time: Duration::ZERO,
             source: 0,
         }
+    }
+
+    /// The target that its file is to have, as far as that is known.
+    pub fn target(&self) -> &Target {
+        let chosen = self.remote_name.as_ref().map(ClaimedName::target).or(self.located.as_ref());
+        chosen.unwrap_or(self.download.target())
     }
 
     /// The source in use.
@@ -67,7 +76,7 @@ impl<'a> Transfer<'a> {
     pub fn finished(&self, outcome: Outcome) -> Finished {
         Finished {
             outcome,
-            remote_target: self.remote_name.as_ref().map(|name| name.target().clone()),
+            other_target: Some(self.target()).filter(|target| *target != self.download.target()).cloned(),
             attempts: self.attempts,
             transferred: self.progress.transferred(),
             own_time: self.own_time,

@@ -383,3 +383,40 @@ fn a_file_is_marked_before_it_has_its_name_and_is_synced(mode: Mode) {
         assert!(trace.lines().any(|line| names(&line)), "{trace}");
     }
 }
+
+/// What each file of the output directory holds: the paths that the server was asked for.
+fn files(tdl: &Tdl) -> Vec<(String, String)> {
+    tdl.names().into_iter().map(|name| (name.clone(), String::from_utf8(tdl.read(&name)).unwrap())).collect()
+}
+
+#[test]
+fn each_url_keeps_its_name_when_the_list_changes() {
+    let server = Server::start(|request| Reply::ok(request.target.as_str()));
+    let url = |path: &str| server.url(path);
+    let mut tdl = fetch().args([&url("/a/x"), &url("/b/x"), &url("/c/x"), &url("/get?id=1"), &url("/get?id=2")]);
+    if !keeps_attributes() {
+        return;
+    }
+    tdl.run().assert_code(0);
+    let named = |pairs: &[(&str, &str)]| -> Vec<_> {
+        pairs.iter().map(|(name, path)| ((*name).to_owned(), (*path).to_owned())).collect()
+    };
+    let first =
+        named(&[("get@id=1", "/get?id=1"), ("get@id=2", "/get?id=2"), ("x", "/a/x"), ("x-2", "/b/x"), ("x-3", "/c/x")]);
+    assert_eq!(files(&tdl), first);
+    // Shorter, in another order, and one alone.
+    for urls in
+        [&["/a/x", "/c/x"][..], &["/c/x", "/b/x", "/a/x"], &["/c/x"], &["/get?id=2"], &["/get?id=2", "/get?id=1"]]
+    {
+        let urls: Vec<_> = urls.iter().map(|path| url(path)).collect();
+        let output = tdl.rerun(&urls.iter().map(String::as_str).collect::<Vec<_>>()).assert_code(0);
+        assert_eq!(output.stderr.matches("fetched from this URL").count(), urls.len(), "{}", output.stderr);
+    }
+    assert_eq!((files(&tdl), server.requests().len()), (first, 5));
+    // Longer: what is new gets the next free name.
+    tdl.rerun(&[&url("/d/x"), &url("/a/x"), &url("/get?id=3"), &url("/get?id=1")]).assert_code(0);
+    let found = files(&tdl);
+    assert!(found.contains(&("x-4".to_owned(), "/d/x".to_owned())), "{found:?}");
+    assert!(found.contains(&("get@id=3".to_owned(), "/get?id=3".to_owned())), "{found:?}");
+    assert_eq!((found.len(), server.requests().len()), (7, 7));
+}

@@ -522,7 +522,7 @@ mod tests {
         let (attempts, transferred, time) = (1, 0, Duration::ZERO);
         Step::Finished(Finished {
             outcome,
-            remote_target: None,
+            other_target: None,
             attempts,
             transferred,
             own_time: time,
