@@ -35,7 +35,7 @@ pub fn fetch(command: FetchCommand) -> anyhow::Result<Exit> {
     if command.compare {
         refuse_existing(&plan, directory)?;
     }
-    let list = stdin.map(|start| read_stdin(STDIN, start)).transpose()?;
+    let list = stdin.map(|start| read_stdin(STDIN, start, !plan.is_empty())).transpose()?;
     supervise(plan, list, command, warnings, reporter)
 }
 

@@ -20,15 +20,16 @@ const BUFFER: usize = 64 * 1024;
 /// A list on standard input, as it arrives.
 pub struct StdinList {
     pub items: Receiver<Item>,
-    /// Why it could not be read, if that was before its first item. Later, it is an item.
+    /// Why it could not be read, if that was before anything had started. Later, it is an item.
     pub failure: Arc<OnceLock<io::Error>>,
 }
 
-/// Starts to read. The place of line *n* is `start` + *n*.
-pub fn read_stdin(name: &str, start: u32) -> Result<StdinList, Error> {
+/// Starts to read. The place of line *n* is `start` + *n*. `has_started` says whether there is something to download
+/// without it.
+pub fn read_stdin(name: &str, start: u32, has_started: bool) -> Result<StdinList, Error> {
     let (tx, items) = mpsc::sync_channel(MAX_ITEMS);
     let failure = Arc::default();
-    let list = Sending { parser: PlainParser::new(name).with_start(start), start, tx, has_sent: false };
+    let list = Sending { parser: PlainParser::new(name).with_start(start), start, tx, has_started };
     let first_failure = Arc::clone(&failure);
     let read = move || list.read(io::stdin(), &first_failure);
     let thread = thread::Builder::new().name("tdl-stdin".to_owned()).spawn(read);
@@ -40,7 +41,7 @@ struct Sending {
     parser: PlainParser,
     start: u32,
     tx: SyncSender<Item>,
-    has_sent: bool,
+    has_started: bool,
 }
 
 /// The run takes no more items.
@@ -60,7 +61,7 @@ impl Sending {
             match result {
                 Ok(true) => {}
                 Ok(false) => return,
-                Err(error) if self.has_sent => {
+                Err(error) if self.has_started => {
                     let place = self.place(self.parser.lines().saturating_add(1));
                     let _ = self.tx.send(Item::invalid(place, format!("cannot read the rest of the list: {error}")));
                     return;
@@ -77,7 +78,7 @@ impl Sending {
             errors.iter().map(|error| Item::invalid(self.place(error.line()), error.problem())).collect();
         for item in entries.into_iter().map(Item::from).chain(errors) {
             self.tx.send(item).map_err(|_| Closed)?;
-            self.has_sent = true;
+            self.has_started = true;
         }
         Ok(())
     }
@@ -105,11 +106,10 @@ mod tests {
         }
     }
 
-    fn read(input: impl Read) -> (Vec<String>, Option<String>) {
+    fn read(input: impl Read, has_started: bool) -> (Vec<String>, Option<String>) {
         let (tx, items) = mpsc::sync_channel(100);
         let failure = OnceLock::new();
-        Sending { parser: PlainParser::new("stdin").with_start(10), start: 10, tx, has_sent: false }
-            .read(input, &failure);
+        Sending { parser: PlainParser::new("stdin").with_start(10), start: 10, tx, has_started }.read(input, &failure);
         let describe = |item| match item {
             Item::Entry(entry) => format!("{} {}", entry.place(), entry.sources()[0].url),
             Item::Invalid { place, problem } => format!("{place} {problem}"),
@@ -119,17 +119,19 @@ mod tests {
 
     #[test]
     fn items_come_in_the_order_of_their_lines() {
-        let (items, failure) = read("http://h/a\nbad\n\n# no\nhttp://h/b\nhttp://h/c".as_bytes());
+        let (items, failure) = read("http://h/a\nbad\n\n# no\nhttp://h/b\nhttp://h/c".as_bytes(), false);
         let expected = ["11 http://h/a", "12 'bad' is not an absolute URL", "15 http://h/b", "16 http://h/c"];
         assert_eq!((items, failure), (expected.map(str::to_owned).to_vec(), None));
-        assert_eq!(read("".as_bytes()), (Vec::new(), None));
+        assert_eq!(read("".as_bytes(), false), (Vec::new(), None));
     }
 
     #[test]
     fn what_has_arrived_is_used_before_an_error_is() {
-        let (items, failure) = read(Pieces(vec!["http://h/a\nhttp", "://h/b\nhttp://h/c"]));
+        let (items, failure) = read(Pieces(vec!["http://h/a\nhttp", "://h/b\nhttp://h/c"]), false);
         let expected = ["11 http://h/a", "12 http://h/b", "13 cannot read the rest of the list: broken"];
         assert_eq!((items, failure), (expected.map(str::to_owned).to_vec(), None));
-        assert_eq!(read(Pieces(vec!["# nothing yet\n"])), (Vec::new(), Some("broken".to_owned())));
+        assert_eq!(read(Pieces(vec!["# nothing yet\n"]), false), (Vec::new(), Some("broken".to_owned())));
+        let item = "12 cannot read the rest of the list: broken".to_owned();
+        assert_eq!(read(Pieces(vec!["# nothing yet\n"]), true), (vec![item], None));
     }
 }
