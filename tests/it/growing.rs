@@ -273,6 +273,23 @@ fn a_signal_ends_a_run_that_waits_for_its_list(mode: Mode) {
     assert!(output.stdout.ends_with("\ninterrupted; run the same command to go on\n"), "{}", output.stdout);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_ends_a_run_whose_list_has_not_begun() {
+    let (tdl, child, stdin) = start(fetch());
+    // A bit set of the signals that have handlers; SIGINT is bit 1.
+    let catches = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() & 2 != 0
+    };
+    wait_for(catches);
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
+    let output = while_open(child, &stdin).assert_code(130);
+    assert_eq!(output.stdout, "0 of 0 files are there\ninterrupted; run the same command to go on\n");
+    assert!(!tdl.out().exists());
+}
+
 #[test]
 fn a_credential_for_several_servers_is_warned_of_when_the_second_comes() {
     let (one, two) = (Server::echo(), Server::echo());
