@@ -6,8 +6,7 @@ use anyhow::bail;
 
 use super::args::FetchCommand;
 use super::exit::Exit;
-use super::input::{Input, Lists, STDIN, read_input};
-use super::stdin::read_stdin;
+use super::input::{Input, Lists, read_input};
 use super::supervise::supervise;
 use super::warnings::ListWarnings;
 use crate::part::{self, TargetState};
@@ -39,8 +38,7 @@ pub fn fetch(command: FetchCommand) -> anyhow::Result<Exit> {
     if command.compare {
         refuse_existing(&plan, directory)?;
     }
-    let list = stdin.map(|start| read_stdin(STDIN, start, command.list_settings.clone())).transpose()?;
-    supervise(plan, list, command, warnings, reporter)
+    supervise(plan, stdin, command, warnings, reporter)
 }
 
 fn make_plan(mut entries: Vec<Entry>, command: &FetchCommand) -> Plan {

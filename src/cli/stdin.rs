@@ -31,15 +31,16 @@ pub struct StdinList {
 /// What one read has brought.
 type Piece = io::Result<Vec<u8>>;
 
-/// Starts to read. The place of line *n* is `start` + *n*.
-pub fn read_stdin(name: &str, start: u32, settings: ListSettings) -> Result<StdinList, Error> {
+/// Starts to read. The place of line *n* is `start` + *n*. `has_started` says whether there is something to download
+/// without it.
+pub fn read_stdin(name: &str, start: u32, has_started: bool, settings: ListSettings) -> Result<StdinList, Error> {
     let (pieces_tx, pieces) = mpsc::sync_channel(MAX_PIECES);
     let (tx, items) = mpsc::sync_channel(MAX_ITEMS);
     let failure = Arc::default();
     let parsing = Parsing {
         parser: ListParser::new(name, settings).with_start(start),
         start,
-        sending: Sending { tx, is_closed: false, has_sent: false },
+        sending: Sending { tx, is_closed: false, has_started },
     };
     let first_failure = Arc::clone(&failure);
     spawn("tdl-stdin", move || read(io::stdin(), &pieces_tx))?;
@@ -69,7 +70,7 @@ struct Sending {
     tx: SyncSender<Item>,
     /// Whether the run takes no more items.
     is_closed: bool,
-    has_sent: bool,
+    has_started: bool,
 }
 
 impl Parsing {
@@ -96,7 +97,7 @@ impl Parsing {
     fn end_with(mut self, error: io::Error, first_failure: &OnceLock<io::Error>) {
         let place = self.start.saturating_add(self.parser.lines().saturating_add(1));
         self.parser.finish(&mut |parsed| self.sending.send(parsed));
-        if self.sending.has_sent {
+        if self.sending.has_started {
             let _ = self.sending.tx.send(Item::invalid(place, format!("cannot read the rest of the list: {error}")));
         } else {
             let _ = first_failure.set(error);
@@ -112,7 +113,7 @@ impl Sending {
             Parsed::Warning(warning) => Item::Warning(warning),
         };
         self.is_closed = self.is_closed || self.tx.send(item).is_err();
-        self.has_sent = true;
+        self.has_started = true;
     }
 }
 
@@ -134,15 +135,14 @@ mod tests {
         }
     }
 
-    fn parse(input: impl Read) -> (Vec<String>, Option<String>) {
+    fn parse(input: impl Read, has_started: bool) -> (Vec<String>, Option<String>) {
         let (pieces_tx, pieces) = mpsc::sync_channel(100);
         let (tx, items) = mpsc::sync_channel(100);
         let failure = OnceLock::new();
         read(input, &pieces_tx);
         drop(pieces_tx);
         let parser = ListParser::new("stdin", ListSettings::default()).with_start(10);
-        Parsing { parser, start: 10, sending: Sending { tx, is_closed: false, has_sent: false } }
-            .parse(&pieces, &failure);
+        Parsing { parser, start: 10, sending: Sending { tx, is_closed: false, has_started } }.parse(&pieces, &failure);
         let describe = |item| match item {
             Item::Entry(entry) => format!("{} {}", entry.place(), entry.sources()[0].url),
             Item::Invalid { place, problem } => format!("{place} {problem}"),
@@ -153,18 +153,20 @@ mod tests {
 
     #[test]
     fn items_come_in_the_order_of_their_lines() {
-        let (items, failure) = parse("http://h/a\na bad line\n\n# no\nhttp://h/b\nhttp://h/c".as_bytes());
+        let (items, failure) = parse("http://h/a\na bad line\n\n# no\nhttp://h/b\nhttp://h/c".as_bytes(), false);
         let expected = ["11 http://h/a", "12 'a bad line' is not an absolute URL", "15 http://h/b", "16 http://h/c"];
         assert_eq!((items, failure), (expected.map(str::to_owned).to_vec(), None));
-        assert_eq!(parse("".as_bytes()), (Vec::new(), None));
+        assert_eq!(parse("".as_bytes(), false), (Vec::new(), None));
     }
 
     #[test]
     fn what_has_arrived_is_used_before_an_error_is() {
-        let (items, failure) = parse(Pieces(vec!["http://h/a\nhttp", "://h/b\nhttp://h/c"]));
+        let (items, failure) = parse(Pieces(vec!["http://h/a\nhttp", "://h/b\nhttp://h/c"]), false);
         let expected =
             ["11 http://h/a", "12 http://h/b", "13 http://h/c", "13 cannot read the rest of the list: broken"];
         assert_eq!((items, failure), (expected.map(str::to_owned).to_vec(), None));
-        assert_eq!(parse(Pieces(vec!["# nothing yet\n"])), (Vec::new(), Some("broken".to_owned())));
+        assert_eq!(parse(Pieces(vec!["# nothing yet\n"]), false), (Vec::new(), Some("broken".to_owned())));
+        let item = "12 cannot read the rest of the list: broken".to_owned();
+        assert_eq!(parse(Pieces(vec!["# nothing yet\n"]), true), (vec![item], None));
     }
 }

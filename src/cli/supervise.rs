@@ -15,7 +15,7 @@ use super::args::FetchCommand;
 use super::exit::Exit;
 use super::input::{NOTHING, STDIN};
 use super::signal::{self, Signal};
-use super::stdin::StdinList;
+use super::stdin::read_stdin;
 use super::warnings::ListWarnings;
 use crate::error::Error;
 use crate::measure::{self, CompareResult, Scratch};
@@ -52,15 +52,16 @@ impl Completed {
     }
 }
 
-/// Runs the plan on a separate thread, so that a signal can end the process even if the run is stuck.
+/// Runs the plan on a separate thread, so that a signal can end the process even if the run is stuck. `stdin` is the
+/// place of the line before the first of standard input, if that is a list.
 pub fn supervise(
     plan: Plan,
-    list: Option<StdinList>,
+    stdin: Option<u32>,
     command: FetchCommand,
     warnings: ListWarnings,
     reporter: TerminalReporter,
 ) -> anyhow::Result<Exit> {
-    let FetchCommand { options, compare, .. } = command;
+    let FetchCommand { options, compare, list_settings, .. } = command;
     let (tx, rx) = mpsc::channel();
     let signal_tx = tx.clone();
     signal::listen(move |signal| drop(signal_tx.send(Message::Signal(signal))))
@@ -73,6 +74,8 @@ pub fn supervise(
     let timeout = options.limits.max_time.map(|time| time + OVERTIME);
     let reporter = Arc::new(reporter);
     let (cancel, latest) = (CancelToken::new(), LatestStats::default());
+    // Its thread is started once signals are handled: one that reached it before would be lost.
+    let list = stdin.map(|start| read_stdin(STDIN, start, !plan.is_empty(), list_settings)).transpose()?;
     let (list, list_failure) = list.map_or((None, None), |list| (Some(list.items), Some(list.failure)));
     let run = Run {
         plan,

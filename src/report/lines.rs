@@ -143,10 +143,10 @@ fn format_outcome(download: &Download, finished: &Finished, wording: Wording) ->
             Some(format!("{url}: skipped, {} exists, not checked", finished.target(download)))
         }
         Outcome::Skipped(SkipReason::SameSource) => {
-            Some(format!("{url}: skipped, {} exists, fetched from this URL", download.target()))
+            Some(format!("{url}: skipped, {} exists, fetched from this URL", finished.target(download)))
         }
         Outcome::Skipped(SkipReason::Unchanged) => {
-            Some(format!("{url}: skipped, {} is unchanged according to the server", download.target()))
+            Some(format!("{url}: skipped, {} is unchanged according to the server", finished.target(download)))
         }
         Outcome::Cancelled if has_bars && verbosity < Verbosity::Everything => None,
         Outcome::Cancelled => (finished.attempts > 0).then(|| format!("{url}: not finished, the run ended first")),

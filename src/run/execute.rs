@@ -43,7 +43,7 @@ pub fn execute_growing(
             }
             Received::Item(invalid) => list.put_back(invalid),
             Received::End => return Ok(empty(false)),
-            Received::Stopped => return Ok(empty(true)),
+            Received::Nothing => return Ok(empty(true)),
         }
     }
     run(&start(plan, Some(list), options, reporter, stop)?)

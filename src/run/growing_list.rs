@@ -1,6 +1,6 @@
 //! A list that is still being read while its first downloads run.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -60,8 +60,8 @@ pub enum Received {
     Item(Item),
     /// No more will come.
     End,
-    /// The run was stopped first. Nothing was taken from the list.
-    Stopped,
+    /// Nothing has come yet, and it is not waited for.
+    Nothing,
 }
 
 impl GrowingList {
@@ -82,13 +82,20 @@ impl GrowingList {
                 Err(RecvTimeoutError::Disconnected) => return Received::End,
             }
         }
-        Received::Stopped
+        Received::Nothing
     }
 
     /// Returns the next item if it is there already.
-    pub fn take_arrived(&self) -> Option<Item> {
+    pub fn next_arrived(&self) -> Received {
         let mut items = self.items();
-        items.first.take().or_else(|| items.rx.try_recv().ok())
+        if let Some(first) = items.first.take() {
+            return Received::Item(first);
+        }
+        match items.rx.try_recv() {
+            Ok(item) => Received::Item(item),
+            Err(TryRecvError::Empty) => Received::Nothing,
+            Err(TryRecvError::Disconnected) => Received::End,
+        }
     }
 
     /// Returns an item, which will be the next one again.
@@ -112,12 +119,13 @@ mod tests {
         let (tx, rx) = mpsc::channel();
         let list = GrowingList::new(rx);
         tx.send(Item::invalid(1, "a")).unwrap();
-        assert!(matches!(list.next(|| true), Received::Stopped));
+        assert!(matches!(list.next(|| true), Received::Nothing));
         let Received::Item(item) = list.next(|| false) else { panic!("it was sent") };
-        list.put_back(item.clone());
-        assert_eq!(list.take_arrived(), Some(item));
-        assert_eq!(list.take_arrived(), None);
+        list.put_back(item);
+        assert!(matches!(list.next_arrived(), Received::Item(Item::Invalid { place: 1, .. })));
+        assert!(matches!(list.next_arrived(), Received::Nothing));
         drop(tx);
+        assert!(matches!(list.next_arrived(), Received::End));
         assert!(matches!(list.next(|| false), Received::End));
     }
 }

@@ -29,11 +29,10 @@ pub fn next_addition<'a>(session: &Session<'a>, is_closed: &dyn Fn() -> bool) ->
                 Ok(None) | Err(Rejected) => {}
             },
             Received::End => {
-                session.stats.end_list();
-                session.emit(&Event::ListEnded(session.plan));
+                end(session);
                 return Addition::End;
             }
-            Received::Stopped => return Addition::End,
+            Received::Nothing => return Addition::End,
         }
     }
 }
@@ -41,8 +40,29 @@ pub fn next_addition<'a>(session: &Session<'a>, is_closed: &dyn Fn() -> bool) ->
 /// Adds what has arrived, up to a number of items: the total is then known earlier. Returns false if something in it
 /// stops the run.
 pub fn add_arrived(session: &Session<'_>, limit: usize) -> bool {
-    let items = std::iter::from_fn(|| session.list.as_ref()?.take_arrived());
-    items.take(limit).all(|item| add(item, session).is_ok() || !session.limits.fail_fast)
+    let Some(list) = &session.list else { return true };
+    for _ in 0..limit {
+        match list.next_arrived() {
+            Received::Item(item) => {
+                if add(item, session).is_err() && session.limits.fail_fast {
+                    return false;
+                }
+            }
+            Received::End => {
+                end(session);
+                break;
+            }
+            Received::Nothing => break,
+        }
+    }
+    true
+}
+
+/// Records that the list has ended, and reports it once.
+fn end(session: &Session<'_>) {
+    if session.stats.end_list() {
+        session.emit(&Event::ListEnded(session.plan));
+    }
 }
 
 /// An item that is not in the plan because something is wrong with it.

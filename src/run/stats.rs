@@ -52,11 +52,15 @@ impl RunStats {
         list_failure(&mut summary.failures, id, place, false, || (None, problem.to_owned()));
     }
 
-    /// Records that the list has ended: the total is final.
-    pub(super) fn end_list(&self) {
+    /// Records that the list has ended: the total is final. Returns whether that was not known.
+    pub(super) fn end_list(&self) -> bool {
         let elapsed = self.elapsed();
         let mut summary = self.summary();
-        (summary.is_list_open, summary.list_time) = (false, elapsed);
+        let was_open = std::mem::take(&mut summary.is_list_open);
+        if was_open {
+            summary.list_time = elapsed;
+        }
+        was_open
     }
 
     pub(super) fn count(&self, download: &Download, finished: &Finished) {
@@ -167,7 +171,7 @@ mod tests {
         assert_eq!(listed, [(1, None), (2, Some("http://h/2")), (3, None), (4, Some("http://h/4"))]);
         assert_eq!((summary.total, summary.failed_permanently, summary.cancelled()), (4, 4, 0));
         assert!(summary.is_list_open);
-        stats.end_list();
+        assert!(stats.end_list() && !stats.end_list());
         assert!(!stats.snapshot().is_list_open);
     }
 

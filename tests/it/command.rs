@@ -18,6 +18,7 @@ pub struct Tdl {
     /// The working directory; `out` in it is the output directory.
     pub dir: tempfile::TempDir,
     input: Option<String>,
+    stdin: Option<fs::File>,
     has_full_stdout: bool,
 }
 
@@ -47,7 +48,7 @@ impl Tdl {
             command.env_remove(variable);
         }
         command.args(arguments).current_dir(dir.path());
-        Self { command, dir, input: None, has_full_stdout: false }
+        Self { command, dir, input: None, stdin: None, has_full_stdout: false }
     }
 
     pub fn args<T: AsRef<str>>(mut self, arguments: impl IntoIterator<Item = T>) -> Self {
@@ -95,6 +96,13 @@ impl Tdl {
         self
     }
 
+    /// Connects its standard input to a file or directory.
+    #[cfg(unix)]
+    pub fn stdin_from(mut self, path: &str) -> Self {
+        self.stdin = Some(fs::File::open(path).unwrap());
+        self
+    }
+
     /// Creates a file in the working directory.
     pub fn file(self, name: &str, bytes: impl AsRef<[u8]>) -> Self {
         let path = self.dir.path().join(name);
@@ -105,7 +113,11 @@ impl Tdl {
 
     /// Starts it, for tests that do something while it runs.
     pub fn spawn(&mut self) -> Child {
-        self.command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
+        self.command.stdin(match self.stdin.take() {
+            Some(file) => file.into(),
+            None if self.input.is_some() => Stdio::piped(),
+            None => Stdio::null(),
+        });
         let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         self.command.stdout(if self.has_full_stdout { full().into() } else { Stdio::piped() });
         let mut child = spawn(self.command.stderr(Stdio::piped()));

@@ -9,7 +9,7 @@ use tdl::{CancelToken, Event, Item, Options, Plan, WebUrl, run_growing};
 
 use crate::command::{Output, Tdl, fetch, fetch_in, wait_for, wait_for_stderr};
 use crate::mode::{Mode, in_both_modes};
-use crate::server::{Reply, Server, TIMEOUT};
+use crate::server::{Gate, Reply, Server, TIMEOUT};
 
 /// A `tdl fetch -i -` that runs, and its standard input.
 fn start(tdl: Tdl) -> (Tdl, Child, ChildStdin) {
@@ -181,6 +181,49 @@ fn an_empty_standard_input_is_nothing_to_download() {
     fetch().args([&server.url("/a"), "-i", "-"]).input("").run().assert_code(0);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_standard_input_that_cannot_be_read_is_an_error_before_anything_started_and_a_failure_after() {
+    let server = Server::echo();
+    let mut tdl = fetch().args(["-i", "-"]).stdin_from("/");
+    let output = tdl.run().assert_code(2);
+    assert!(output.stderr.starts_with("error: standard input: cannot read the list: "), "{}", output.stderr);
+    let mut tdl = fetch().args([&server.url("/a"), "-i", "-"]).stdin_from("/");
+    let output = tdl.run().assert_code(1);
+    assert!(output.stdout.contains("standard input:1: cannot read the rest of the list: "), "{}", output.stdout);
+    assert_eq!(tdl.names(), ["a"]);
+}
+
+in_both_modes!(the_end_of_the_list_is_known_while_files_are_fetched);
+fn the_end_of_the_list_is_known_while_files_are_fetched(mode: Mode) {
+    let gate = std::sync::Arc::new(Gate::default());
+    let held = std::sync::Arc::clone(&gate);
+    let server = Server::start(move |_| Reply::ok("x").held_until(&held));
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = Options::default();
+    options.output.directory = dir.path().to_owned();
+    if mode.is_sequential() {
+        options.limits.mode = tdl::options::Mode::Sequential;
+    }
+    let (tx, list) = mpsc::channel();
+    for number in 0..3 {
+        tx.send(Item::from(WebUrl::parse(&server.url(&format!("/{number}"))).unwrap())).unwrap();
+    }
+    drop(tx);
+    let events = std::sync::Mutex::new(Vec::new());
+    let reporter = |event: &Event<'_>| match event {
+        // The first file cannot be there yet.
+        Event::ListEnded(plan) => {
+            events.lock().unwrap().push(format!("ended {}", plan.len()));
+            gate.open();
+        }
+        Event::Finished(..) => events.lock().unwrap().push("finished".to_owned()),
+        _ => {}
+    };
+    run_growing(&Plan::default(), list, &options, &reporter, &CancelToken::new()).unwrap();
+    assert_eq!(events.into_inner().unwrap(), ["ended 3", "finished", "finished", "finished"]);
+}
+
 #[test]
 fn a_line_without_an_end_is_a_failure() {
     let long = "x".repeat(2 << 20);
@@ -233,6 +276,23 @@ fn a_signal_ends_a_run_that_waits_for_its_list(mode: Mode) {
     assert!(sent.elapsed() < TIMEOUT / 2, "{:?}", sent.elapsed());
     assert!(output.stdout.starts_with("1 of 1 file is there: fetched\n"), "{}", output.stdout);
     assert!(output.stdout.ends_with("\ninterrupted; run the same command to go on\n"), "{}", output.stdout);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_ends_a_run_whose_list_has_not_begun() {
+    let (tdl, child, stdin) = start(fetch());
+    // A bit set of the signals that have handlers; SIGINT is bit 1.
+    let catches = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() & 2 != 0
+    };
+    wait_for(catches);
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
+    let output = while_open(child, &stdin).assert_code(130);
+    assert_eq!(output.stdout, "0 of 0 files are there\ninterrupted; run the same command to go on\n");
+    assert!(!tdl.out().exists());
 }
 
 #[test]

@@ -30,7 +30,9 @@ pub fn run_sequentially(session: &Session<'_>) {
     let mut told_to_wait: Option<String> = None;
     let mut id = 0;
     loop {
-        is_closed |= !is_closed && !session.is_stopped() && !add_arrived(session, MAX_ADDED);
+        if !is_closed && !session.is_stopped() {
+            is_closed = !add_arrived(session, MAX_ADDED);
+        }
         let download = match session.plan.get(id) {
             Some(download) => download,
             None => match next_addition(session, &|| is_closed) {
