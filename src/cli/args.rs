@@ -74,7 +74,7 @@ pub struct FetchArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Input and output")]
 struct FileArgs {
-    /// Read URLs from FILE, one per line; '-' is standard input; can be repeated
+    /// Read URLs from FILE or its URL, one per line; '-' is standard input; can be repeated
     #[arg(short, long, value_name = "FILE")]
     input: Vec<PathBuf>,
 
@@ -98,7 +98,7 @@ struct FileArgs {
     #[arg(long)]
     fsync: bool,
 
-    /// Print what would be downloaded and where, without sending any request
+    /// Print what would be downloaded and where, without requesting any of it
     #[arg(long)]
     dry_run: bool,
 }

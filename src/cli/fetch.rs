@@ -2,35 +2,45 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::bail;
 
 use super::args::FetchCommand;
 use super::exit::Exit;
-use super::input::{Input, read_input};
+use super::input::{Input, list_url, read_input};
 use super::supervise::supervise;
-use crate::options::{Header, IfExists, Options};
+use crate::options::{Header, IfExists};
 use crate::part::{self, TargetState};
-use crate::plan::{Entry, Plan, Target};
+use crate::plan::{Download, Entry, Plan, Target};
 use crate::report::TerminalReporter;
 use crate::run::{Event, Listing, Reporter as _};
 use crate::text::safe_path;
 use crate::url::WebUrl;
 
 /// Carries out a `tdl fetch` command.
-pub fn fetch(command: FetchCommand) -> anyhow::Result<Exit> {
-    let Input { entries, places } = read_input(&command.urls, &command.lists)?;
+pub fn fetch(mut command: FetchCommand) -> anyhow::Result<Exit> {
+    let started = Instant::now();
+    let Input { entries, places } = read_input(&command.urls, &command.lists, &command.options)?;
+    if let Some(time) =
+        command.options.limits.max_time.as_mut().filter(|_| command.lists.iter().any(|path| list_url(path).is_some()))
+    {
+        // Fetching a list is a part of the run.
+        *time = time.saturating_sub(started.elapsed());
+    }
     let mut reporter = TerminalReporter::new(command.display.clone());
     reporter.set_places(places);
-    warn_about_shared_credentials(&entries, &command.options, &reporter);
+    warn_about_shared_credentials(&entries, &command, &reporter);
     let plan = make_plan(entries, &command);
     warn_about_duplicates(&plan, &reporter);
     let directory = &command.options.output.directory;
     if command.dry_run {
         let listing = Listing::read(&plan, directory);
-        reporter.write_plan(&plan, |download| {
+        let exists = |download: &Download| {
             listing.has_target(download.id()).unwrap_or_else(|| is_taken(&download.target().path_in(directory)))
-        });
+        };
+        // Where the server names files, it is unknown which exist.
+        reporter.write_plan(&plan, |download| !command.options.output.remote_name && exists(download));
         return Ok(Exit::Success.check_output(&reporter));
     }
     if command.compare {
@@ -40,15 +50,19 @@ pub fn fetch(command: FetchCommand) -> anyhow::Result<Exit> {
 }
 
 /// Warns if credentials that may be meant for one server go to several: a header is sent to the origin of every URL.
-fn warn_about_shared_credentials(entries: &[Entry], options: &Options, reporter: &TerminalReporter) {
-    let credential = options.network.headers.iter().find(|header| header.is_credential());
+fn warn_about_shared_credentials(entries: &[Entry], command: &FetchCommand, reporter: &TerminalReporter) {
+    let credential = command.options.network.headers.iter().find(|header| header.is_credential());
     let Some(name) = credential.map(Header::name) else {
         return;
     };
     let urls = entries.iter().flat_map(Entry::sources).map(|source| &source.url);
-    let origins = urls.map(WebUrl::origin).collect::<HashSet<_>>().len();
-    if origins > 1 {
-        let warning = format!("the header {name} will be sent to all {origins} servers in the list");
+    let mut origins: HashSet<_> = urls.map(WebUrl::origin).collect();
+    let in_list = origins.len();
+    origins.extend(command.lists.iter().filter_map(|path| Some(list_url(path)?.origin())));
+    let count = origins.len();
+    if count > 1 {
+        let servers = if count > in_list { "servers, including that of the list" } else { "servers in the list" };
+        let warning = format!("the header {name} will be sent to all {count} {servers}");
         reporter.event(&Event::Warning(&warning));
     }
 }

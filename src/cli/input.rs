@@ -4,8 +4,10 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 
+use super::remote_list::fetch_list;
+use crate::options::Options;
 use crate::plan::Entry;
 use crate::plan::list::{ListError, PlainParser};
 use crate::report::Places;
@@ -31,8 +33,8 @@ pub struct Input {
 ///
 /// # Errors
 ///
-/// Returns one error that lists every invalid argument and line.
-pub fn read_input(arguments: &[String], lists: &[PathBuf]) -> anyhow::Result<Input> {
+/// Returns one error that lists every invalid argument and line; or why a list could not be read or fetched.
+pub fn read_input(arguments: &[String], lists: &[PathBuf], options: &Options) -> anyhow::Result<Input> {
     let mut entries = Vec::with_capacity(arguments.len());
     let mut places = Places::default();
     let mut errors = Vec::new();
@@ -45,9 +47,17 @@ pub fn read_input(arguments: &[String], lists: &[PathBuf]) -> anyhow::Result<Inp
     let stdin_count = lists.iter().filter(|path| is_stdin(path)).count();
     ensure!(stdin_count <= 1, "-i -: standard input can be read only once");
     for path in lists {
-        let name = if is_stdin(path) { "standard input".to_owned() } else { safe_path(path) };
+        let url = list_url(path);
+        let name = match &url {
+            Some(url) => url.to_string(),
+            None if is_stdin(path) => "standard input".to_owned(),
+            None => safe_path(path),
+        };
         let start = places.add(&name);
-        let (listed, lines) = read_list(path, &name, start)?;
+        let (listed, lines) = match url {
+            Some(url) => read_file(fetch_list(&url, options)?, &name, start).with_context(|| cannot_read(&name))?,
+            None => read_list(path, &name, start)?,
+        };
         places.count_lines(lines);
         match listed {
             Ok(listed) if entries.is_empty() => entries = listed,
@@ -70,6 +80,15 @@ fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
+/// The URL of a list that is to be fetched.
+pub fn list_url(path: &Path) -> Option<WebUrl> {
+    WebUrl::parse(path.to_str()?).ok()
+}
+
+fn cannot_read(name: &str) -> String {
+    format!("{}: cannot read the list", safe(&redacted(name)))
+}
+
 /// The entries of a list, or what is wrong with it, and how many lines it has.
 type Listed = (Result<Vec<Entry>, Vec<ListError>>, u32);
 
@@ -77,16 +96,17 @@ fn read_list(path: &Path, name: &str, start: u32) -> anyhow::Result<Listed> {
     let list = if is_stdin(path) {
         read_lines(io::stdin().lock(), name, start)
     } else {
-        File::open(path).and_then(|file| read_lines(BufReader::with_capacity(BUFFER, file), name, start))
+        File::open(path).and_then(|file| read_file(file, name, start))
     };
     match list {
         Ok(list) => Ok(list),
-        Err(_) if WebUrl::parse(name).is_ok() => {
-            bail!("{} is a URL, not a list: pass it without -i", safe(&redacted(name)))
-        }
         Err(_) if path.is_dir() => bail!("{}: this is a directory, not a list", safe(&redacted(name))),
-        Err(error) => bail!("{}: cannot read the list: {error}", safe(&redacted(name))),
+        Err(error) => Err(error).with_context(|| cannot_read(name)),
     }
+}
+
+fn read_file(file: File, name: &str, start: u32) -> io::Result<Listed> {
+    read_lines(BufReader::with_capacity(BUFFER, file), name, start)
 }
 
 /// Parses a list while it is read: as text beside its URLs, a long list would take twice the memory.

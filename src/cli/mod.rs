@@ -6,6 +6,7 @@ mod exit;
 mod fetch;
 mod habits;
 mod input;
+mod remote_list;
 mod signal;
 mod supervise;
 mod values;

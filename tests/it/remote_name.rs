@@ -314,7 +314,8 @@ fn a_file_that_appears_during_a_download_is_replaced_only_on_request(mode: Mode)
 #[test]
 fn a_dry_run_shows_the_names_in_the_urls() {
     let server = naming("report.pdf");
-    let output = fetch().args([&server.url("/x"), "--remote-name", "--dry-run"]).run().assert_code(0);
+    let tdl = fetch().args([&server.url("/x"), "--remote-name", "--dry-run"]);
+    let output = tdl.file("out/x", "the user's").run().assert_code(0);
     assert_eq!(output.stdout, format!("{} -> out/x\n", server.url("/x")));
     assert_eq!(server.requests().len(), 0);
 }
