@@ -22,9 +22,8 @@ use crate::url::WebUrl;
 pub fn fetch(mut command: FetchCommand) -> anyhow::Result<Exit> {
     let started = Instant::now();
     let Input { entries, places } = read_input(&command.urls, &command.lists, &command.options)?;
-    if let Some(time) =
-        command.options.limits.max_time.as_mut().filter(|_| command.lists.iter().any(|path| list_url(path).is_some()))
-    {
+    let has_fetched_list = command.lists.iter().any(|path| list_url(path).is_some());
+    if let (true, Some(time)) = (has_fetched_list, &mut command.options.limits.max_time) {
         // Fetching a list is a part of the run.
         *time = time.saturating_sub(started.elapsed());
     }

@@ -2,13 +2,15 @@
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
+use tempfile::TempDir;
 
 use super::exit::Exit;
 use super::signal::{self, Signal};
 use crate::error::Error;
-use crate::options::{IfExists, Mode, Options};
+use crate::options::{Mode, Options, Output};
 use crate::plan::Plan;
 use crate::run::execute_first;
 use crate::url::WebUrl;
@@ -27,36 +29,43 @@ const ATTEMPTS: usize = 10;
 pub fn fetch_list(url: &WebUrl, options: &Options) -> anyhow::Result<File> {
     let failed = || format!("{url}: cannot fetch the list");
     // Only this user can read it: the list may have secrets.
-    let directory = tempfile::Builder::new()
-        .prefix("tdl-list-")
-        .tempdir()
-        .context("cannot create a temporary directory")
-        .with_context(failed)?;
+    let directory = tempfile::Builder::new().prefix("tdl-list-").tempdir();
+    let directory = directory.context("cannot create a temporary directory").with_context(failed)?;
     let path = directory.path().to_owned();
-    signal::listen(move |signal| remove_and_exit(&path, signal))
+    let directory = Arc::new(Mutex::new(Some(directory)));
+    let in_handler = Arc::clone(&directory);
+    signal::listen(move |signal| remove_and_exit(&in_handler, signal))
         .map_err(|source| Error::Exhausted { action: "listen for signals", source })?;
-
-    let mut options = options.clone();
-    options.output.directory = directory.path().to_owned();
-    options.output.if_exists = IfExists::Overwrite;
-    options.output.remote_name = false;
-    options.output.fsync = false;
-    options.limits.mode = Mode::Sequential;
-    options.limits.max_filesize = None;
-    let plan = Plan::new([url.clone()], |_| false);
-    let fetched = execute_first(&plan, &options).with_context(failed)?;
-    // Open files survive the removal of their names, which happens when `directory` is dropped.
-    File::open(fetched.path).with_context(failed)
+    let fetched = fetch_into(&path, url, options).with_context(failed);
+    remove(&directory);
+    fetched
 }
 
-/// Removes the directory of a list that is being fetched, and exits.
-#[expect(clippy::exit, reason = "nothing has begun that needs an orderly end")]
-fn remove_and_exit(directory: &Path, signal: Signal) {
+fn fetch_into(directory: &Path, url: &WebUrl, options: &Options) -> anyhow::Result<File> {
+    let mut options = options.clone();
+    options.output = Output { directory: directory.to_owned(), ..Output::default() };
+    options.limits.mode = Mode::Sequential;
+    options.limits.max_filesize = None;
+    let fetched = execute_first(&Plan::new([url.clone()], |_| false), &options)?;
+    // An open file survives the removal of its name.
+    Ok(File::open(fetched.path)?)
+}
+
+/// Nothing has begun that needs an orderly end.
+fn remove_and_exit(directory: &Mutex<Option<TempDir>>, signal: Signal) {
+    remove(directory);
+    #[expect(clippy::exit, reason = "the thread that fetches the list may be waiting for the server")]
+    std::process::exit(Exit::Interrupted(signal).code().into());
+}
+
+/// Removes the directory, unless another thread has done so.
+fn remove(directory: &Mutex<Option<TempDir>>) {
+    let Some(directory) = directory.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+    let path = directory.keep();
     for _ in 0..ATTEMPTS {
-        let _ = fs::remove_dir_all(directory);
-        if !directory.exists() {
+        let _ = fs::remove_dir_all(&path);
+        if !path.exists() {
             break;
         }
     }
-    std::process::exit(Exit::Interrupted(signal).code().into());
 }

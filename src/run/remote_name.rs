@@ -1,6 +1,7 @@
 //! The server's name for a file, with `--remote-name`: chosen as soon as the response's headers are there, so that the
 //! body of a file that is to be skipped is never received.
 
+use super::claimed_names::ClaimedName;
 use super::outcome::Unfinished;
 use super::session::Session;
 use super::sink::{Destination, Sink};
@@ -8,7 +9,7 @@ use super::transfer::Transfer;
 use crate::error::Error;
 use crate::http::{Reply, Validator};
 use crate::options::IfExists;
-use crate::part::{self, PartFile, TargetState};
+use crate::part::{self, CommitMode, PartFile, TargetState};
 use crate::plan::SafeName;
 use crate::url::{WebUrl, percent_decode};
 
@@ -53,6 +54,12 @@ fn first_name(validator: Option<Validator>) -> Option<SafeName> {
 /// The name in a URL that a redirect may have led to.
 fn name_of_url(url: &WebUrl) -> SafeName {
     SafeName::from_server(&percent_decode(url.last_segment()))
+}
+
+/// Whether the commit may replace an existing file, if it may where the name is the planned one. A numbered name was
+/// chosen to keep files apart.
+pub fn commit_mode(planned: CommitMode, name: Option<&ClaimedName>) -> CommitMode {
+    if name.is_some_and(ClaimedName::is_numbered) { CommitMode::NoReplace } else { planned }
 }
 
 /// Whether an existing file has the name that the server chose and is kept. Then what was received earlier is discarded.

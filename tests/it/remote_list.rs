@@ -130,7 +130,7 @@ fn headers_go_to_the_lists_origin_and_that_is_said() {
 }
 
 #[test]
-fn an_empty_list_is_named() {
+fn a_list_without_urls_is_nothing_to_download() {
     let server = serve(|_| Reply::ok("# nothing\n"));
     let output = fetch_list(&server.url("/urls.txt")).run().assert_code(2);
     assert_eq!(output.stderr, "error: nothing to download: pass URLs, or a list with -i FILE\n");
