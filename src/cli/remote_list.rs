@@ -1,8 +1,9 @@
 //! Fetches a list that is named by a URL, by the rules of any download: with retries, and checked to be complete.
 
 use std::fs::{self, File};
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
 use tempfile::TempDir;
@@ -28,16 +29,13 @@ const ATTEMPTS: usize = 10;
 /// The reason, after the URL without its secrets. Where that is an [`Error`], it says whether it is temporary.
 pub fn fetch_list(url: &WebUrl, options: &Options) -> anyhow::Result<File> {
     let failed = || format!("{url}: cannot fetch the list");
-    // Only this user can read it: the list may have secrets.
-    let directory = tempfile::Builder::new().prefix("tdl-list-").tempdir();
-    let directory = directory.context("cannot create a temporary directory").with_context(failed)?;
-    let path = directory.path().to_owned();
-    let directory = Arc::new(Mutex::new(Some(directory)));
+    let directory = Arc::new(Directory::default());
     let in_handler = Arc::clone(&directory);
-    signal::listen(move |signal| remove_and_exit(&in_handler, signal))
+    signal::listen(move |signal| in_handler.remove_and_exit(signal))
         .map_err(|source| Error::Exhausted { action: "listen for signals", source })?;
+    let path = directory.create().context("cannot create a temporary directory").with_context(failed)?;
     let fetched = fetch_into(&path, url, options).with_context(failed);
-    remove(&directory);
+    directory.remove();
     fetched
 }
 
@@ -51,17 +49,37 @@ fn fetch_into(directory: &Path, url: &WebUrl, options: &Options) -> anyhow::Resu
     Ok(File::open(fetched.path)?)
 }
 
-/// Nothing has begun that needs an orderly end.
-fn remove_and_exit(directory: &Mutex<Option<TempDir>>, signal: Signal) {
-    remove(directory);
-    #[expect(clippy::exit, reason = "the thread that fetches the list may be waiting for the server")]
-    std::process::exit(Exit::Interrupted(signal).code().into());
+/// The directory of the list, while that is fetched. It is locked while it is created or removed, so that a signal leaves
+/// nothing behind and nothing else is said when it ends the process.
+#[derive(Default)]
+struct Directory(Mutex<Option<TempDir>>);
+
+impl Directory {
+    /// Creates the directory. Only this user can read it: the list may have secrets.
+    fn create(&self) -> io::Result<PathBuf> {
+        let created = &mut *self.lock();
+        let directory = tempfile::Builder::new().prefix("tdl-list-").tempdir()?;
+        Ok(created.insert(directory).path().to_owned())
+    }
+
+    fn remove(&self) {
+        remove(self.lock().take());
+    }
+
+    fn remove_and_exit(&self, signal: Signal) {
+        let mut directory = self.lock();
+        remove(directory.take());
+        // Nothing has begun that needs an orderly end.
+        std::process::exit(Exit::Interrupted(signal).code().into());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<TempDir>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// Removes the directory, unless another thread has done so.
-fn remove(directory: &Mutex<Option<TempDir>>) {
-    let Some(directory) = directory.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-    let path = directory.keep();
+fn remove(directory: Option<TempDir>) {
+    let Some(path) = directory.map(TempDir::keep) else { return };
     for _ in 0..ATTEMPTS {
         let _ = fs::remove_dir_all(&path);
         if !path.exists() {
