@@ -113,7 +113,10 @@ pub use digest::{Algorithm, Digest};
 pub use error::{Cause, Error, MAX_REDIRECTS, Redirect, RetryAfter};
 pub use http::Framing;
 pub use options::Options;
-pub use plan::{AddError, Download, Entry, Expected, PathError, Plan, SafeName, Source, Target, list};
+pub use plan::{
+    AddError, Clash, Download, Entry, Expected, Layout, PathError, Plan, SafeName, Source, Sums, Target, Unmatched,
+    list,
+};
 pub use run::{
     CancelToken, Event, FailureNote, Fetched, Finished, Item, Outcome, Progress, Reporter, RunStats, SkipReason,
     Summary,

@@ -11,8 +11,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use super::values::{parse_at_least_one, parse_count, parse_duration, parse_headers, parse_name, parse_size};
 use crate::http::proxies_from_environment;
 use crate::options::{IfExists, Limits, Mode, Network, Options, Output, Retry};
-use crate::plan::SafeName;
 use crate::plan::list::{Columns, Format, ListSettings};
+use crate::plan::{Layout, SafeName};
 use crate::report::{DisplayOptions, ProgressMode, Verbosity};
 use crate::text::safe_path;
 use crate::url::WebUrl;
@@ -76,7 +76,7 @@ pub struct FetchArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Input and output")]
 struct FileArgs {
-    /// Read a list from FILE; '-' is standard input; can be repeated
+    /// Read a list from FILE or from its URL; '-' is standard input; can be repeated
     #[arg(short, long, value_name = "FILE")]
     input: Vec<PathBuf>,
 
@@ -91,6 +91,18 @@ struct FileArgs {
     /// Read the lists as tables, with these columns: url=NAME,md5=NAME… or url=2,out=1…
     #[arg(long, value_name = "FIELD=COLUMN,…")]
     column: Vec<String>,
+
+    /// Fetch the rest of a list although some of its lines are invalid
+    #[arg(long)]
+    keep_going: bool,
+
+    /// Check the files against the checksum file FILE, or its URL; can be repeated
+    #[arg(long, value_name = "FILE")]
+    sums: Vec<PathBuf>,
+
+    /// Which directories to put files in whose list names none
+    #[arg(long, value_name = "LAYOUT", default_value = "flat")]
+    layout: LayoutArg,
 
     /// Directory to save files in, created if missing (-O names a single file)
     #[arg(short, long, value_name = "DIR", default_value = ".")]
@@ -112,7 +124,7 @@ struct FileArgs {
     #[arg(long)]
     fsync: bool,
 
-    /// Print what would be downloaded and where, without sending any request
+    /// Print what would be downloaded and where, without requesting any of it
     #[arg(long)]
     dry_run: bool,
 }
@@ -202,6 +214,16 @@ struct DisplayArgs {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
+enum LayoutArg {
+    /// All in the output directory
+    Flat,
+    /// In the directories of their URLs
+    Path,
+    /// The same, below a directory with the name of the host
+    Host,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
 enum FormatArg {
     /// One entry per line: URLs, URLs and names, aria2's input files, checksum files
     #[value(aliases = ["text", "plain", "aria2", "checksums"])]
@@ -251,6 +273,10 @@ pub struct FetchCommand {
     pub urls: Vec<String>,
     pub lists: Vec<PathBuf>,
     pub list_settings: ListSettings,
+    pub keep_going: bool,
+    /// Checksum files for the files of the lists.
+    pub sums: Vec<PathBuf>,
+    pub layout: Layout,
     /// The name for the file of a single URL.
     pub output_name: Option<SafeName>,
     pub options: Options,
@@ -315,6 +341,9 @@ impl FetchArgs {
             urls,
             lists: files.input,
             list_settings,
+            keep_going: files.keep_going,
+            sums: files.sums,
+            layout: files.layout.into(),
             output_name,
             options: Options { network, retry, limits, output },
             display,
@@ -334,6 +363,16 @@ impl FileArgs {
         let columns = columns.context("--column")?;
         let base = self.base.as_deref().map(WebUrl::parse).transpose().context("--base")?;
         Ok(ListSettings { format, base, columns })
+    }
+}
+
+impl From<LayoutArg> for Layout {
+    fn from(arg: LayoutArg) -> Self {
+        match arg {
+            LayoutArg::Flat => Self::Flat,
+            LayoutArg::Path => Self::Path,
+            LayoutArg::Host => Self::Host,
+        }
     }
 }
 

@@ -1,53 +1,99 @@
 //! `tdl fetch`: builds the plan, and either prints it or runs it.
 
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::bail;
 
 use super::args::FetchCommand;
 use super::exit::Exit;
-use super::input::{Input, Lists, read_input};
-use super::supervise::supervise;
+use super::input::{Errors, Input, Lists, list_url, read_input};
+use super::sums::read_sums;
+use super::supervise::{More, supervise};
 use super::warnings::ListWarnings;
 use crate::part::{self, TargetState};
 use crate::plan::{Download, Entry, Origin, Plan};
-use crate::report::TerminalReporter;
+use crate::report::{Places, TerminalReporter};
 use crate::run::{Event, Listing, Reporter as _, is_taken, must_avoid};
 use crate::text::safe_path;
 
 /// Carries out a `tdl fetch` command.
-pub fn fetch(command: FetchCommand) -> anyhow::Result<Exit> {
-    // Only a run can begin before its list has ended.
-    let reads_stdin = command.compare || command.dry_run;
-    let lists = Lists { paths: &command.lists, settings: &command.list_settings, reads_stdin };
-    let Input { entries, places, stdin, warnings, .. } = read_input(&command.urls, &lists)?;
+pub fn fetch(mut command: FetchCommand) -> anyhow::Result<Exit> {
+    let started = Instant::now();
+    let lists = Lists {
+        paths: &command.lists,
+        settings: &command.list_settings,
+        layout: command.layout,
+        // Only a run can begin before its list has ended.
+        reads_stdin: command.compare || command.dry_run,
+        keeps_going: command.keep_going,
+        options: &command.options,
+    };
+    let Input { entries, places, stdin, warnings, mut invalid } = read_input(&command.urls, &lists)?;
+    let mut plan = make_plan(entries, &command, &places, &mut invalid)?;
+    if !command.sums.is_empty() {
+        plan.set_sums(read_sums(&command.sums, &command.options)?);
+    }
+    let is_list_fetched = command.lists.iter().chain(&command.sums).any(|path| list_url(path).is_some());
+    if let (true, Some(time)) = (is_list_fetched, &mut command.options.limits.max_time) {
+        // Fetching a list is a part of the run.
+        *time = time.saturating_sub(started.elapsed());
+    }
     let mut reporter = TerminalReporter::new(command.display.clone());
     reporter.set_places(places);
-    warnings.iter().for_each(|warning| reporter.event(&Event::Warning(warning)));
-    let plan = make_plan(entries, &command);
-    let warnings = ListWarnings::new(&plan, &command.options, |warning| reporter.event(&Event::Warning(warning)));
+    let warn = |warning: &str| reporter.event(&Event::Warning(warning));
+    warnings.iter().for_each(|warning| warn(warning));
+    let warnings = ListWarnings::new(&plan, &command, stdin.is_some(), warn);
     let directory = &command.options.output.directory;
     if command.dry_run {
+        invalid.iter().for_each(|(place, problem)| reporter.event(&Event::Invalid { place: *place, problem }));
         let listing = Listing::read(&plan, directory);
         reporter.write_plan(&plan, |download| {
-            let may_exist = listing.has_target(download.id()) != Some(false);
+            // Where the server names files, it is unknown which exist.
+            let may_exist = !command.options.output.remote_name && listing.has_target(download.id()) != Some(false);
             may_exist.then(|| origin(download, &download.target().path_in(directory))).flatten()
         });
-        return Ok(Exit::Success.check_output(&reporter));
+        let exit = if invalid.is_empty() { Exit::Success } else { Exit::Failed };
+        return Ok(exit.check_output(&reporter));
     }
     if command.compare {
         refuse_existing(&plan, directory)?;
     }
-    supervise(plan, stdin, command, warnings, reporter)
+    supervise(plan, More { invalid, stdin }, command, warnings, reporter)
 }
 
-fn make_plan(mut entries: Vec<Entry>, command: &FetchCommand) -> Plan {
+/// Makes the plan, and refuses targets that clash; or moves them to what is `invalid`, if that keeps nothing else from
+/// being fetched.
+fn make_plan(
+    mut entries: Vec<Entry>,
+    command: &FetchCommand,
+    places: &Places,
+    invalid: &mut Vec<(u32, String)>,
+) -> anyhow::Result<Plan> {
     let exists = |target: &_| must_avoid(target, &command.options.output);
-    match &command.output_name {
-        // `FetchArgs::resolve` accepts a name only with a single URL.
-        Some(name) => Plan::new([entries.swap_remove(0).with_target(name.clone())], exists),
-        None => Plan::new(entries, exists),
+    // `FetchArgs::resolve` accepts a name only with a single URL.
+    if let Some(name) = &command.output_name {
+        return Ok(Plan::new([entries.swap_remove(0).with_target(name.clone())], exists));
     }
+    let kept = if command.keep_going { entries.clone() } else { Vec::new() };
+    let plan = Plan::new(entries, exists);
+    if plan.clashes().is_empty() {
+        return Ok(plan);
+    }
+    let mut errors = Errors::default();
+    for clash in plan.clashes() {
+        let (download, other) = (&plan[clash.id as usize], &plan[clash.other as usize]);
+        let other = places.format(other.place()).unwrap_or_else(|| other.url().to_string());
+        let problem = format!("{} {other}", clash.problem());
+        let place = places.format(download.place()).unwrap_or_else(|| download.url().to_string());
+        errors.add(format!("{place}: {problem}"));
+        invalid.push((download.place(), problem));
+    }
+    if !command.keep_going {
+        errors.refuse()?;
+    }
+    let is_refused = |entry: &Entry| invalid.iter().any(|(place, _)| *place == entry.place());
+    Ok(Plan::new(kept.into_iter().filter(|entry| !is_refused(entry)), exists))
 }
 
 /// The origin of what exists at a download's target; `None` if nothing does.

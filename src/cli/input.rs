@@ -4,11 +4,13 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 
 use super::pieces::{BUFFER, read_pieces};
-use crate::plan::Entry;
+use super::remote_list::fetch_list;
+use crate::options::Options;
 use crate::plan::list::{ListParser, ListSettings, Parsed};
+use crate::plan::{Entry, Layout};
 use crate::report::Places;
 use crate::text::{safe, safe_path};
 use crate::url::{WebUrl, redacted};
@@ -19,6 +21,25 @@ const MAX_LISTED: usize = 10;
 /// How many entries are packed at a time.
 const BATCH: usize = 1000;
 
+/// What messages call the list that is read from standard input.
+pub const STDIN: &str = "standard input";
+
+/// The message where there are no URLs.
+pub const NOTHING: &str = "nothing to download: pass URLs, or a list with -i FILE";
+
+/// The lists of a command, and how to read them.
+pub struct Lists<'a> {
+    pub paths: &'a [PathBuf],
+    pub settings: &'a ListSettings,
+    pub layout: Layout,
+    /// Whether standard input is read as well. Otherwise, it is left to be read, and comes last then.
+    pub reads_stdin: bool,
+    /// Whether bad lines do not keep the others from being fetched.
+    pub keeps_going: bool,
+    /// For lists that are fetched.
+    pub options: &'a Options,
+}
+
 /// What is to be fetched.
 #[derive(Default)]
 pub struct Input {
@@ -28,82 +49,92 @@ pub struct Input {
     pub stdin: Option<u32>,
     /// What the user should know about the lists.
     pub warnings: Vec<String>,
-    /// What is wrong with arguments and lines.
-    pub errors: Vec<String>,
+    /// What is wrong with lines, and their places; empty unless that does not keep the others from being fetched.
+    pub invalid: Vec<(u32, String)>,
 }
-
-/// The lists of a command, and how to read them.
-pub struct Lists<'a> {
-    pub paths: &'a [PathBuf],
-    pub settings: &'a ListSettings,
-    /// Whether standard input is read as well. Otherwise, it is left to be read, and comes last then.
-    pub reads_stdin: bool,
-}
-
-/// What messages call the list that is read from standard input.
-pub const STDIN: &str = "standard input";
-
-/// The message where there are no URLs.
-pub const NOTHING: &str = "nothing to download: pass URLs, or a list with -i FILE";
 
 /// Returns all entries in the order given, starting with those from the arguments.
 ///
 /// # Errors
 ///
-/// Returns one error that lists every invalid argument and line.
+/// Returns one error that lists every invalid argument and line; or why a list could not be read or fetched.
 pub fn read_input(arguments: &[String], lists: &Lists<'_>) -> anyhow::Result<Input> {
-    let Lists { paths, settings, reads_stdin } = *lists;
-    let mut input = Input::default();
+    let (mut input, mut errors) = (Input::default(), Errors::default());
     for text in arguments {
         match WebUrl::parse(text.trim()) {
-            Ok(url) => input.entries.push(url.into()),
-            Err(error) => input.errors.push(suggest_fix(text).unwrap_or_else(|| error.to_string())),
+            Ok(url) => input.entries.push(Entry::from(url).with_layout(lists.layout)),
+            Err(error) => errors.add(suggest_fix(text).unwrap_or_else(|| error.to_string())),
         }
     }
-    let stdin_count = paths.iter().filter(|path| is_stdin(path)).count();
+    let stdin_count = lists.paths.iter().filter(|path| is_stdin(path)).count();
     ensure!(stdin_count <= 1, "-i -: standard input can be read only once");
-    for path in paths.iter().filter(|path| reads_stdin || !is_stdin(path)) {
-        input.read_list(path, settings)?;
+    for path in lists.paths.iter().filter(|path| lists.reads_stdin || !is_stdin(path)) {
+        input.read_list(path, lists, &mut errors)?;
     }
-    input.refuse_errors()?;
-    input.stdin = (stdin_count > 0 && !reads_stdin).then(|| input.places.add(STDIN));
-    ensure!(!input.entries.is_empty() || input.stdin.is_some(), NOTHING);
+    errors.refuse()?;
+    input.stdin = (stdin_count > 0 && !lists.reads_stdin).then(|| input.places.add(STDIN));
+    ensure!(!input.entries.is_empty() || !input.invalid.is_empty() || input.stdin.is_some(), NOTHING);
     Ok(input)
 }
 
+/// The URL that a list is fetched from, if it is not a file.
+pub fn list_url(path: &Path) -> Option<WebUrl> {
+    WebUrl::parse(path.to_str()?).ok()
+}
+
+/// Opens a list, and returns it with the name that messages give it.
+///
+/// # Errors
+///
+/// Why it cannot be opened or fetched.
+pub fn open_list(path: &Path, options: &Options) -> anyhow::Result<(String, Box<dyn BufRead>)> {
+    if is_stdin(path) {
+        return Ok((STDIN.to_owned(), Box::new(io::stdin().lock())));
+    }
+    let (name, file) = match list_url(path) {
+        Some(url) => (url.to_string(), fetch_list(&url, options)?),
+        None => {
+            let name = safe_path(path);
+            ensure!(!path.is_dir(), "{}: this is a directory, not a list", safe(&redacted(&name)));
+            let file = File::open(path).with_context(|| cannot_read(&name))?;
+            (name, file)
+        }
+    };
+    Ok((name, Box::new(BufReader::with_capacity(BUFFER, file))))
+}
+
+/// The start of a message about a list that cannot be read.
+pub fn cannot_read(name: &str) -> String {
+    format!("{}: cannot read the list", safe(&redacted(name)))
+}
+
 impl Input {
-    fn read_list(&mut self, path: &Path, settings: &ListSettings) -> anyhow::Result<()> {
-        let name = if is_stdin(path) { STDIN.to_owned() } else { safe_path(path) };
+    fn read_list(&mut self, path: &Path, lists: &Lists<'_>, errors: &mut Errors) -> anyhow::Result<()> {
+        let (name, list) = open_list(path, lists.options)?;
         let start = self.places.add(&name);
-        let mut parser = ListParser::new(&name, settings.clone()).with_start(start);
-        let mut take = |item| self.take(item);
-        let read = if is_stdin(path) {
-            parse(io::stdin().lock(), &mut parser, &mut take)
-        } else {
-            File::open(path).and_then(|file| parse(BufReader::with_capacity(BUFFER, file), &mut parser, &mut take))
+        let mut parser = ListParser::new(&name, lists.settings.clone()).with_start(start);
+        let mut take = |parsed| match parsed {
+            Parsed::Entry(entry) => self.push(entry.with_layout(lists.layout)),
+            Parsed::Invalid(error, place) if lists.keeps_going => {
+                self.invalid.push((place, error.message().to_owned()));
+            }
+            Parsed::Invalid(error, _) => errors.add(error.to_string()),
+            Parsed::Warning(warning) => self.warnings.push(warning),
         };
+        let read = read_pieces(list, |bytes| {
+            parser.push(bytes, &mut take);
+            true
+        });
+        parser.finish(&mut take);
         self.pack_from(self.entries.len().saturating_sub(1) / BATCH * BATCH);
         self.places.count_lines(parser.lines());
-        match read {
-            Ok(()) => Ok(()),
-            Err(_) if WebUrl::parse(&name).is_ok() => {
-                bail!("{} is a URL, not a list: pass it without -i", safe(&redacted(&name)))
-            }
-            Err(_) if path.is_dir() => bail!("{}: this is a directory, not a list", safe(&redacted(&name))),
-            Err(error) => bail!("{}: cannot read the list: {error}", safe(&redacted(&name))),
-        }
+        read.with_context(|| cannot_read(&name))
     }
 
-    fn take(&mut self, item: Parsed) {
-        match item {
-            Parsed::Entry(entry) => {
-                self.entries.push(entry);
-                if self.entries.len().is_multiple_of(BATCH) {
-                    self.pack_from(self.entries.len() - BATCH);
-                }
-            }
-            Parsed::Invalid(error, _) => self.errors.push(error.to_string()),
-            Parsed::Warning(warning) => self.warnings.push(warning),
+    fn push(&mut self, entry: Entry) {
+        self.entries.push(entry);
+        if self.entries.len().is_multiple_of(BATCH) {
+            self.pack_from(self.entries.len() - BATCH);
         }
     }
 
@@ -111,10 +142,29 @@ impl Input {
     fn pack_from(&mut self, start: usize) {
         Entry::pack(&mut self.entries[start..]);
     }
+}
 
-    fn refuse_errors(&self) -> anyhow::Result<()> {
-        let listed = self.errors[..self.errors.len().min(MAX_LISTED)].join("\n");
-        match self.errors.len().saturating_sub(MAX_LISTED) {
+/// What is wrong with the input.
+#[derive(Default)]
+pub struct Errors {
+    listed: Vec<String>,
+    count: usize,
+}
+
+impl Errors {
+    pub fn add(&mut self, error: String) {
+        self.count += 1;
+        if self.listed.len() < MAX_LISTED {
+            self.listed.push(error);
+        }
+    }
+
+    /// # Errors
+    ///
+    /// One error with those that were added first and the number of the others, if there are any.
+    pub fn refuse(&self) -> anyhow::Result<()> {
+        let listed = self.listed.join("\n");
+        match self.count - self.listed.len() {
             0 if listed.is_empty() => Ok(()),
             0 => bail!(listed),
             more => bail!("{listed}\n{more} more are invalid"),
@@ -124,16 +174,6 @@ impl Input {
 
 fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
-}
-
-/// Parses a list while it is read.
-fn parse(list: impl BufRead, parser: &mut ListParser, take: &mut dyn FnMut(Parsed)) -> io::Result<()> {
-    read_pieces(list, |bytes| {
-        parser.push(bytes, take);
-        true
-    })?;
-    parser.finish(take);
-    Ok(())
 }
 
 /// Suggests `-i` if an argument looks like a list or standard input rather than a URL.

@@ -3,11 +3,42 @@
 //! write fails, and with it only that file.
 
 use std::io;
-
-pub use imp::listen;
+use std::sync::{Mutex, PoisonError};
 
 /// A signal's number. The exit code is 128 plus this number.
 pub type Signal = u8;
+
+/// What is to happen at the first signal. The handlers are the process's, and so is this.
+static LISTENER: Mutex<Listener> = Mutex::new(Listener { has_handlers: false, on_first: None });
+
+struct Listener {
+    has_handlers: bool,
+    on_first: Option<Box<dyn FnOnce(Signal) + Send>>,
+}
+
+/// Calls `on_first` from a separate thread at the first SIGINT, SIGTERM or SIGHUP, or Ctrl-C, Ctrl-Break or closing of
+/// the console, in place of what an earlier call has asked for. Signals that were ignored when the process started, as
+/// under nohup, remain ignored.
+///
+/// # Errors
+///
+/// Returns an error if the handlers cannot be installed or the thread cannot be started.
+pub fn listen(on_first: impl FnOnce(Signal) + Send + 'static) -> io::Result<()> {
+    let mut listener = LISTENER.lock().unwrap_or_else(PoisonError::into_inner);
+    if !listener.has_handlers {
+        imp::install_handlers()?;
+        listener.has_handlers = true;
+    }
+    listener.on_first = Some(Box::new(on_first));
+    Ok(())
+}
+
+fn handle_first(signal: Signal) {
+    let on_first = LISTENER.lock().unwrap_or_else(PoisonError::into_inner).on_first.take();
+    if let Some(on_first) = on_first {
+        on_first(signal);
+    }
+}
 
 #[cfg(unix)]
 mod imp {
@@ -21,13 +52,7 @@ mod imp {
     use super::*;
     use crate::cli::exit::Exit;
 
-    /// Calls `on_first` from a separate thread at the first SIGINT, SIGTERM or SIGHUP. Signals that were ignored when
-    /// the process started, as under nohup, remain ignored.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the handlers cannot be installed or the thread cannot be started.
-    pub fn listen(on_first: impl FnOnce(Signal) + Send + 'static) -> io::Result<()> {
+    pub fn install_handlers() -> io::Result<()> {
         // The default action kills the process. With any handler installed, the write fails with EFBIG instead.
         flag::register(SIGXFSZ, Arc::default())?;
         let handled: Vec<i32> = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)).collect();
@@ -44,7 +69,7 @@ mod imp {
         drop(blocked);
         std::thread::Builder::new().name("tdl-signals".to_owned()).spawn(move || {
             if let Some(signal) = signals.forever().next() {
-                on_first(u8::try_from(signal).unwrap_or_default());
+                handle_first(u8::try_from(signal).unwrap_or_default());
             }
         })?;
         Ok(())
@@ -97,18 +122,15 @@ mod imp {
     use super::*;
     use crate::cli::exit::Exit;
 
-    /// Calls `on_first` at the first Ctrl-C, Ctrl-Break or closing of the console.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the handler cannot be installed.
-    pub fn listen(on_first: impl FnOnce(Signal) + Send + 'static) -> io::Result<()> {
+    pub fn install_handlers() -> io::Result<()> {
         const INTERRUPT: Signal = 2;
-        let mut on_first = Some(on_first);
-        let handler = move || match on_first.take() {
-            Some(on_first) => on_first(INTERRUPT),
-            #[expect(clippy::exit, reason = "the second signal exits at once")]
-            None => std::process::exit(Exit::Interrupted(INTERRUPT).code().into()),
+        let mut is_first = true;
+        let handler = move || {
+            if !std::mem::take(&mut is_first) {
+                #[expect(clippy::exit, reason = "the second signal exits at once")]
+                std::process::exit(Exit::Interrupted(INTERRUPT).code().into());
+            }
+            handle_first(INTERRUPT);
         };
         ctrlc::set_handler(handler).map_err(io::Error::other)
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::pieces::{BUFFER, read_pieces};
 use crate::error::Error;
+use crate::plan::Layout;
 use crate::plan::list::{ListParser, ListSettings, Parsed};
 use crate::run::Item;
 
@@ -31,21 +32,44 @@ pub struct StdinList {
 /// What one read has brought.
 type Piece = io::Result<Vec<u8>>;
 
-/// Starts to read. The place of line *n* is `start` + *n*. `has_started` says whether there is something to download
-/// without it.
-pub fn read_stdin(name: &str, start: u32, has_started: bool, settings: ListSettings) -> Result<StdinList, Error> {
+/// How standard input is read.
+pub struct StdinSettings {
+    /// Whether there is something to download without it.
+    pub has_started: bool,
+    pub layout: Layout,
+    pub list: ListSettings,
+}
+
+/// Starts to read. The place of line *n* is `start` + *n*.
+pub fn read_stdin(name: &str, start: u32, settings: StdinSettings) -> Result<StdinList, Error> {
+    let StdinSettings { has_started, layout, list } = settings;
     let (pieces_tx, pieces) = mpsc::sync_channel(MAX_PIECES);
     let (tx, items) = mpsc::sync_channel(MAX_ITEMS);
     let failure = Arc::default();
     let parsing = Parsing {
-        parser: ListParser::new(name, settings).with_start(start),
+        parser: ListParser::new(name, list).with_start(start),
         start,
-        sending: Sending { tx, is_closed: false, has_started },
+        sending: Sending { tx, layout, is_closed: false, has_started },
     };
     let first_failure = Arc::clone(&failure);
     spawn("tdl-stdin", move || read(io::stdin(), &pieces_tx))?;
     spawn("tdl-list", move || parsing.parse(&pieces, &first_failure))?;
     Ok(StdinList { items, failure })
+}
+
+/// Puts what is wrong with other lists before a list, of which there may be none.
+pub fn put_before(invalid: Vec<(u32, String)>, list: Option<Receiver<Item>>) -> Result<Option<Receiver<Item>>, Error> {
+    if invalid.is_empty() {
+        return Ok(list);
+    }
+    let (tx, items) = mpsc::sync_channel(MAX_ITEMS);
+    let forward = move || {
+        let invalid = invalid.into_iter().map(|(place, problem)| Item::invalid(place, problem));
+        // An error means that the run takes no more items.
+        let _ = invalid.chain(list.into_iter().flatten()).try_for_each(|item| tx.send(item));
+    };
+    spawn("tdl-invalid", forward)?;
+    Ok(Some(items))
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
@@ -68,6 +92,7 @@ struct Parsing {
 
 struct Sending {
     tx: SyncSender<Item>,
+    layout: Layout,
     /// Whether the run takes no more items.
     is_closed: bool,
     has_started: bool,
@@ -108,7 +133,7 @@ impl Parsing {
 impl Sending {
     fn send(&mut self, parsed: Parsed) {
         let item = match parsed {
-            Parsed::Entry(entry) => Item::from(entry),
+            Parsed::Entry(entry) => Item::from(entry.with_layout(self.layout)),
             Parsed::Invalid(error, place) => Item::invalid(place, error.message()),
             Parsed::Warning(warning) => Item::Warning(warning),
         };
@@ -142,7 +167,8 @@ mod tests {
         read(input, &pieces_tx);
         drop(pieces_tx);
         let parser = ListParser::new("stdin", ListSettings::default()).with_start(10);
-        Parsing { parser, start: 10, sending: Sending { tx, is_closed: false, has_started } }.parse(&pieces, &failure);
+        Parsing { parser, start: 10, sending: Sending { tx, layout: Layout::Flat, is_closed: false, has_started } }
+            .parse(&pieces, &failure);
         let describe = |item| match item {
             Item::Entry(entry) => format!("{} {}", entry.place(), entry.sources()[0].url),
             Item::Invalid { place, problem } => format!("{place} {problem}"),

@@ -15,7 +15,7 @@ use super::args::FetchCommand;
 use super::exit::Exit;
 use super::input::{NOTHING, STDIN};
 use super::signal::{self, Signal};
-use super::stdin::read_stdin;
+use super::stdin::{StdinSettings, put_before, read_stdin};
 use super::warnings::ListWarnings;
 use crate::error::Error;
 use crate::measure::{self, CompareResult, Scratch};
@@ -52,16 +52,23 @@ impl Completed {
     }
 }
 
-/// Runs the plan on a separate thread, so that a signal can end the process even if the run is stuck. `stdin` is the
-/// place of the line before the first of standard input, if that is a list.
+/// What is to be fetched or reported beside the plan.
+pub struct More {
+    /// What is wrong with lines that keep nothing else from being fetched, and their places.
+    pub invalid: Vec<(u32, String)>,
+    /// The place of the line before the first of standard input, if that is a list.
+    pub stdin: Option<u32>,
+}
+
+/// Runs the plan on a separate thread, so that a signal can end the process even if the run is stuck.
 pub fn supervise(
     plan: Plan,
-    stdin: Option<u32>,
+    more: More,
     command: FetchCommand,
     warnings: ListWarnings,
     reporter: TerminalReporter,
 ) -> anyhow::Result<Exit> {
-    let FetchCommand { options, compare, list_settings, .. } = command;
+    let FetchCommand { options, compare, list_settings, layout, .. } = command;
     let (tx, rx) = mpsc::channel();
     let signal_tx = tx.clone();
     signal::listen(move |signal| drop(signal_tx.send(Message::Signal(signal))))
@@ -75,8 +82,10 @@ pub fn supervise(
     let reporter = Arc::new(reporter);
     let (cancel, latest) = (CancelToken::new(), LatestStats::default());
     // Its thread is started once signals are handled: one that reached it before would be lost.
-    let list = stdin.map(|start| read_stdin(STDIN, start, !plan.is_empty(), list_settings)).transpose()?;
+    let stdin = StdinSettings { has_started: !plan.is_empty(), layout, list: list_settings };
+    let list = more.stdin.map(|start| read_stdin(STDIN, start, stdin)).transpose()?;
     let (list, list_failure) = list.map_or((None, None), |list| (Some(list.items), Some(list.failure)));
+    let list = put_before(more.invalid, list)?;
     let run = Run {
         plan,
         list,

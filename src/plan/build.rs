@@ -8,6 +8,7 @@ use super::entry::Entry;
 use super::name::{fold_case, target_of};
 use super::names::{Clash, Names};
 use super::position::Position;
+use super::sums::Sums;
 use super::target::Target;
 
 /// Every download of a run, in list order. No two share a target, even on a file system that ignores case.
@@ -21,6 +22,8 @@ pub struct Plan {
     later: boxcar::Vec<Download>,
     names: Mutex<Names>,
     clashes: Vec<Clash>,
+    /// What checksum files say about its files.
+    sums: Option<Mutex<Sums>>,
 }
 
 /// Why an entry cannot be added to a plan.
@@ -72,7 +75,7 @@ impl Plan {
         };
         // Collected in place, for an entry is as large as a download: the entries of a million URLs take 46 MiB.
         let first = entries.into_iter().map(to_download).collect();
-        Self { first, later: boxcar::Vec::new(), names: Mutex::new(names), clashes }
+        Self { first, later: boxcar::Vec::new(), names: Mutex::new(names), clashes, sums: None }
     }
 
     /// Adds an entry after the others. Returns its download, or `None` if it is a duplicate.
@@ -99,8 +102,24 @@ impl Plan {
             problem: clash.problem(),
             other: download(clash.other).url().to_string(),
         })?;
-        let index = self.later.push(Download::new(entry.position, entry.place, target, entry.details));
+        let mut download = Download::new(entry.position, entry.place, target, entry.details);
+        if let Some(sums) = &self.sums {
+            download.add_digests(&mut sums.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        let index = self.later.push(download);
         Ok(self.later.get(index))
+    }
+
+    /// Expects of every file the digests that checksum files give for its target; also of those that are added later.
+    pub fn set_sums(&mut self, mut sums: Sums) {
+        self.first.iter_mut().for_each(|download| download.add_digests(&mut sums));
+        self.sums = Some(Mutex::new(sums));
+    }
+
+    /// Returns what checksum files say about its files, and which of both lack the other so far.
+    #[must_use]
+    pub fn sums(&self) -> Option<Sums> {
+        self.sums.as_ref().map(|sums| sums.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     /// Returns the targets that several entries of [`new`](Self::new) have to share, which they cannot: those that the

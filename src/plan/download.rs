@@ -4,6 +4,7 @@ use super::name::SafeName;
 use super::position::Position;
 use super::query_name::query_suffix;
 use super::source::{Details, Expected, Source};
+use super::sums::Sums;
 use super::target::Target;
 use crate::url::WebUrl;
 
@@ -53,6 +54,13 @@ impl Download {
         let by_url = self.target.with_name(&SafeName::from_url(self.url()));
         let by_query = query_suffix(self.url()).map(|suffix| by_url.with_suffix(&suffix));
         std::iter::once(by_url).chain(by_query).collect()
+    }
+
+    /// Adds the digests that checksum files give for its target.
+    pub(super) fn add_digests(&mut self, sums: &mut Sums) {
+        for digest in sums.take(&self.target) {
+            self.details.add_digest(*digest);
+        }
     }
 
     pub(super) const fn details(&self) -> &Details {

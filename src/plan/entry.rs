@@ -1,5 +1,6 @@
 //! One entry of a list, before the plan makes a download of it.
 
+use super::layout::Layout;
 use super::position::Position;
 use super::source::{Details, Expected, Source};
 use super::target::Target;
@@ -51,6 +52,15 @@ impl Entry {
     pub(super) fn with_wanted_target(mut self, target: Target) -> Self {
         (self.target, self.position) = (Some(target), self.position.named(false));
         self
+    }
+
+    /// Puts the file into the directories of a layout, unless the list says where it goes.
+    #[must_use]
+    pub fn with_layout(self, layout: Layout) -> Self {
+        match layout.target(self.details.url()).filter(|_| self.target.is_none()) {
+            Some(target) => self.with_wanted_target(target),
+            None => self,
+        }
     }
 
     /// Returns what is known about the file in advance.

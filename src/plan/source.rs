@@ -133,8 +133,15 @@ impl Details {
     /// Adds a digest that the file must have.
     pub fn with_digest(self, digest: Digest) -> Self {
         let mut more = self.into_more();
-        more.expected.digests.push(digest);
+        if !more.expected.digests.contains(&digest) {
+            more.expected.digests.push(digest);
+        }
         Self(Repr::More(more))
+    }
+
+    /// The same in place.
+    pub fn add_digest(&mut self, digest: Digest) {
+        *self = self.clone().with_digest(digest);
     }
 
     fn into_more(self) -> Box<More> {

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::claimed_names::ClaimedName;
 use super::commit::commit;
 use super::directory::{create_directories_of, refuse_links};
 use super::event::Event;
@@ -14,7 +13,7 @@ use super::leftovers::{Leftovers, replacement_path};
 use super::locate::locate;
 use super::outcome::{Outcome, SkipReason, Unfinished};
 use super::receive::{Received, receive};
-use super::remote_name::{choose_remote_name, keeps_existing};
+use super::remote_name::{choose_remote_name, commit_mode, keeps_existing};
 use super::resume_policy::{ResumePolicy, ResumeRequest};
 use super::session::{Session, Worker};
 use super::sink::{Destination, Sink};
@@ -368,9 +367,10 @@ impl<'t, 'a> Attempt<'t, 'a> {
     }
 
     /// Checks the target before a large body is received, if it has not been checked yet: a run that began at the same
-    /// moment may have fetched the file.
+    /// moment may have fetched the file. The name that a server chose is checked by [`keeps_existing`].
     fn recheck_target(&self, length: Option<u64>) -> Result<Option<Outcome>, Error> {
-        if !self.is_target_unchecked || length.is_some_and(|length| length <= RECHECK_FROM) {
+        let is_short = length.is_some_and(|length| length <= RECHECK_FROM);
+        if !self.is_target_unchecked || is_short || self.transfer.remote_name.is_some() {
             return Ok(None);
         }
         let state = part::target_state(&self.target)?;
@@ -394,11 +394,7 @@ impl<'t, 'a> Attempt<'t, 'a> {
             download: self.transfer.download,
             source: self.transfer.source(),
             part_path,
-            commit_mode: if remote_name.is_some_and(ClaimedName::is_numbered) {
-                CommitMode::NoReplace
-            } else {
-                self.commit_mode
-            },
+            commit_mode: commit_mode(self.commit_mode, remote_name),
             target: self.transfer.target(),
             remote_name,
             progress: Arc::clone(&self.transfer.progress),

@@ -64,7 +64,8 @@ fn run(session: &Session<'_>) -> Result<Summary, Error> {
 pub fn execute_first(plan: &Plan, options: &Options) -> Result<Fetched, Error> {
     let cancel = CancelToken::new();
     let session = start(plan, None, options, &(), Stop::new(&cancel, options.limits.max_time))?;
-    let mut worker = Worker::new(session.clients.for_thread(0, &|| false));
+    let is_stopped = || session.is_stopped();
+    let mut worker = Worker::new(session.clients.for_thread(0, &is_stopped));
     let finished = run_to_completion(&plan[0], &session, &mut worker);
     match finished.outcome {
         Outcome::Fetched(file) => Ok(file),

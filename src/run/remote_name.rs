@@ -10,7 +10,7 @@ use super::sink::{Destination, Sink};
 use super::transfer::Transfer;
 use crate::http::{Reply, Validator};
 use crate::options::IfExists;
-use crate::part::{self, PartFile};
+use crate::part::{self, CommitMode, PartFile};
 use crate::plan::SafeName;
 use crate::url::{WebUrl, percent_decode};
 
@@ -59,6 +59,12 @@ fn first_name(validator: Option<Validator>) -> Option<SafeName> {
 /// The name in a URL that a redirect may have led to.
 fn name_of_url(url: &WebUrl) -> SafeName {
     SafeName::from_server(&percent_decode(url.last_segment()))
+}
+
+/// Whether the commit may replace an existing file, if it may where the name is the planned one. A numbered name was
+/// chosen to keep files apart.
+pub fn commit_mode(planned: CommitMode, name: Option<&ClaimedName>) -> CommitMode {
+    if name.is_some_and(ClaimedName::is_numbered) { CommitMode::NoReplace } else { planned }
 }
 
 /// Whether an existing file has the name that the server chose and is kept. Then what was received earlier is discarded.

@@ -18,6 +18,7 @@ mod lists;
 mod names;
 mod network;
 mod proxies;
+mod remote_list;
 mod remote_name;
 mod reports;
 mod resume;

@@ -134,6 +134,20 @@ fn an_existing_file_of_the_servers_name_is_treated_as_requested(mode: Mode) {
 }
 
 #[test]
+fn a_large_file_is_fetched_although_one_with_the_name_in_its_url_appears() {
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let server = Server::start(move |_| named(Reply::ok(content(1, 2_000_000)), "report.pdf").held_until(&held));
+    let mut tdl = fetch().args([&server.url("/x"), "--remote-name"]);
+    let child = tdl.spawn();
+    server.wait_for_requests(1);
+    fs::write(tdl.out().join("x"), "the user's").unwrap();
+    gate.open();
+    Output::from(child).assert_code(0);
+    assert_eq!(tdl.names(), ["report.pdf", "x"]);
+}
+
+#[test]
 fn a_skipped_file_is_reported_by_its_name() {
     let server = naming("report.pdf");
     let output = fetch().args([&server.url("/x"), "--remote-name"]).file("out/report.pdf", "").run().assert_code(0);
@@ -314,7 +328,8 @@ fn a_file_that_appears_during_a_download_is_replaced_only_on_request(mode: Mode)
 #[test]
 fn a_dry_run_shows_the_names_in_the_urls() {
     let server = naming("report.pdf");
-    let output = fetch().args([&server.url("/x"), "--remote-name", "--dry-run"]).run().assert_code(0);
+    let tdl = fetch().args([&server.url("/x"), "--remote-name", "--dry-run"]);
+    let output = tdl.file("out/x", "the user's").run().assert_code(0);
     assert_eq!(output.stdout, format!("{} -> out/x\n", server.url("/x")));
     assert_eq!(server.requests().len(), 0);
 }

@@ -1,6 +1,7 @@
 //! Lists of one entry per line: a URL, a URL and a name, a URL with options in the lines after it, or a checksum and a
 //! name or URL. The four may be mixed.
 
+use super::armor::Armor;
 use super::checksum::parse_checksum;
 use super::error::{Problem, bad_value};
 use super::options::{apply_option, is_known_option, split_option};
@@ -19,21 +20,9 @@ pub struct LinesParser {
     armor: Armor,
 }
 
-/// Where we are in a list that is signed in the clear, as some distributions publish their checksums (RFC 9580,
-/// section 7).
-#[derive(Debug, Default, PartialEq, Eq)]
-enum Armor {
-    #[default]
-    None,
-    /// In the headers before the text.
-    Headers,
-    /// In the signature after the text.
-    Signature,
-}
-
 impl LinesParser {
     pub fn push_line(&mut self, line: &str, number: u32, base: Option<&WebUrl>, sink: &mut Sink<'_>) {
-        if self.skip_armor(line) {
+        if self.armor.covers(line) {
             return;
         }
         let text = line.trim();
@@ -77,19 +66,6 @@ impl LinesParser {
                 }
             }
         }
-    }
-
-    /// Whether the line belongs to a signature and not to the list.
-    fn skip_armor(&mut self, line: &str) -> bool {
-        let line = line.trim_end();
-        match (&self.armor, line) {
-            (_, "-----BEGIN PGP SIGNED MESSAGE-----") => self.armor = Armor::Headers,
-            (_, "-----BEGIN PGP SIGNATURE-----") => self.armor = Armor::Signature,
-            (Armor::Headers, "") | (Armor::Signature, "-----END PGP SIGNATURE-----") => self.armor = Armor::None,
-            (Armor::None, _) => return false,
-            _ => {}
-        }
-        true
     }
 }
 

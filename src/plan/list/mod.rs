@@ -2,6 +2,7 @@
 //!
 //! A parser is given lines and hands over entries as soon as they are complete; `parser` says which parser gets them.
 
+mod armor;
 mod checksum;
 mod columns;
 mod detect;
@@ -14,6 +15,7 @@ mod parser;
 mod record;
 mod reference;
 mod sink;
+mod sums;
 mod table;
 #[cfg(test)]
 mod testing;
@@ -24,3 +26,4 @@ pub use detect::Format;
 pub use error::ListError;
 pub use parser::{ListParser, ListSettings, parse};
 pub use sink::Parsed;
+pub use sums::{Sum, SumsParser};
