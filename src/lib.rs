@@ -57,6 +57,7 @@
 //! | sidecar | `NAME.part.json`: what a later run needs to resume, and which process owns the part file |
 //! | checkpoint | syncing bytes to disk, and then recording in the sidecar that they are there |
 //! | commit | verifying a complete file, and then giving it its final name |
+//! | source mark | an extended attribute of a committed file that tells which source it came from |
 //! | permit | permission for one request to a host, given by the queue and returned to it |
 //! | hold | a time in which a host must not be contacted, because it sent a `Retry-After` |
 //! | limiter | what decides how many permits a host has now |

@@ -166,8 +166,10 @@ impl WebUrl {
     /// Returns the URL without user info and query, and the query without known signature parameters.
     fn split_query(&self) -> (String, String) {
         let url = self.without_credentials();
-        let (before, query) = url.0.split_once('?').unwrap_or((&url.0, ""));
-        (before.to_owned(), without_signature(query))
+        match url.0.split_once('?') {
+            Some((before, query)) => (before.to_owned(), without_signature(query)),
+            None => ((*url.0).to_owned(), String::new()),
+        }
     }
 
     fn scheme(&self) -> &str {

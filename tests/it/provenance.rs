@@ -253,6 +253,56 @@ fn the_origin_of_a_file_that_appears_during_a_download_counts(mode: Mode) {
     }
 }
 
+in_both_modes!(an_update_does_not_replace_another_urls_file_that_appeared_since);
+fn an_update_does_not_replace_another_urls_file_that_appeared_since(mode: Mode) {
+    if !keeps_attributes() {
+        return;
+    }
+    for length in [10, LARGE] {
+        let gate = Arc::new(Gate::default());
+        let held = Arc::clone(&gate);
+        let server = Server::start(move |request| match request.number {
+            0 => Reply::ok(content(1, length)).held_until(&held),
+            _ => Reply::ok(content(2, length)),
+        });
+        let mut tdl = fetch_in(mode).args([&server.url("/x"), "--if-exists", "update"]).file("out/x", "the user's");
+        let child = tdl.spawn();
+        server.wait_for_requests(1);
+        let elsewhere = fetched(mode, &[&server.url("/other/x")]);
+        fs::rename(elsewhere.out().join("x"), tdl.out().join("x")).unwrap();
+        gate.open();
+        let output = Output::from(child).assert_code(1);
+        assert!(output.stderr.contains("failed: out/x is there, but from another URL"), "{}", output.stderr);
+        assert!(tdl.read("x") == content(2, length) && tdl.names() == ["x"]);
+    }
+}
+
+in_both_modes!(a_file_that_appears_between_two_attempts_ends_the_download);
+fn a_file_that_appears_between_two_attempts_ends_the_download(mode: Mode) {
+    if !keeps_attributes() {
+        return;
+    }
+    for (other, said) in [("/x", "x exists, fetched from this URL"), ("/other/x", "x is there, but from another URL")] {
+        let tdl = fetch_in(mode);
+        let (elsewhere, target) = (fetch_in(mode), tdl.out().join("x"));
+        let (source, named) = (elsewhere.out().join("x"), target.clone());
+        let server = Server::start(move |request| match request.number {
+            0 => Reply::ok(content(2, LARGE)),
+            _ => {
+                fs::create_dir_all(named.parent().unwrap()).unwrap();
+                fs::rename(&source, &named).unwrap();
+                Reply::file(request, &content(1, LARGE), "\"one\"").cut_after(120_000)
+            }
+        });
+        elsewhere.rerun(&[&server.url(other)]).assert_code(0);
+        let output = tdl.rerun(&[&server.url("/x"), "--retries", "1"]);
+        assert!(output.stderr.contains(": retrying in ") && output.stderr.contains(said), "{output:?}");
+        assert_eq!(output.code, Some(i32::from(other != "/x")));
+        assert!(fs::read(&target).unwrap() == content(2, LARGE));
+        assert_eq!((tdl.names(), server.requests().len()), (vec!["x".to_owned()], 2));
+    }
+}
+
 in_both_modes!(a_dry_run_says_where_existing_files_are_from);
 fn a_dry_run_says_where_existing_files_are_from(mode: Mode) {
     if !keeps_attributes() {
