@@ -20,7 +20,7 @@ pub struct ListArgs {
     #[arg(long, value_name = "FORMAT")]
     pub input_format: Option<FormatArg>,
 
-    /// Resolve relative URLs of the lists against URL
+    /// Resolve relative URLs of the lists against URL, which should end in a slash
     #[arg(long, value_name = "URL")]
     pub base: Option<String>,
 
