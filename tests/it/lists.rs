@@ -80,7 +80,11 @@ fn an_invalid_url_is_refused_before_any_request() {
         lines[2],
         "error: urls.txt:4: 'ftp://host/x' is not an http or https URL; many FTP servers answer https as well: try https://host/x"
     );
-    assert!(lines[3].starts_with("error: urls.txt:5: ") && lines[3].contains("contains several URLs"), "{}", lines[3]);
+    assert!(
+        lines[3].starts_with("error: urls.txt:5: ") && lines[3].contains("several URLs are in one line"),
+        "{}",
+        lines[3]
+    );
     assert_eq!((lines.len(), output.stdout.as_str()), (4, ""));
     assert_eq!(server.requests().len(), 0);
     assert!(!tdl.out().exists());

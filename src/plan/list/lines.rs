@@ -76,28 +76,13 @@ fn parse_line(text: &str, base: Option<&WebUrl>, sink: &mut Sink<'_>) -> Result<
         record.digests.push(digest);
         return Ok(record);
     }
-    let Some((url, rest)) = text.split_once([' ', '\t']) else {
+    let Some(end) = text.find([' ', '\t']) else {
         return Record::from_url(text, base);
     };
+    let (url, rest) = text.split_at(end);
     let mut record = Record::from_url(url, base)
         .map_err(|problem| if base.is_some() { problem } else { resolve(text, None).err().unwrap_or(problem) })?;
-    let separator = text[url.len()..].len() - rest.trim_start().len();
-    let is_separated = separator > 1 || text.as_bytes()[url.len()] == b'\t';
-    let rest = rest.trim_start();
-    if rest.starts_with('#') {
-        return Err(Problem::new("text follows the URL; write a comment on a line of its own"));
-    }
-    if !is_separated && !rest.split_whitespace().all(is_known_option) {
-        let hint = "write two spaces or a tab before a file name, and %20 for a space in a URL";
-        return Err(if has_scheme(rest) {
-            several(text)
-        } else {
-            bad_value("the text", rest, &format!("follows the URL; {hint}"))
-        });
-    }
-    let fields: Vec<&str> = if is_separated { rest.split('\t').collect() } else { rest.split_whitespace().collect() };
-    for field in fields.into_iter().flat_map(|field| field.split("  ")).map(str::trim).filter(|field| !field.is_empty())
-    {
+    for field in split_rest(rest)? {
         if has_scheme(field) {
             record.urls.push(resolve(field, base)?);
         } else if let Some((key, value)) = split_option(field).filter(|_| is_known_option(field)) {
@@ -111,10 +96,26 @@ fn parse_line(text: &str, base: Option<&WebUrl>, sink: &mut Sink<'_>) -> Result<
     Ok(record)
 }
 
-/// Several URLs in a line, with a space between them.
-fn several(text: &str) -> Problem {
-    let problem = WebUrl::parse(text).err().map(|error| error.to_string());
-    Problem::new(problem.unwrap_or_else(|| "several URLs in one line".to_owned()))
+/// Splits what follows a URL, with the white space before it, into a file name, mirrors and options.
+fn split_rest(rest: &str) -> Result<Vec<&str>, Problem> {
+    let fields = rest.trim_start();
+    let is_separated = rest.starts_with('\t') || rest.len() - fields.len() > 1;
+    if fields.starts_with('#') {
+        return Err(Problem::new("text follows the URL; write a comment on a line of its own"));
+    }
+    if is_separated {
+        return Ok(fields.split('\t').map(str::trim).filter(|field| !field.is_empty()).collect());
+    }
+    if fields.split_whitespace().all(is_known_option) {
+        return Ok(fields.split_whitespace().collect());
+    }
+    if has_scheme(fields) {
+        return Err(Problem::new(
+            "several URLs are in one line; write each on a line of its own, or a tab between mirrors",
+        ));
+    }
+    let hint = "write two spaces or a tab before a file name, and %20 for a space in a URL";
+    Err(bad_value("the text", fields, &format!("follows the URL; {hint}")))
 }
 
 /// A checksum file names files, not URLs: any character of a name may be one that means something in a URL.
@@ -150,12 +151,12 @@ mod tests {
     #[test]
     fn a_name_or_a_mirror_may_follow_a_url() {
         check(
-            "http://h/x?id=3\ta/b.csv\nhttp://h/y  c d.csv\nhttp://h/z\thttp://m/z\nhttp://h/z\thttp://m/z\tq.csv",
+            "http://h/x?id=3\ta/b.csv\nhttp://h/y  c d.csv\nhttp://h/z\thttp://m/z\nhttp://h/z\thttp://m/z\tq  r.csv",
             &[
                 "1 http://h/x?id=3 -> a/b.csv",
                 "2 http://h/y -> c d.csv",
                 "3 http://h/z http://m/z",
-                "4 http://h/z http://m/z -> q.csv",
+                "4 http://h/z http://m/z -> q  r.csv",
             ],
         );
         assert_eq!(
@@ -167,7 +168,7 @@ mod tests {
                 "list:2: text follows the URL; write a comment on a line of its own",
                 "list:3: text follows the URL; write a comment on a line of its own",
                 "list:4: the text 'c' is a second file name",
-                "list:5: 'http://h/a http://h/b' contains several URLs; put each on its own line or in its own argument",
+                "list:5: several URLs are in one line; write each on a line of its own, or a tab between mirrors",
                 "list:6: the path '../b' leads out of the output directory",
                 "list:7: the path '/b' is an absolute path; paths of a list are below the output directory",
             ]
