@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::command::{TDL, content, fetch, fetch_in};
+use crate::command::{content, fetch, fetch_in};
 use crate::mode::{Mode, in_both_modes};
 use crate::server::{Reply, Server, TIMEOUT};
 
@@ -226,7 +226,7 @@ fn running_out_of_threads_is_a_temporary_failure(mode: Mode) {
     let reachable = tempfile::tempdir().unwrap();
     fs::set_permissions(reachable.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = reachable.path().join("tdl");
-    fs::copy(TDL, &program).unwrap();
+    fs::copy(crate::command::TDL, &program).unwrap();
     let mut codes = Vec::new();
     for processes in 1..12 {
         let script = format!("ulimit -u {processes} && exec {} \"$@\"", program.display());
