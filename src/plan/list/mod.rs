@@ -21,7 +21,7 @@ mod table;
 mod testing;
 
 pub use checksum::parse_checksum;
-pub use columns::Columns;
+pub use columns::{Columns, ColumnsError};
 pub use detect::Format;
 pub use error::ListError;
 pub use parser::{ListParser, ListSettings, parse};
