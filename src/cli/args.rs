@@ -5,17 +5,17 @@ use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use clap::{Parser, Subcommand, ValueEnum};
 
+use super::list_args::ListArgs;
 use super::values::{parse_at_least_one, parse_count, parse_duration, parse_headers, parse_name, parse_size};
 use crate::http::proxies_from_environment;
 use crate::options::{IfExists, Limits, Mode, Network, Options, Output, Retry};
-use crate::plan::list::{Columns, Format, ListSettings};
+use crate::plan::list::ListSettings;
 use crate::plan::{Layout, SafeName};
 use crate::report::{DisplayOptions, ProgressMode, Verbosity};
 use crate::text::safe_path;
-use crate::url::WebUrl;
 
 /// Download lists of files concurrently and check that every file is complete
 #[derive(Debug, Parser)]
@@ -58,6 +58,9 @@ pub struct FetchArgs {
     urls: Vec<String>,
 
     #[command(flatten)]
+    lists: ListArgs,
+
+    #[command(flatten)]
     files: FileArgs,
 
     #[command(flatten)]
@@ -74,36 +77,8 @@ pub struct FetchArgs {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Input and output")]
+#[command(next_help_heading = "Output")]
 struct FileArgs {
-    /// Read a list from FILE or from its URL; '-' is standard input; can be repeated
-    #[arg(short, long, value_name = "FILE")]
-    input: Vec<PathBuf>,
-
-    /// Format of the lists; without this, their content tells it
-    #[arg(long, value_name = "FORMAT")]
-    input_format: Option<FormatArg>,
-
-    /// Resolve relative URLs of the lists against URL
-    #[arg(long, value_name = "URL")]
-    base: Option<String>,
-
-    /// Read the lists as tables, with these columns: url=NAME,md5=NAME… or url=2,out=1…
-    #[arg(long, value_name = "FIELD=COLUMN,…")]
-    column: Vec<String>,
-
-    /// Fetch the rest of a list although some of its lines are invalid
-    #[arg(long)]
-    keep_going: bool,
-
-    /// Check the files against the checksum file FILE, or its URL; can be repeated
-    #[arg(long, value_name = "FILE")]
-    sums: Vec<PathBuf>,
-
-    /// Which directories to put files in whose list names none
-    #[arg(long, value_name = "LAYOUT", default_value = "flat")]
-    layout: LayoutArg,
-
     /// Directory to save files in, created if missing (-O names a single file)
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     output_dir: PathBuf,
@@ -214,33 +189,6 @@ struct DisplayArgs {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum LayoutArg {
-    /// All in the output directory
-    Flat,
-    /// In the directories of their URLs
-    Path,
-    /// The same, below a directory with the name of the host
-    Host,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum FormatArg {
-    /// One entry per line: URLs, URLs and names, aria2's input files, checksum files
-    #[value(aliases = ["text", "plain", "aria2", "checksums"])]
-    Lines,
-    /// JSON Lines, or a JSON array
-    #[value(alias = "jsonl")]
-    Json,
-    /// Comma-separated values
-    Csv,
-    /// Tab-separated values
-    Tsv,
-    /// Metalink 4
-    #[value(alias = "meta4")]
-    Metalink,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
 enum IfExistsArg {
     /// Keep it without checking it; fail if tdl fetched it from another URL
     Skip,
@@ -305,11 +253,11 @@ fn refuse_file_as_directory(directory: &Path, url: &str) -> anyhow::Result<()> {
 impl FetchArgs {
     /// Resolves what was typed. `environment` looks up the variables that may name proxies.
     pub fn resolve(self, environment: impl Fn(&str) -> Option<OsString>) -> anyhow::Result<FetchCommand> {
-        let Self { urls, files, concurrency, retry, request, display } = self;
+        let Self { urls, lists, files, concurrency, retry, request, display } = self;
         let output_name = files.output_name.as_deref().map(parse_name).transpose()?;
-        let list_settings = files.list_settings()?;
+        let list_settings = lists.settings()?;
         let count = urls.len();
-        if let ([url], [], None) = (&urls[..], &files.input[..], &output_name) {
+        if let ([url], [], None) = (&urls[..], &lists.input[..], &output_name) {
             refuse_file_as_directory(&files.output_dir, url)?;
         }
         ensure!(output_name.is_none() || count == 1, "-O names the file of a single URL, but there are {count}");
@@ -339,52 +287,17 @@ impl FetchArgs {
         };
         Ok(FetchCommand {
             urls,
-            lists: files.input,
+            lists: lists.input,
             list_settings,
-            keep_going: files.keep_going,
-            sums: files.sums,
-            layout: files.layout.into(),
+            keep_going: lists.keep_going,
+            sums: lists.sums,
+            layout: lists.layout.into(),
             output_name,
             options: Options { network, retry, limits, output },
             display,
             compare: concurrency.compare,
             dry_run: files.dry_run,
         })
-    }
-}
-
-impl FileArgs {
-    fn list_settings(&self) -> anyhow::Result<ListSettings> {
-        let columns = self.column.iter().map(String::as_str);
-        let columns = (!self.column.is_empty()).then(|| Columns::parse(columns)).transpose();
-        let format = self.input_format.map(Format::from);
-        let is_table = matches!(format, None | Some(Format::Csv | Format::Tsv));
-        ensure!(self.column.is_empty() || is_table, "--column is for tables: give --input-format csv or tsv");
-        let columns = columns.context("--column")?;
-        let base = self.base.as_deref().map(WebUrl::parse).transpose().context("--base")?;
-        Ok(ListSettings { format, base, columns })
-    }
-}
-
-impl From<LayoutArg> for Layout {
-    fn from(arg: LayoutArg) -> Self {
-        match arg {
-            LayoutArg::Flat => Self::Flat,
-            LayoutArg::Path => Self::Path,
-            LayoutArg::Host => Self::Host,
-        }
-    }
-}
-
-impl From<FormatArg> for Format {
-    fn from(arg: FormatArg) -> Self {
-        match arg {
-            FormatArg::Lines => Self::Lines,
-            FormatArg::Json => Self::Json,
-            FormatArg::Csv => Self::Csv,
-            FormatArg::Tsv => Self::Tsv,
-            FormatArg::Metalink => Self::Metalink,
-        }
     }
 }
 

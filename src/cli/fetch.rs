@@ -1,5 +1,6 @@
 //! `tdl fetch`: builds the plan, and either prints it or runs it.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Instant;
 
@@ -80,7 +81,7 @@ fn make_plan(
     if plan.clashes().is_empty() {
         return Ok(plan);
     }
-    let mut errors = Errors::default();
+    let (mut errors, mut refused) = (Errors::default(), HashSet::new());
     for clash in plan.clashes() {
         let (download, other) = (&plan[clash.id as usize], &plan[clash.other as usize]);
         let other = places.format(other.place()).unwrap_or_else(|| other.url().to_string());
@@ -88,12 +89,13 @@ fn make_plan(
         let place = places.format(download.place()).unwrap_or_else(|| download.url().to_string());
         errors.add(format!("{place}: {problem}"));
         invalid.push((download.place(), problem));
+        refused.insert(download.place());
     }
     if !command.keep_going {
         errors.refuse()?;
     }
-    let is_refused = |entry: &Entry| invalid.iter().any(|(place, _)| *place == entry.place());
-    Ok(Plan::new(kept.into_iter().filter(|entry| !is_refused(entry)), exists))
+    let is_kept = |entry: &Entry| !refused.contains(&entry.place());
+    Ok(Plan::new(kept.into_iter().filter(is_kept), exists))
 }
 
 /// The origin of what exists at a download's target; `None` if nothing does.

@@ -20,7 +20,7 @@ const HABITS: &[(&[&str], Habit)] = &[
         &["--out", "--output", "--output-document"],
         Use("-O NAME names the file of a single URL, and -o DIR the directory"),
     ),
-    (&["--input-file"], Use("-i FILE reads a list")),
+    (&["--input-file"], Use("-i FILE reads a list, also one that aria2 reads")),
     (
         &["-x", "--max-connection-per-server"],
         Always("the number of connections is found by trying; --per-host N limits it, and https_proxy names a proxy"),
@@ -89,6 +89,15 @@ const HABITS: &[(&[&str], Habit)] = &[
         &["-a", "--append-output", "--log"],
         Use("2> FILE keeps the messages, and --json > FILE what happened to each file"),
     ),
+    (
+        &["--checksum", "-V", "--check-integrity"],
+        Use("a list can have checksums, and --sums FILE gives them for other lists"),
+    ),
+    (
+        &["--force-directories", "--cut-dirs", "--protocol-directories"],
+        Use("--layout path keeps the directories of URLs, and --layout host adds the host"),
+    ),
+    (&["--metalink-file", "-M"], Use("-i FILE reads Metalink 4 as well")),
     (&["--file-allocation"], Always("space is reserved before a file is fetched")),
     (&["-g", "--globoff"], Always("brackets in URLs mean themselves")),
 ];

@@ -6,6 +6,7 @@ mod exit;
 mod fetch;
 mod habits;
 mod input;
+mod list_args;
 mod pieces;
 mod remote_list;
 mod signal;

@@ -29,13 +29,17 @@ impl ListWarnings {
         let credential = credential.map(|header| Header::name(header).to_owned());
         let mut origins = HashSet::new();
         if credential.is_some() {
-            origins.extend(command.lists.iter().filter_map(|path| Some(list_url(path)?.origin())));
             plan.downloads().for_each(|download| add_origin(download, &mut origins));
+        }
+        let in_list = origins.len();
+        if credential.is_some() {
+            origins.extend(command.lists.iter().filter_map(|path| Some(list_url(path)?.origin())));
         }
         let mut origins = Some(origins);
         if let (Some(name), Some(count)) = (&credential, origins.as_ref().map(HashSet::len).filter(|count| *count > 1))
         {
-            warn(&format!("the header {name} will be sent to all {count} servers in the list"));
+            let servers = if count > in_list { "servers, including that of the list" } else { "servers in the list" };
+            warn(&format!("the header {name} will be sent to all {count} {servers}"));
             origins = None;
         }
         warn_of_duplicates(plan.duplicates(), &warn);

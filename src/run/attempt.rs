@@ -20,7 +20,7 @@ use super::sink::{Destination, Sink};
 use super::transfer::Transfer;
 use crate::error::Error;
 use crate::http::{Conditions, RangeRequest, Reply, Request, Response};
-use crate::part::{self, CommitMode, Existing, PartFile, Sidecar, TargetState};
+use crate::part::{self, CommitMode, Existing, PartFile, Sidecar};
 
 /// Bodies up to this length are received without checking the target first.
 const RECHECK_FROM: u64 = 1024 * 1024;
@@ -77,20 +77,11 @@ enum Prepared<'t, 'a> {
 impl<'t, 'a> Attempt<'t, 'a> {
     /// Checks the target, and decides whether there is anything to fetch.
     fn prepare(transfer: &'t mut Transfer<'a>, session: &'t Session<'t>) -> Result<Prepared<'t, 'a>, Error> {
-        let (directory, download) = (&session.output.directory, transfer.download);
-        refuse_links(download.target(), directory)?;
+        let directory = &session.output.directory;
+        refuse_links(transfer.download.target(), directory)?;
         let is_target_unchecked = transfer.attempts == 0 && session.output_was_empty;
-        let is_free = is_target_unchecked || session.is_named_by_server(download);
-        let state = match transfer.attempts {
-            _ if is_free => TargetState::Free,
-            0 => {
-                let (located, state) = locate(download, session)?;
-                transfer.located = located;
-                state
-            }
-            _ => part::target_state(&transfer.target().path_in(directory))?,
-        };
-        let name = transfer.located.as_ref().unwrap_or(download.target());
+        let state = locate(transfer, session)?;
+        let name = transfer.located.as_ref().unwrap_or(transfer.download.target());
         let (target, part_path) = (name.path_in(directory), name.part_path_in(directory));
         let decision = decide(state, session.output.if_exists, &target, transfer.download);
         let is_part_useless = match &decision {

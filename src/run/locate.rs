@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::session::Session;
+use super::transfer::Transfer;
 use crate::error::Error;
 use crate::options::IfExists;
 use crate::part::{self, TargetState};
@@ -12,7 +13,7 @@ use crate::plan::{Download, Origin, Target};
 /// How many numbered names are looked at. A file beyond them is fetched again.
 const MAX_NUMBER: usize = 1000;
 
-/// Returns the name that the file of a download has or will have, and what is there now.
+/// Finds the name that the file of a download has or will have, and returns what is there now.
 ///
 /// That is the planned target, unless the list left the choice to tdl and an earlier run chose differently: then it is
 /// the name of the file that came from one of the download's sources. If several downloads want a name that is another
@@ -21,7 +22,21 @@ const MAX_NUMBER: usize = 1000;
 /// # Errors
 ///
 /// [`Error::Disk`] if the directory cannot be searched.
-pub fn locate(download: &Download, session: &Session<'_>) -> Result<(Option<Target>, TargetState), Error> {
+pub fn locate(transfer: &mut Transfer<'_>, session: &Session<'_>) -> Result<TargetState, Error> {
+    let is_first = transfer.attempts == 0;
+    if is_first && session.output_was_empty || session.is_named_by_server(transfer.download) {
+        return Ok(TargetState::Free);
+    }
+    if !is_first {
+        return part::target_state(&transfer.target().path_in(&session.output.directory));
+    }
+    let (located, state) = search(transfer.download, session)?;
+    transfer.located = located;
+    Ok(state)
+}
+
+/// Returns the name where it is not the planned one, and what is there.
+fn search(download: &Download, session: &Session<'_>) -> Result<(Option<Target>, TargetState), Error> {
     let output = session.output;
     let planned = download.target();
     let state = part::target_state(&planned.path_in(&output.directory))?;

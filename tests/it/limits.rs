@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::command::{content, fetch, fetch_in};
+use crate::command::{TDL, content, fetch, fetch_in};
 use crate::mode::{Mode, in_both_modes};
 use crate::server::{Reply, Server, TIMEOUT};
 
@@ -222,9 +222,14 @@ fn running_out_of_threads_is_a_temporary_failure(mode: Mode) {
     let server = Server::echo();
     // Another user in each mode: the two tests run at the same time, and the limit is per user.
     let user = if mode.is_sequential() { "--reuid=54321" } else { "--reuid=54322" };
+    // A copy that the user can reach: the program itself may be in a directory that only its owner can enter.
+    let reachable = tempfile::tempdir().unwrap();
+    fs::set_permissions(reachable.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = reachable.path().join("tdl");
+    fs::copy(TDL, &program).unwrap();
     let mut codes = Vec::new();
     for processes in 1..12 {
-        let script = format!("ulimit -u {processes} && exec \"$0\" \"$@\"");
+        let script = format!("ulimit -u {processes} && exec {} \"$@\"", program.display());
         let mut tdl = fetch_in(mode)
             .args(["/a", "/b"].map(|path| server.url(path)))
             .arg("--retries=0")

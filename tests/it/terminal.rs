@@ -223,12 +223,12 @@ fn bars_are_in_ascii_where_the_locale_has_nothing_else() {
 #[test]
 fn a_name_that_does_not_tell_has_its_url() {
     let server = Server::start(|_| Reply::status(404));
-    let urls = ["/a/download?id=1", "/b/download?id=2", "/plain"].map(|path| server.url(path));
+    let urls = ["/download?id=1", "/a/plain", "/b/plain"].map(|path| server.url(path));
     let (code, shown, _) = Terminal::start(24, 120, &[], &urls).end();
     assert_eq!(code, 1);
     for line in [
         format!("download ({}): failed: ", urls[0]),
-        format!("download-2 ({}): failed: ", urls[1]),
+        format!("plain-2 ({}): failed: ", urls[2]),
         "plain: failed: ".to_owned(),
     ] {
         assert!(shown.contains(&line), "{line} is not in {shown}");
