@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::path::Path;
 
 use crate::command::{Tdl, fetch};
-use crate::server::Server;
+use crate::server::{Reply, Server};
 
 const DOCUMENT: &str = include_str!("../../docs/lists.md");
 
@@ -55,7 +56,7 @@ fn assert_files(tdl: &Tdl, files: &[(&str, &str)]) {
     assert_eq!(count_files(&tdl.out()), files.len());
 }
 
-fn count_files(dir: &std::path::Path) -> usize {
+fn count_files(dir: &Path) -> usize {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     entries.map(|path| if path.is_dir() { count_files(&path) } else { 1 }).sum()
 }
@@ -195,8 +196,8 @@ fn a_compressed_list_on_a_server() {
     assert!(DOCUMENT.contains(&format!("\n{command}\n")));
     let list = gzip(&example("wet.paths"));
     let server = Server::start(move |request| match request.target.as_str() {
-        "/crawl-data/CC-MAIN-2026-04/wet.paths.gz" => crate::server::Reply::ok(list.clone()),
-        target => crate::server::Reply::ok(target),
+        "/crawl-data/CC-MAIN-2026-04/wet.paths.gz" => Reply::ok(list.clone()),
+        target => Reply::ok(target),
     });
     let mut tdl = ready(command, &server);
     tdl.run().assert_code(0);

@@ -1,7 +1,5 @@
 //! What holds for every list: digests and sizes, checksum files, layouts, paths that are refused, and mirrors.
 
-use std::fs;
-
 use crate::command::{Output, Tdl, fetch};
 use crate::server::{Reply, Server};
 
@@ -119,6 +117,8 @@ fn the_rest_of_a_list_can_be_fetched_although_lines_are_invalid() {
 #[cfg(unix)]
 #[test]
 fn a_link_to_a_directory_is_not_followed() {
+    use std::fs;
+
     let (_server, mut tdl) = with_list("@/a\tlink/a\n@/b\tlink/deep/b\n@/c\n");
     let elsewhere = tdl.dir.path().join("elsewhere");
     fs::create_dir_all(tdl.out()).unwrap();
