@@ -44,7 +44,10 @@ Examples:
   tdl fetch https://example.org/a.iso https://example.org/b.iso -o downloads
   tdl fetch -i urls.txt -o downloads
   grep -o 'https://[^\"]*' page.html | tdl fetch -i -
+  tdl fetch -i runs.tsv --column url=fastq_ftp,md5=fastq_md5 -o reads
+  tdl fetch -i urls.txt --sums SHA256SUMS -o downloads
   tdl fetch -i urls.txt -o downloads --compare
+docs/lists.md shows the formats of lists, with an example and a command for each.
 
 Exit codes: 0 all fetched or already there, 1 some failed permanently, 2 invalid command line or
 list, or output directory not writable, 75 some failed temporarily (run it again),

@@ -32,7 +32,7 @@ pub struct ListArgs {
     #[arg(long)]
     pub keep_going: bool,
 
-    /// Check the files against the checksum file FILE, or its URL; can be repeated
+    /// Check downloaded files against the checksum file FILE, or its URL; can be repeated
     #[arg(long, value_name = "FILE")]
     pub sums: Vec<PathBuf>,
 
