@@ -203,8 +203,12 @@ mod tests {
     #[test]
     fn an_option_that_tdl_lacks_is_named_once() {
         check(
-            "http://h/a\n split=5\n out=b\nhttp://h/c\n split=6",
-            &["! list: the option split is ignored, for tdl has none like it", "1 http://h/a -> b", "4 http://h/c"],
+            "http://h/a\n split=5\n out=b\nhttp://h/c\n split=6\n max-tries=3",
+            &[
+                "1 http://h/a -> b",
+                "4 http://h/c",
+                "! list: options that tdl has none like are ignored: max-tries, split",
+            ],
         );
     }
 

@@ -37,7 +37,7 @@ pub fn apply_option(record: &mut Record, key: &str, value: &str, sink: &mut Sink
             record.add_header(&format!("Referer: {referer}"))?;
         }
         "user-agent" => record.add_header(&format!("User-Agent: {value}"))?,
-        _ => sink.warn(&format!("option {key}"), &format!("the option {key} is ignored, for tdl has none like it")),
+        _ => sink.ignore_option(key),
     }
     Ok(())
 }

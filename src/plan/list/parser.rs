@@ -1,14 +1,12 @@
 //! [`ListParser`]: takes the bytes of a list as they come, and hands each line to the parser of its format.
 
-use std::collections::BTreeSet;
-
 use super::columns::Columns;
 use super::detect::{Detected, Format, detect};
 use super::error::{ListError, Problem};
 use super::json::{JsonLinesParser, parse_array};
 use super::lines::LinesParser;
 use super::metalink::parse_metalink;
-use super::sink::{Parsed, Sink};
+use super::sink::{Notes, Parsed, Sink};
 use super::table::TableParser;
 use crate::plan::entry::Entry;
 use crate::url::WebUrl;
@@ -37,7 +35,7 @@ pub struct ListParser {
     /// The beginning of a line whose end has not come.
     rest: Vec<u8>,
     state: State,
-    warned: BTreeSet<String>,
+    notes: Notes,
 }
 
 #[derive(Debug)]
@@ -91,7 +89,7 @@ impl ListParser {
             lines: 0,
             rest: Vec::new(),
             state: State::Undecided,
-            warned: BTreeSet::new(),
+            notes: Notes::default(),
         };
         parser.state = match parser.settings.format {
             None if parser.settings.columns.is_some() => parser.table(None),
@@ -135,8 +133,8 @@ impl ListParser {
     /// Hands over an entry although a later line could add to it. Call it when no more bytes come for a while.
     pub fn release(&mut self, take: &mut dyn FnMut(Parsed)) {
         if let State::Lines(parser) = &mut self.state {
-            let Self { name, start, warned, .. } = self;
-            parser.release(&mut Sink { list: name, start: *start, warned, take });
+            let Self { name, start, notes, .. } = self;
+            parser.release(&mut Sink { list: name, start: *start, notes, take });
         }
     }
 
@@ -146,8 +144,8 @@ impl ListParser {
         if !rest.is_empty() {
             self.push_line(&rest, take);
         }
-        let Self { name, start, warned, settings, state, .. } = self;
-        let sink = &mut Sink { list: name, start: *start, warned, take };
+        let Self { name, start, notes, settings, state, .. } = self;
+        let sink = &mut Sink { list: name, start: *start, notes, take };
         let base = settings.base.as_ref();
         match std::mem::replace(state, State::Broken) {
             State::Lines(mut parser) => parser.finish(sink),
@@ -157,6 +155,7 @@ impl ListParser {
             State::Metalink(text) => with_text(&text, sink, |text, sink| parse_metalink(text, base, sink)),
             State::Undecided | State::Broken => {}
         }
+        sink.end();
     }
 
     /// Parses the line in `rest` if it is complete, or if its end does not matter.
@@ -181,8 +180,8 @@ impl ListParser {
             }
             self.decide(line, take);
         }
-        let Self { name, start, warned, settings, state, lines, .. } = self;
-        let sink = &mut Sink { list: name, start: *start, warned, take };
+        let Self { name, start, notes, settings, state, lines, .. } = self;
+        let sink = &mut Sink { list: name, start: *start, notes, take };
         let base = settings.base.as_ref();
         match state {
             State::Lines(parser) => {
@@ -217,8 +216,8 @@ impl ListParser {
 
     /// Refuses the rest of the list.
     fn break_off(&mut self, line: u32, problem: Problem, take: &mut dyn FnMut(Parsed)) {
-        let Self { name, start, warned, state, .. } = self;
-        let sink = &mut Sink { list: name, start: *start, warned, take };
+        let Self { name, start, notes, state, .. } = self;
+        let sink = &mut Sink { list: name, start: *start, notes, take };
         if let State::Lines(parser) = state {
             parser.finish(sink);
         }
