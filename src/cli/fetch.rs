@@ -1,7 +1,7 @@
 //! `tdl fetch`: builds the plan, and either prints it or runs it.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::bail;
@@ -12,10 +12,11 @@ use super::input::{Errors, Input, Lists, list_url, read_input};
 use super::sums::read_sums;
 use super::supervise::{More, supervise};
 use super::warnings::ListWarnings;
+use crate::options::{IfExists, Output};
 use crate::part::{self, TargetState};
-use crate::plan::{Download, Entry, Origin, Plan};
+use crate::plan::{Download, Entry, Origin, Plan, Target};
 use crate::report::{Places, TerminalReporter};
-use crate::run::{Event, Listing, Reporter as _, is_taken, must_avoid};
+use crate::run::{Event, Listing, Reporter as _, is_taken, must_avoid, own_file};
 use crate::text::safe_path;
 
 /// Carries out a `tdl fetch` command.
@@ -32,6 +33,10 @@ pub fn fetch(mut command: FetchCommand) -> anyhow::Result<Exit> {
     };
     let Input { entries, places, stdin, warnings, mut invalid } = read_input(&command.urls, &lists)?;
     let mut plan = make_plan(entries, &command, &places, &mut invalid)?;
+    let is_stdin = |path: &&PathBuf| path.as_os_str() == "-";
+    if command.lists.iter().chain(&command.sums).filter(is_stdin).count() > 1 {
+        bail!("-: standard input can be read only once");
+    }
     if !command.sums.is_empty() {
         plan.set_sums(read_sums(&command.sums, &command.options)?);
     }
@@ -49,11 +54,7 @@ pub fn fetch(mut command: FetchCommand) -> anyhow::Result<Exit> {
     if command.dry_run {
         invalid.iter().for_each(|(place, problem)| reporter.event(&Event::Invalid { place: *place, problem }));
         let listing = Listing::read(&plan, directory);
-        reporter.write_plan(&plan, |download| {
-            // Where the server names files, it is unknown which exist.
-            let may_exist = !command.options.output.remote_name && listing.has_target(download.id()) != Some(false);
-            may_exist.then(|| origin(download, &download.target().path_in(directory))).flatten()
-        });
+        reporter.write_plan(&plan, |download| existing_file(download, &listing, &command.options.output));
         let exit = if invalid.is_empty() { Exit::Success } else { Exit::Failed };
         return Ok(exit.check_output(&reporter));
     }
@@ -96,6 +97,27 @@ fn make_plan(
     }
     let is_kept = |entry: &Entry| !refused.contains(&entry.place());
     Ok(Plan::new(kept.into_iter().filter(is_kept), exists))
+}
+
+/// The target of a download and the origin of what exists there: of its own file, if an earlier run gave that another
+/// name.
+fn existing_file(download: &Download, listing: &Listing, output: &Output) -> (Target, Option<Origin>) {
+    let planned = download.target().clone();
+    if output.remote_name {
+        // It is unknown which files exist.
+        return (planned, None);
+    }
+    let may_exist = listing.has_target(download.id()) != Some(false);
+    let found = may_exist.then(|| origin(download, &planned.path_in(&output.directory))).flatten();
+    let is_own = matches!(found, Some(Origin::SameSource | Origin::Unknown));
+    let keeps_existing = matches!(output.if_exists, IfExists::Skip | IfExists::Update);
+    if is_own || !keeps_existing || download.is_named() {
+        return (planned, found);
+    }
+    match own_file(download, &output.directory) {
+        Ok(Some(own)) => (own, Some(Origin::SameSource)),
+        _ => (planned, found),
+    }
 }
 
 /// The origin of what exists at a download's target; `None` if nothing does.

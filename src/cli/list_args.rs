@@ -33,7 +33,7 @@ pub struct ListArgs {
     pub keep_going: bool,
 
     /// Check downloaded files against the checksum file FILE, or its URL; can be repeated
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "remote_name")]
     pub sums: Vec<PathBuf>,
 
     /// Which directories to put files in whose list names none

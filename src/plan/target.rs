@@ -94,7 +94,7 @@ impl Target {
     }
 
     /// A file with another name in the same directory.
-    pub(super) fn with_name(&self, name: &SafeName) -> Self {
+    pub(crate) fn with_name(&self, name: &SafeName) -> Self {
         let directory = &self.0[..self.0.len() - self.0.rsplit('/').next().unwrap_or_default().len()];
         Self(format!("{directory}{name}").into())
     }

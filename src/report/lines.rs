@@ -13,6 +13,7 @@ use crate::options::Mode;
 use crate::plan::{Download, Origin, Plan, SafeName, Target};
 use crate::run::{Event, Finished, MAX_RETRY_AFTER, Outcome, SkipReason};
 use crate::text::{safe, safe_path};
+use crate::url::WebUrl;
 
 /// A line is about this much longer than its URL.
 const TYPICAL_LENGTH: usize = 128;
@@ -93,14 +94,14 @@ pub fn format_run_start(plan: &Plan, mode: Mode) -> String {
 }
 
 /// Formats a download of a dry run, with the origin of its file if that exists.
-pub fn format_planned(download: &Download, directory: &Path, existing: Option<Origin>) -> String {
+pub fn format_planned(url: &WebUrl, target: &Target, directory: &Path, existing: Option<Origin>) -> String {
     let note = match existing {
         None => "",
         Some(Origin::Unknown) => " (exists)",
         Some(Origin::SameSource) => " (exists, fetched from this URL)",
         Some(Origin::AnotherUrl) => " (exists, fetched from another URL)",
     };
-    format!("{} -> {}{note}", download.url(), safe_path(&download.target().path_in(directory)))
+    format!("{url} -> {}{note}", safe_path(&target.path_in(directory)))
 }
 
 /// The name of a download's file, with its URL if that is named otherwise.

@@ -15,7 +15,7 @@ use super::streams::{Stdout, can_draw, stderr_style, stdout_is_terminal, write_s
 use super::{lines, summary};
 use crate::measure::Comparison;
 use crate::options::Mode;
-use crate::plan::{Download, Origin, Plan};
+use crate::plan::{Download, Origin, Plan, Target};
 use crate::run::{Event, Finished, Outcome, Reporter, SkipReason, Summary};
 
 /// The reporter of the command. Results go to standard output, progress and messages to standard error.
@@ -117,11 +117,14 @@ impl TerminalReporter {
     }
 
     /// Writes what a run would download. `existing` returns the origin of a target that exists.
-    pub fn write_plan(&self, plan: &Plan, existing: impl Fn(&Download) -> Option<Origin>) {
+    pub fn write_plan(&self, plan: &Plan, existing: impl Fn(&Download) -> (Target, Option<Origin>)) {
         if let Some(json) = &self.json {
             return json.write_plan(plan);
         }
-        let line = |download| lines::format_planned(download, &self.options.directory, existing(download));
+        let line = |download| {
+            let (target, origin) = existing(download);
+            lines::format_planned(download.url(), &target, &self.options.directory, origin)
+        };
         self.stdout.write_lines(plan.downloads().map(line));
     }
 

@@ -45,14 +45,12 @@ fn search(download: &Download, session: &Session<'_>) -> Result<(Option<Target>,
     if download.is_named() || !keeps_existing || matches!(origin, Some(Origin::SameSource | Origin::Unknown)) {
         return Ok((None, state));
     }
-    let bases = download.possible_targets();
-    for base in &bases {
-        if let Some(found) = find_own(base, &output.directory, download)? {
-            let state = part::target_state(&found.path_in(&output.directory))?;
-            return Ok((Some(found), state));
-        }
+    if let Some(found) = own_file(download, &output.directory)? {
+        let state = part::target_state(&found.path_in(&output.directory))?;
+        return Ok((Some(found), state));
     }
-    let is_clashing = || bases.first() != Some(planned) || session.plan.contains(&planned.numbered(2));
+    let is_clashing =
+        || download.possible_targets().first() != Some(planned) || session.plan.contains(&planned.numbered(2));
     if origin.is_none() || !is_clashing() {
         return Ok((None, state));
     }
@@ -65,6 +63,20 @@ fn search(download: &Download, session: &Session<'_>) -> Result<(Option<Target>,
         }
         number += 1;
     }
+}
+
+/// Finds the file that an earlier run fetched for a download whose list leaves the name to tdl.
+///
+/// # Errors
+///
+/// [`Error::Disk`] if the directory cannot be searched.
+pub fn own_file(download: &Download, directory: &Path) -> Result<Option<Target>, Error> {
+    for base in download.possible_targets() {
+        if let Some(found) = find_own(&base, directory, download)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 /// Finds the file of a download among `base` and its numbered alternatives, up to the first that does not exist.

@@ -37,6 +37,8 @@ pub use execute::{execute, execute_first, execute_growing};
 pub use growing_list::Item;
 #[cfg(feature = "cli")]
 pub use listing::Listing;
+#[cfg(feature = "cli")]
+pub use locate::own_file;
 pub use outcome::{FailureNote, Fetched, Finished, Outcome, SkipReason, Summary};
 #[cfg(feature = "cli")]
 pub use retry::MAX_RETRY_AFTER;

@@ -36,7 +36,8 @@ pub fn choose_remote_name(
             suggested.map_or_else(|| name_of_url(response.effective_url()), |name| SafeName::from_server(&name))
         }
     };
-    let wanted = name.into();
+    // In the directory that the list or the layout puts it into.
+    let wanted = transfer.download.target().with_name(&name);
     // A retry keeps the number that it has.
     if transfer.remote_name.as_ref().is_none_or(|claimed| *claimed.wanted() != wanted) {
         let own = find_own(&wanted, &session.output.directory, transfer.download).ok().flatten();

@@ -462,6 +462,10 @@ fn each_url_keeps_its_name_when_the_list_changes() {
         let output = tdl.rerun(&urls.iter().map(String::as_str).collect::<Vec<_>>()).assert_code(0);
         assert_eq!(output.stderr.matches("fetched from this URL").count(), urls.len(), "{}", output.stderr);
     }
+    let output = tdl.rerun(&[&url("/get?id=2"), &url("/c/x"), "--dry-run"]).assert_code(0);
+    for name in ["get@id=2", "x-3"] {
+        assert!(output.stdout.contains(&format!("out/{name} (exists, fetched from this URL)\n")), "{}", output.stdout);
+    }
     assert_eq!((files(&tdl), server.requests().len()), (first, 5));
     // Longer: what is new gets the next free name.
     tdl.rerun(&[&url("/d/x"), &url("/a/x"), &url("/get?id=3"), &url("/get?id=1")]).assert_code(0);

@@ -341,3 +341,12 @@ fn a_given_name_and_a_comparison_exclude_it() {
         assert!(output.stderr.contains("cannot be used with"), "{}", output.stderr);
     }
 }
+
+#[test]
+fn the_name_is_in_the_directory_that_the_list_gives() {
+    let server = naming("report.pdf");
+    let list = format!("{}\n dir=sub\n{}\n", server.url("/a"), server.url("/b"));
+    let mut tdl = fetch().args(["--remote-name", "-i", "list"]).file("list", list);
+    tdl.run().assert_code(0);
+    assert_eq!((tdl.read("sub/report.pdf"), tdl.read("report.pdf")), (b"/a".to_vec(), b"/b".to_vec()));
+}

@@ -81,7 +81,7 @@ fn parse_line(text: &str, base: Option<&WebUrl>, sink: &mut Sink<'_>) -> Result<
     };
     let (url, rest) = text.split_at(end);
     let mut record = Record::from_url(url, base)
-        .map_err(|problem| if base.is_some() { problem } else { resolve(text, None).err().unwrap_or(problem) })?;
+        .map_err(|problem| if base.is_some() { problem } else { not_a_url(text, problem) })?;
     for field in split_rest(rest)? {
         if has_scheme(field) {
             record.urls.push(resolve(field, base)?);
@@ -94,6 +94,16 @@ fn parse_line(text: &str, base: Option<&WebUrl>, sink: &mut Sink<'_>) -> Result<
         }
     }
     Ok(record)
+}
+
+/// Says that a line with several words is no URL, or what else it may be.
+fn not_a_url(text: &str, problem: Problem) -> Problem {
+    if text.contains('\t') {
+        return Problem::new(
+            "this is not a URL; if the list is a table, --column url=NAME says which column has the URLs",
+        );
+    }
+    resolve(text, None).err().unwrap_or(problem)
 }
 
 /// Splits what follows a URL, with the white space before it, into a file name, mirrors and options.

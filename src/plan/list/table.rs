@@ -67,7 +67,7 @@ impl TableParser {
     fn read(&mut self, mut input: &[u8], base: Option<&WebUrl>, sink: &mut Sink<'_>) {
         let is_end = input.is_empty();
         while !self.is_broken {
-            let delimiter = self.delimiter.unwrap_or(if input.contains(&b'\t') { b'\t' } else { b',' });
+            let delimiter = self.delimiter.unwrap_or_else(|| guess_delimiter(input));
             let reader = self.reader.get_or_insert_with(|| {
                 Box::new(ReaderBuilder::new().delimiter(delimiter).quoting(delimiter != b'\t').build())
             });
@@ -130,6 +130,11 @@ impl std::fmt::Debug for TableParser {
     }
 }
 
+/// Tells by the first line of a table what separates its cells. Spreadsheets use `;` where a comma is for decimals.
+fn guess_delimiter(line: &[u8]) -> u8 {
+    [b'\t', b',', b';'].into_iter().find(|separator| line.contains(separator)).unwrap_or(b',')
+}
+
 /// The values of one cell.
 struct Values<'c> {
     column: &'c FoundColumn,
@@ -139,6 +144,11 @@ struct Values<'c> {
 fn put_row(cells: &[&str], columns: &[FoundColumn], line: u32, base: Option<&WebUrl>, sink: &mut Sink<'_>) {
     let cell = |column: &FoundColumn| cells.get(column.index).copied().unwrap_or_default().trim();
     let Some(url_column) = columns.iter().find(|column| column.field == Field::Url) else { return };
+    let size = columns.iter().find(|column| column.field == Field::Size).map(cell);
+    if cell(url_column).ends_with('/') && size == Some("0") {
+        let message = "rows of directories (an empty file whose URL ends in a slash) are passed over";
+        return sink.warn("directories", message);
+    }
     let urls = split_urls(cell(url_column), base.is_some());
     if urls.is_empty() {
         let message = format!("rows without a value in column {} are passed over", crate::text::safe(&url_column.name));
@@ -285,9 +295,13 @@ mod tests {
             table(
                 "url=2,size=3",
                 Some("https://b.s3.amazonaws.com/"),
-                "\"b\",\"data/a%20b.csv\",\"12\"\n\"b\",\"k:1\",\"\"\n"
+                "\"b\",\"data/a%20b.csv\",\"12\"\n\"b\",\"k:1\",\"\"\n\"b\",\"data/\",\"0\"\n"
             ),
-            ["1 https://b.s3.amazonaws.com/data/a%20b.csv 12", "2 https://b.s3.amazonaws.com/k:1"]
+            [
+                "1 https://b.s3.amazonaws.com/data/a%20b.csv 12",
+                "2 https://b.s3.amazonaws.com/k:1",
+                "! list: rows of directories (an empty file whose URL ends in a slash) are passed over"
+            ]
         );
     }
 
