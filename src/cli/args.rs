@@ -127,7 +127,7 @@ struct ConcurrencyArgs {
     sequential: bool,
 
     /// Download everything twice, first sequentially and then concurrently, and report both times
-    #[arg(long, conflicts_with_all = ["sequential", "if_exists", "dry_run"])]
+    #[arg(long, conflicts_with_all = ["sequential", "if_exists", "dry_run", "keep_going"])]
     compare: bool,
 }
 

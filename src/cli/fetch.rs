@@ -54,7 +54,7 @@ pub fn fetch(mut command: FetchCommand) -> anyhow::Result<Exit> {
     if command.dry_run {
         invalid.iter().for_each(|(place, problem)| reporter.event(&Event::Invalid { place: *place, problem }));
         let listing = Listing::read(&plan, directory);
-        reporter.write_plan(&plan, |download| existing_file(download, &listing, &command.options.output));
+        reporter.write_plan(&plan, |download| existing_file(download, &plan, &listing, &command.options.output));
         let exit = if invalid.is_empty() { Exit::Success } else { Exit::Failed };
         return Ok(exit.check_output(&reporter));
     }
@@ -101,7 +101,7 @@ fn make_plan(
 
 /// The target of a download and the origin of what exists there: of its own file, if an earlier run gave that another
 /// name.
-fn existing_file(download: &Download, listing: &Listing, output: &Output) -> (Target, Option<Origin>) {
+fn existing_file(download: &Download, plan: &Plan, listing: &Listing, output: &Output) -> (Target, Option<Origin>) {
     let planned = download.target().clone();
     if output.remote_name {
         // It is unknown which files exist.
@@ -110,11 +110,10 @@ fn existing_file(download: &Download, listing: &Listing, output: &Output) -> (Ta
     let may_exist = listing.has_target(download.id()) != Some(false);
     let found = may_exist.then(|| origin(download, &planned.path_in(&output.directory))).flatten();
     let is_own = matches!(found, Some(Origin::SameSource | Origin::Unknown));
-    let keeps_existing = matches!(output.if_exists, IfExists::Skip | IfExists::Update);
-    if is_own || !keeps_existing || download.is_named() {
+    if is_own || output.if_exists == IfExists::Rename || download.is_named() {
         return (planned, found);
     }
-    match own_file(download, &output.directory) {
+    match own_file(download, plan, &output.directory) {
         Ok(Some(own)) => (own, Some(Origin::SameSource)),
         _ => (planned, found),
     }

@@ -93,6 +93,14 @@ impl Target {
         Self(format!("{self}/{name}").into())
     }
 
+    /// Whether it is `base`, or may be one of its [numbered](Self::numbered) alternatives.
+    pub(crate) fn is_alternative_of(&self, base: &Self) -> bool {
+        let marked = base.with_suffix("-");
+        let stem = base.0.bytes().zip(marked.0.bytes()).take_while(|(one, other)| one == other).count();
+        let (start, end) = (&marked.0[..=stem], &marked.0[stem + 1..]);
+        self == base || self.0.len() > marked.0.len() && self.0.starts_with(start) && self.0.ends_with(end)
+    }
+
     /// A file with another name in the same directory.
     pub(crate) fn with_name(&self, name: &SafeName) -> Self {
         let directory = &self.0[..self.0.len() - self.0.rsplit('/').next().unwrap_or_default().len()];
@@ -208,7 +216,10 @@ mod tests {
         let target = Target::from_list("a.b/c").unwrap();
         assert_eq!((target.numbered(2).as_str(), target.directory()), ("a.b/c-2", Some("a.b")));
         assert_eq!(target.part_path_in(Path::new("out")), Path::new("out/a.b/c.part"));
-        assert_eq!(Target::from_list("a/c.txt").unwrap().numbered(3).as_str(), "a/c-3.txt");
+        let base = Target::from_list("a/c.txt").unwrap();
+        assert_eq!(base.numbered(3).as_str(), "a/c-3.txt");
+        assert!(base.numbered(31).is_alternative_of(&base) && base.is_alternative_of(&base));
+        assert!(!base.is_alternative_of(&target) && !base.is_alternative_of(&base.numbered(3)));
     }
 
     proptest! {

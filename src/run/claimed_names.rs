@@ -64,6 +64,15 @@ impl ClaimedNames {
         if self.try_claim(&wanted, download, plan) {
             return ClaimedName { target: wanted.clone(), wanted, number: 1 };
         }
+        self.claim_number(wanted, download, plan)
+    }
+
+    /// Claims the next alternative instead of a name that turned out to be another's.
+    pub fn claim_after(&self, name: ClaimedName, download: &Download, plan: &Plan) -> ClaimedName {
+        self.claim_number(name.wanted, download, plan)
+    }
+
+    fn claim_number(&self, wanted: Target, download: &Download, plan: &Plan) -> ClaimedName {
         loop {
             let number = self.next_number(&wanted);
             let target = wanted.numbered(number);

@@ -3,7 +3,7 @@
 
 use super::claimed_names::ClaimedName;
 use super::existing::{Decision, decide};
-use super::locate::find_own;
+use super::locate::{find_own, origin};
 use super::outcome::{SkipReason, Unfinished};
 use super::session::Session;
 use super::sink::{Destination, Sink};
@@ -11,7 +11,7 @@ use super::transfer::Transfer;
 use crate::http::{Reply, Validator};
 use crate::options::IfExists;
 use crate::part::{self, CommitMode, PartFile};
-use crate::plan::SafeName;
+use crate::plan::{Download, Origin, SafeName, Target};
 use crate::url::{WebUrl, percent_decode};
 
 /// Chooses the name that a response leads to, if the server names the file. `part` is what the response continues.
@@ -40,12 +40,29 @@ pub fn choose_remote_name(
     let wanted = transfer.download.target().with_name(&name);
     // A retry keeps the number that it has.
     if transfer.remote_name.as_ref().is_none_or(|claimed| *claimed.wanted() != wanted) {
-        let own = find_own(&wanted, &session.output.directory, transfer.download).ok().flatten();
-        transfer.remote_name = Some(match own {
-            Some(own) => ClaimedName::of_existing(own),
-            None => session.claimed_names.claim(wanted, transfer.download, session.plan),
-        });
+        transfer.remote_name = Some(claim(wanted, transfer.download, session));
     }
+}
+
+/// Claims the name of the file that an earlier run fetched for a download, or else the first that is not another's.
+fn claim(wanted: Target, download: &Download, session: &Session<'_>) -> ClaimedName {
+    let (plan, names, output) = (session.plan, &session.claimed_names, session.output);
+    if let Ok(Some(own)) = find_own(&wanted, &output.directory, download, plan)
+        && names.try_claim(&own, download, plan)
+    {
+        return ClaimedName::of_existing(own);
+    }
+    let mut name = names.claim(wanted, download, plan);
+    let keeps_existing = matches!(output.if_exists, IfExists::Skip | IfExists::Update);
+    let is_foreign = |name: &ClaimedName| {
+        let state = part::target_state(&name.target().path_in(&output.directory));
+        state.is_ok_and(|state| matches!(origin(state, download), Some(Origin::AnotherUrl)))
+    };
+    // Of a list, several files may have one name. Which of them was first in an earlier run was left to chance.
+    while keeps_existing && plan.len() > 1 && is_foreign(&name) {
+        name = names.claim_after(name, download, plan);
+    }
+    name
 }
 
 /// The name that the first response led to, as far as its validator says.

@@ -229,11 +229,11 @@ fn a_line_without_an_end_is_a_failure() {
     let long = "x".repeat(2 << 20);
     let (_, output) = run_with_long_input(fetch(), &long);
     assert_eq!(output.code, Some(1), "{output:?}");
-    assert_eq!(output.stderr, "standard input:1: failed: the line has no end: is this a list?\n");
+    assert_eq!(output.stderr, "standard input:1: failed: the line is too long: is this a list?\n");
     let server = Server::echo();
     let (tdl, output) = run_with_long_input(fetch(), &format!("{}\n{long}", server.url("/a")));
     assert_eq!((output.code, tdl.names()), (Some(1), vec!["a".to_owned()]), "{output:?}");
-    let listed = "standard input:2: the line has no end: is this a list?";
+    let listed = "standard input:2: the line is too long: is this a list?";
     assert!(output.stdout.contains(listed), "{}", output.stdout);
 }
 

@@ -123,7 +123,7 @@ fn likely_mistakes_come_with_their_fix() {
 #[test]
 fn what_is_no_list_is_refused() {
     let output = fetch().args(["-i", "long"]).file("long", vec![b'x'; 2 << 20]).run().assert_code(2);
-    assert_eq!(output.stderr, "error: long:1: the line has no end: is this a list?\n");
+    assert_eq!(output.stderr, "error: long:1: the line is too long: is this a list?\n");
     let output = fetch().args(["-i", "."]).run().assert_code(2);
     assert_eq!(output.stderr, "error: .: this is a directory, not a list\n");
 }

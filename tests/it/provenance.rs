@@ -474,3 +474,34 @@ fn each_url_keeps_its_name_when_the_list_changes() {
     assert!(found.contains(&("get@id=3".to_owned(), "/get?id=3".to_owned())), "{found:?}");
     assert_eq!((found.len(), server.requests().len()), (7, 7));
 }
+
+#[test]
+fn a_gap_in_the_numbers_does_not_lose_a_file() {
+    if !keeps_attributes() {
+        return;
+    }
+    let server = Server::start(|request| Reply::ok(request.target.as_str()));
+    let url = |path: &str| server.url(path);
+    let mut tdl = fetch().args([&url("/a/x"), &url("/b/x"), &url("/c/x")]);
+    tdl.run().assert_code(0);
+    fs::remove_file(tdl.out().join("x-2")).unwrap();
+    let output = tdl.rerun(&[&url("/c/x")]).assert_code(0);
+    assert!(output.stderr.contains("skipped, x-3 exists, fetched from this URL"), "{}", output.stderr);
+    // What is replaced is the URL's own file.
+    tdl.rerun(&[&url("/c/x"), "--if-exists", "overwrite"]).assert_code(0);
+    assert_eq!((tdl.read("x"), tdl.read("x-3")), (b"/a/x".to_vec(), b"/c/x".to_vec()));
+}
+
+#[test]
+fn two_downloads_from_one_url_have_a_file_each() {
+    if !keeps_attributes() {
+        return;
+    }
+    let server = Server::start(|request| Reply::ok(request.target.as_str()));
+    let list = format!("{0}\n header=X-S: 1\n{0}\n header=X-S: 2\n", server.url("/x"));
+    let mut tdl = fetch().args(["-i", "list"]).file("list", list);
+    tdl.run().assert_code(0);
+    fs::remove_file(tdl.out().join("x")).unwrap();
+    tdl.rerun(&["-i", "list"]).assert_code(0);
+    assert_eq!(tdl.names(), ["x", "x-2"]);
+}

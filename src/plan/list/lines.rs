@@ -76,12 +76,15 @@ fn parse_line(text: &str, base: Option<&WebUrl>, sink: &mut Sink<'_>) -> Result<
         record.digests.push(digest);
         return Ok(record);
     }
-    let Some(end) = text.find([' ', '\t']) else {
+    let (url, rest) = text.split_at(text.find([' ', '\t']).unwrap_or(text.len()));
+    if is_hash(url) {
+        return Err(bad_value("the checksum", url, "has no name after it, or the length of no known algorithm"));
+    }
+    if rest.is_empty() {
         return Record::from_url(text, base);
-    };
-    let (url, rest) = text.split_at(end);
-    let mut record = Record::from_url(url, base)
-        .map_err(|problem| if base.is_some() { problem } else { not_a_url(text, problem) })?;
+    }
+    let mut record =
+        Record::from_url(url, base).map_err(|problem| if base.is_some() { problem } else { not_a_url(text) })?;
     for field in split_rest(rest)? {
         if has_scheme(field) {
             record.urls.push(resolve(field, base)?);
@@ -97,13 +100,20 @@ fn parse_line(text: &str, base: Option<&WebUrl>, sink: &mut Sink<'_>) -> Result<
 }
 
 /// Says that a line with several words is no URL, or what else it may be.
-fn not_a_url(text: &str, problem: Problem) -> Problem {
+fn not_a_url(text: &str) -> Problem {
     if text.contains('\t') {
         return Problem::new(
             "this is not a URL; if the list is a table, --column url=NAME says which column has the URLs",
         );
     }
-    resolve(text, None).err().unwrap_or(problem)
+    // The first word alone may be a part of a secret.
+    resolve(text, None).err().unwrap_or_else(|| Problem::new("the URL contains a space; write %20"))
+}
+
+/// Whether a word is probably a checksum: no file is named like that.
+fn is_hash(word: &str) -> bool {
+    const MIN_DIGITS: usize = 32;
+    word.len() >= MIN_DIGITS && word.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Splits what follows a URL, with the white space before it, into a file name, mirrors and options.
@@ -233,6 +243,20 @@ mod tests {
                 &format!("4 http://o/g md5={MD5}"),
                 "5 http://base/h",
             ],
+        );
+    }
+
+    #[test]
+    fn a_malformed_checksum_is_no_path() {
+        let short = &MD5.repeat(2)[..63];
+        let why = "has no name after it, or the length of no known algorithm";
+        assert_eq!(
+            messages(&format!("{short}  b\n{MD5}\nhttp://u:sec ret@h/")),
+            [
+                format!("list:1: the checksum '{short}' {why}"),
+                format!("list:2: the checksum '{MD5}' {why}"),
+                "list:3: the URL contains a space; write %20".to_owned(),
+            ]
         );
     }
 

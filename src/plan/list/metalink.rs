@@ -27,12 +27,16 @@ pub fn parse_metalink(text: &str, base: Option<&WebUrl>, sink: &mut Sink<'_>) {
         }
     };
     let root = document.root_element();
-    let line = |node: Node<'_, '_>| document.text_pos_at(node.range().start).row;
     if let Err(problem) = check_root(root) {
-        return sink.put(line(root), Err(problem));
+        return sink.put(document.text_pos_at(root.range().start).row, Err(problem));
     }
+    let (mut line, mut counted) = (1, 0);
     for file in root.children().filter(|node| is(*node, "file")) {
-        sink.put(line(file), to_record(file, base).and_then(Record::into_entry));
+        // Counted on, for the document would count from its start each time.
+        let start = file.range().start;
+        line += u32::try_from(text[counted..start].matches('\n').count()).unwrap_or(u32::MAX);
+        counted = start;
+        sink.put(line, to_record(file, base).and_then(Record::into_entry));
     }
 }
 

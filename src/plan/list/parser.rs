@@ -14,6 +14,12 @@ use crate::url::WebUrl;
 /// No line of a list is so long.
 const MAX_LINE: usize = 1024 * 1024;
 
+/// No list is so long of those that are read whole. What is compressed may be a thousand times as long as it seems.
+const MAX_WHOLE: usize = 256 * 1024 * 1024;
+
+/// So much of a line tells the format.
+const MAX_START: usize = 4096;
+
 /// How lists are read.
 #[derive(Debug, Clone, Default)]
 pub struct ListSettings {
@@ -35,6 +41,8 @@ pub struct ListParser {
     /// The beginning of a line whose end has not come.
     rest: Vec<u8>,
     state: State,
+    /// Whether the line that is coming is too long, and is passed over.
+    skips_line: bool,
     notes: Notes,
 }
 
@@ -89,6 +97,7 @@ impl ListParser {
             lines: 0,
             rest: Vec::new(),
             state: State::Undecided,
+            skips_line: false,
             notes: Notes::default(),
         };
         parser.state = match parser.settings.format {
@@ -121,6 +130,11 @@ impl ListParser {
             if let State::Array(text) | State::Metalink(text) = &mut self.state {
                 text.extend_from_slice(piece);
                 self.lines = self.lines.saturating_add(u32::from(piece.ends_with(b"\n")));
+                if text.len() > MAX_WHOLE {
+                    self.break_off(1, Problem::new("the list is too long to be read whole; use JSON Lines"), take);
+                }
+            } else if self.skips_line {
+                self.skips_line = !piece.ends_with(b"\n");
             } else if !piece.ends_with(b"\n") || !self.rest.is_empty() {
                 self.rest.extend_from_slice(piece);
                 self.push_rest(take);
@@ -160,14 +174,20 @@ impl ListParser {
 
     /// Parses the line in `rest` if it is complete, or if its end does not matter.
     fn push_rest(&mut self, take: &mut dyn FnMut(Parsed)) {
-        let is_array = matches!(self.state, State::Undecided) && trimmed(&self.rest).starts_with(b"[");
-        if is_array || self.rest.ends_with(b"\n") {
+        let start = trimmed(&self.rest);
+        let is_whole = match self.state {
+            State::Undecided if start.starts_with(b"[") => true,
+            State::Undecided if start.len() > MAX_START => detect(start) == Detected::Metalink,
+            _ => false,
+        };
+        if is_whole || self.rest.ends_with(b"\n") {
             let line = std::mem::take(&mut self.rest);
             self.push_line(&line, take);
         } else if self.rest.len() > MAX_LINE {
             self.rest = Vec::new();
-            let line = self.lines.saturating_add(1);
-            self.break_off(line, Problem::new("the line has no end: is this a list?"), take);
+            self.skips_line = true;
+            self.lines = self.lines.saturating_add(1);
+            self.put(self.lines, Problem::new("the line is too long: is this a list?"), take);
         }
     }
 
@@ -216,12 +236,17 @@ impl ListParser {
 
     /// Refuses the rest of the list.
     fn break_off(&mut self, line: u32, problem: Problem, take: &mut dyn FnMut(Parsed)) {
+        self.put(line, problem, take);
+        self.state = State::Broken;
+    }
+
+    /// Hands over what is wrong with a line, after what comes before it.
+    fn put(&mut self, line: u32, problem: Problem, take: &mut dyn FnMut(Parsed)) {
         let Self { name, start, notes, state, .. } = self;
         let sink = &mut Sink { list: name, start: *start, notes, take };
         if let State::Lines(parser) = state {
             parser.finish(sink);
         }
-        *state = State::Broken;
         sink.put(line, Err(problem));
     }
 
@@ -278,7 +303,23 @@ mod tests {
         );
         assert_eq!(bytes(b"\xff\xfeh\0t\0\n\0x\0"), ["list:1: the list is UTF-16; save it as UTF-8"]);
         assert_eq!(bytes(b"[\n\"http://h/a\",\n\"\xff\"]"), ["list:3: the line is not UTF-8 text"]);
-        assert_eq!(bytes(&vec![b'x'; MAX_LINE + 1]), ["list:1: the line has no end: is this a list?"]);
+        assert_eq!(bytes(&vec![b'x'; MAX_LINE + 1]), ["list:1: the line is too long: is this a list?"]);
+    }
+
+    #[test]
+    fn the_lines_after_one_that_is_too_long_are_read() {
+        let text = format!("http://h/a\n{}\nhttp://h/b\n", "x".repeat(3 * MAX_LINE));
+        assert_eq!(
+            read_in_pieces(&text, 4096),
+            ["1 http://h/a", "? list:2: the line is too long: is this a list?", "3 http://h/b"]
+        );
+    }
+
+    #[test]
+    fn a_metalink_in_one_long_line_is_read() {
+        let file = "<file name='a'><url>http://h/a</url></file>";
+        let text = format!("<metalink xmlns='urn:ietf:params:xml:ns:metalink'>{}</metalink>", file.repeat(30_000));
+        assert_eq!(read_in_pieces(&text, 4096).len(), 30_000);
     }
 
     #[test]

@@ -142,6 +142,10 @@ struct Values<'c> {
 }
 
 fn put_row(cells: &[&str], columns: &[FoundColumn], line: u32, base: Option<&WebUrl>, sink: &mut Sink<'_>) {
+    if let Some(column) = columns.iter().find(|column| column.index >= cells.len()) {
+        let problem = Problem::new(format!("the row has too few cells ({})", cells.len()));
+        return sink.put(line, Err(in_column(column, problem)));
+    }
     let cell = |column: &FoundColumn| cells.get(column.index).copied().unwrap_or_default().trim();
     let Some(url_column) = columns.iter().find(|column| column.field == Field::Url) else { return };
     let size = columns.iter().find(|column| column.field == Field::Size).map(cell);
@@ -168,7 +172,11 @@ fn put_row(cells: &[&str], columns: &[FoundColumn], line: u32, base: Option<&Web
             }
             record.into_entry()
         });
+        let is_bad = record.is_err();
         sink.put(line, record);
+        if is_bad {
+            return;
+        }
     }
 }
 
@@ -269,11 +277,7 @@ mod tests {
         );
         assert_eq!(
             table("url=u,out=o", None, "u,o\nhttp://h/a;http://h/b,x\nhttp://h/c;v=1,x;y\n"),
-            [
-                "? list:2: column o: 1 value for 2 URLs",
-                "? list:2: column o: 1 value for 2 URLs",
-                "3 http://h/c;v=1 -> x;y"
-            ]
+            ["? list:2: column o: 1 value for 2 URLs", "3 http://h/c;v=1 -> x;y"]
         );
     }
 
@@ -283,7 +287,7 @@ mod tests {
             table(
                 "url=2,out=1,header X-Key=3",
                 None,
-                "\"a, \"\"b\"\".csv\",http://h/a?x=1,k\r\n\r\n\"two\nlines\",\"http://h/b\",\nz,http://h/c"
+                "\"a, \"\"b\"\".csv\",http://h/a?x=1,k\r\n\r\n\"two\nlines\",\"http://h/b\",\nz,http://h/c,"
             ),
             ["1 http://h/a?x=1 -> a, _b_.csv X-Key", "3 http://h/b -> two_lines", "5 http://h/c -> z"]
         );
@@ -308,12 +312,13 @@ mod tests {
     #[test]
     fn errors_name_the_column() {
         assert_eq!(
-            table("url=u,size=s", None, "u,s\nnot a url,1\nhttp://h/a,big\nftp://h/a,1\nhttp://h/b\n"),
+            table("url=u,size=s", None, "u,s\nnot a url,1\nhttp://h/a,big\nftp://h/a,1\nhttp://h/b\nhttp://h/b,\n"),
             [
                 "? list:2: column u: 'not a url' is not an absolute URL".to_owned(),
                 "? list:3: column s: the size 'big' is not a number of bytes".to_owned(),
                 "? list:4: column u: 'ftp://h/a' is not an http or https URL; many FTP servers answer https as well: try https://h/a".to_owned(),
-                "5 http://h/b".to_owned(),
+                "? list:5: column s: the row has too few cells (1)".to_owned(),
+                "6 http://h/b".to_owned(),
             ]
         );
         assert_eq!(
