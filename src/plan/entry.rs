@@ -104,8 +104,9 @@ impl Entry {
         self.details.sources()
     }
 
-    /// Moves the URLs of entries to a common allocation; see [`WebUrl::pack`].
+    /// Moves the URLs of entries to a common allocation, and their targets to another; see [`WebUrl::pack`].
     pub(crate) fn pack(entries: &mut [Self]) {
+        Target::pack(entries.iter_mut().filter_map(|entry| entry.target.as_mut()));
         WebUrl::pack(entries.iter_mut().map(|entry| entry.details.url_mut()));
     }
 }
