@@ -119,7 +119,7 @@ impl Names {
     ) -> Option<Clash> {
         let entry = &entries[id as usize];
         let (wanted, is_named) = (entry.target.clone()?, entry.position.is_named());
-        let other = self.find(&wanted.key(), |id| key_of(entries, id)).filter(|_| is_named);
+        let other = if is_named { self.find(&wanted.key(), |id| key_of(entries, id)) } else { None };
         let clash = other.map(|other| Clash { id, other, target: wanted.to_string(), is_directory: false });
         let suffix = (is_shared && !is_named).then(|| query_suffix(entry.details.url())).flatten();
         let preferred = suffix.map_or_else(|| wanted.clone(), |suffix| wanted.with_suffix(&suffix));

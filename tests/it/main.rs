@@ -30,6 +30,8 @@ mod structure;
 mod targets;
 mod wrong_bytes;
 
+#[cfg(unix)]
+mod aria2;
 #[cfg(target_os = "linux")]
 mod disks;
 #[cfg(unix)]

@@ -25,13 +25,18 @@ pub struct JsonLinesParser {
 
 impl JsonLinesParser {
     pub fn push_line(&mut self, line: &str, number: u32, base: Option<&WebUrl>, sink: &mut Sink<'_>) {
-        if self.pending.is_empty() {
+        let is_first = self.pending.is_empty();
+        if is_first {
             if line.trim().is_empty() {
                 return;
             }
             self.first = number;
         }
         self.pending.push_str(line.trim_end_matches(['\n', '\r']));
+        // Only a brace can end an object. To parse it again after each of its lines would take quadratic time.
+        if !is_first && !line.trim_end().ends_with('}') && self.pending.len() <= MAX_OBJECT {
+            return self.pending.push('\n');
+        }
         match serde_json::from_str::<Value>(&self.pending) {
             Err(error) if error.is_eof() && self.pending.len() <= MAX_OBJECT => self.pending.push('\n'),
             parsed => {
@@ -176,6 +181,12 @@ mod tests {
     #[test]
     fn objects_may_take_several_lines() {
         check("{\n  \"url\": \"http://h/a\"\n}\n{\n  \"url\": \"http://h/b\"\n}\n", &["1 http://h/a", "4 http://h/b"]);
+    }
+
+    #[test]
+    fn an_object_of_many_lines_is_not_parsed_after_each() {
+        let text = format!("{{\"url\":\"http://h/a\",{}\"size\":7}}\n\"http://h/b\"\n", "\n".repeat(500_000));
+        check(&text, &["1 http://h/a 7", "500002 http://h/b"]);
     }
 
     #[test]

@@ -58,6 +58,9 @@ impl SumsParser {
     }
 
     fn parse_line(&mut self, line: &[u8]) -> Result<Option<(Target, Digest)>, Problem> {
+        if line.len() > MAX_LINE {
+            return Err(Problem::new("the line has no end: is this a checksum file?"));
+        }
         let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
         let line = std::str::from_utf8(line).map_err(|_| Problem::new("the line is not UTF-8 text"))?;
         let line = line.trim_end_matches(['\n', '\r']);
@@ -76,6 +79,19 @@ impl SumsParser {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_is_cut_is_no_sum() {
+        let text = format!("d41d8cd98f00b204e9800998ecf8427e  {}\n", "a/".repeat(MAX_LINE));
+        for size in [1000, text.len()] {
+            let mut found = Vec::new();
+            let mut take = |sum: Sum| found.push(sum.map_err(|error| error.to_string()));
+            let mut parser = SumsParser::new("sums");
+            text.as_bytes().chunks(size).for_each(|piece| parser.push(piece, &mut take));
+            parser.finish(&mut take);
+            assert_eq!(found, [Err("sums:1: the line has no end: is this a checksum file?".to_owned())], "{size}");
+        }
+    }
 
     #[test]
     fn sums_name_files_of_another_list() {
