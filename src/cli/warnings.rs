@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use super::args::FetchCommand;
 use super::input::list_url;
 use crate::options::Header;
-use crate::plan::{Download, Plan, Sums, Unmatched};
+use crate::plan::{Download, Plan, Unmatched};
 use crate::run::Event;
 use crate::text::safe;
 
@@ -44,7 +44,7 @@ impl ListWarnings {
         }
         warn_of_duplicates(plan.duplicates(), &warn);
         if !grows {
-            warn_of_sums(plan.sums(), &warn);
+            warn_of_sums(plan.unmatched_sums(), &warn);
         }
         Self { credential, origins: Mutex::new(origins), duplicates: plan.duplicates(), grows }
     }
@@ -58,7 +58,7 @@ impl ListWarnings {
             Event::ListEnded(plan) => {
                 warn_of_duplicates(plan.duplicates() - self.duplicates, &warn);
                 if self.grows {
-                    warn_of_sums(plan.sums(), warn);
+                    warn_of_sums(plan.unmatched_sums(), warn);
                 }
             }
             _ => {}
@@ -84,8 +84,8 @@ fn add_origin(download: &Download, origins: &mut HashSet<String>) {
 }
 
 /// Warns of checksum files and lists that do not fit each other.
-fn warn_of_sums(sums: Option<Sums>, warn: impl Fn(&str)) {
-    let Some(sums) = sums else { return };
+fn warn_of_sums(unmatched: Option<(Unmatched, Unmatched)>, warn: impl Fn(&str)) {
+    let Some((sums, files)) = unmatched else { return };
     let list = |Unmatched { count, first }: Unmatched, one: &str, many: &str| {
         let more = count.saturating_sub(first.len());
         let names = safe(&first.join(", ")).to_string();
@@ -96,8 +96,8 @@ fn warn_of_sums(sums: Option<Sums>, warn: impl Fn(&str)) {
             count => warn(&format!("--sums: {count} {many}: {names}{more}")),
         }
     };
-    list(sums.without_file(), "sum has no file in the list", "sums have no file in the list");
-    list(sums.files_without_sum(), "file has no sum", "files have no sum");
+    list(sums, "sum has no file in the list", "sums have no file in the list");
+    list(files, "file has no sum", "files have no sum");
 }
 
 fn warn_of_duplicates(count: usize, warn: impl Fn(&str)) {

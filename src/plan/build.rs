@@ -8,7 +8,7 @@ use super::entry::Entry;
 use super::name::{fold_case, target_of};
 use super::names::{Clash, Names};
 use super::position::Position;
-use super::sums::Sums;
+use super::sums::{Sums, Unmatched};
 use super::target::Target;
 
 /// Every download of a run, in list order. No two share a target, even on a file system that ignores case.
@@ -116,10 +116,11 @@ impl Plan {
         self.sums = Some(Mutex::new(sums));
     }
 
-    /// Returns what checksum files say about its files, and which of both lack the other so far.
+    /// Returns the sums without a file and the files without a sum so far; `None` without checksum files.
     #[must_use]
-    pub fn sums(&self) -> Option<Sums> {
-        self.sums.as_ref().map(|sums| sums.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    pub fn unmatched_sums(&self) -> Option<(Unmatched, Unmatched)> {
+        let sums = self.sums.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        Some((sums.without_file(), sums.files_without_sum()))
     }
 
     /// Returns the targets that several entries of [`new`](Self::new) have to share, which they cannot: those that the
